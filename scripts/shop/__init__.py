@@ -1,0 +1,1 @@
+"""Adds a believable shop of any size to the source database: `scripts/generate_data`."""
