@@ -124,20 +124,29 @@ def server_command(binaries: Binaries, data: Path, *, port: int, bind: str) -> l
     return as_database_user([binaries["postgres"], "-D", str(data), *flags])
 
 
-def run_sql_file(binaries: Binaries, file: Path, *, host: str, port: int, database: str, env: Mapping[str, str]) -> None:
-    """Apply one file in one transaction, as `POSTGRES_USER`. Secrets reach psql by `env` alone.
+def run_sql_file(
+    binaries: Binaries, file: Path, *, host: str, port: int, database: str, env: Mapping[str, str]
+) -> None:
+    """Apply one file as `POSTGRES_USER`, as the official image does. Secrets reach psql by `env` alone.
 
     Raises StackError with psql's own words.
     """
-    client_env = {**os.environ, **env, "PGPASSWORD": env["POSTGRES_PASSWORD"], "PGOPTIONS": "-c client_min_messages=warning"}
-    command = [binaries["psql"], "-X", "-q", "-1", "-v", "ON_ERROR_STOP=1", "-h", host, "-p", str(port)]
+    client_env = {
+        **os.environ,
+        **env,
+        "PGPASSWORD": env["POSTGRES_PASSWORD"],
+        "PGOPTIONS": "-c client_min_messages=warning",
+    }
+    command = [binaries["psql"], "-X", "-q", "-v", "ON_ERROR_STOP=1", "-h", host, "-p", str(port)]
     command += ["-U", env["POSTGRES_USER"], "-d", database, "-f", str(file)]
     answer = subprocess.run(command, env=client_env, capture_output=True, text=True, check=False)
     if answer.returncode != 0:
-        raise StackError(f"{file.name} could not be applied to {database}: {answer.stderr.strip().splitlines()[0:1]}.")
+        raise StackError(f"{file.name} could not be applied to {database}: {_first_line(answer.stderr)}.")
 
 
-def make_data_directory(binaries: Binaries, data: Path, *, init_files: list[tuple[str, Path]], env: Mapping[str, str]) -> None:
+def make_data_directory(
+    binaries: Binaries, data: Path, *, init_files: list[tuple[str, Path]], env: Mapping[str, str]
+) -> None:
     """Make `data` with database `POSTGRES_DB` and each `(database, file)` of `init_files` applied, whole or not at all.
 
     The work is done in a folder beside it and moved into place at the end, so that a kill at any moment leaves
@@ -156,19 +165,20 @@ def make_data_directory(binaries: Binaries, data: Path, *, init_files: list[tupl
         password_file.write_text(env["POSTGRES_PASSWORD"])
         if os.geteuid() == 0:
             os.chown(password_file, NOBODY, NOBODY)
+        # Who may connect is a matter of passwords and of BIND_ADDRESS.
         _run(
             [binaries["initdb"], "-D", str(staging), "-U", env["POSTGRES_USER"], f"--pwfile={password_file}"]
             + ["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C.UTF-8", "--data-checksums"]
         )
+        (staging / "pg_hba.conf").write_text("local all all scram-sha-256\nhost all all all scram-sha-256\n")
         options = f"-c listen_addresses='' -c unix_socket_directories='{scratch}' -c timezone=UTC"
         log = scratch / "log"
         _run([binaries["pg_ctl"], "-D", str(staging), "-w", "-l", str(log), "-o", options, "start"])
         try:
             create = scratch / "create.sql"
-            create.write_text(f'CREATE DATABASE "{env["POSTGRES_DB"]}";\n')
-            client = {**os.environ, "PGPASSWORD": env["POSTGRES_PASSWORD"]}
-            psql = [binaries["psql"], "-X", "-q", "-v", "ON_ERROR_STOP=1", "-h", str(scratch), "-U", env["POSTGRES_USER"]]
-            _run([*psql, "-d", "postgres", "-f", str(create)], env=client, user=False)
+            database = env["POSTGRES_DB"]
+            create.write_text(f'CREATE DATABASE "{database}";\nREVOKE ALL ON DATABASE "{database}" FROM PUBLIC;\n')
+            run_sql_file(binaries, create, host=str(scratch), port=5432, database="postgres", env=env)
             for database, file in init_files:
                 run_sql_file(binaries, file, host=str(scratch), port=5432, database=database, env=env)
         finally:
@@ -191,9 +201,13 @@ def clear_foreign_lock(data: Path) -> None:
         lock.unlink(missing_ok=True)
 
 
-def _run(command: list[str], *, env: Mapping[str, str] | None = None, user: bool = True) -> None:
-    full = as_database_user(command) if user else command
-    answer = subprocess.run(full, env=env, capture_output=True, text=True, check=False, cwd="/")
+def _first_line(text: str) -> str:
+    lines = text.strip().splitlines()
+    return lines[0].rstrip(".") if lines else "no message"
+
+
+def _run(command: list[str]) -> None:
+    answer = subprocess.run(as_database_user(command), capture_output=True, text=True, check=False, cwd="/")
     if answer.returncode != 0:
-        said = (answer.stderr or answer.stdout).strip().splitlines()
-        raise StackError(f"{Path(command[0]).name} failed: {said[-1] if said else 'no message'}.")
+        said = _first_line("\n".join(reversed((answer.stderr or answer.stdout).splitlines())))
+        raise StackError(f"{Path(command[0]).name} failed: {said}.")

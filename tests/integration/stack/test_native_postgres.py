@@ -9,13 +9,17 @@ from stack import postgres as native_postgres
 
 def test_the_fixture_is_a_real_postgres_with_an_empty_database(postgres) -> None:
     with psycopg2.connect(postgres.dsn()) as connection, connection.cursor() as cursor:
-        cursor.execute("SELECT current_database(), current_setting('TimeZone'), current_setting('server_version_num')::int")
+        cursor.execute(
+            "SELECT current_database(), current_setting('TimeZone'), current_setting('server_version_num')::int"
+        )
         name, zone, version = cursor.fetchone()
     assert (name, zone) == ("ecommerce_db", "UTC")
     assert version >= 150000
 
 
-def test_the_wheel_makes_a_data_directory_too(venvs: Path, server_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_wheel_makes_a_data_directory_too(
+    venvs: Path, server_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("POSTGRES_BIN", "wheel")
     binaries = native_postgres.find_binaries(venvs)
     assert str(binaries.folder).startswith(str(venvs))
@@ -28,5 +32,5 @@ def test_the_wheel_makes_a_data_directory_too(venvs: Path, server_folder: Path, 
 
 def test_data_of_another_major_version_is_refused_with_the_cure(venvs: Path, tmp_path: Path) -> None:
     (tmp_path / "PG_VERSION").write_text("9\n")
-    with pytest.raises(native_postgres.StackError, match="made by Postgres 9.*POSTGRES_BIN"):
+    with pytest.raises(native_postgres.StackError, match=r"made by Postgres 9.*POSTGRES_BIN"):
         native_postgres.find_binaries(venvs, tmp_path)

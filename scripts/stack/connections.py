@@ -1,0 +1,44 @@
+"""Short-lived connections of the check to source and warehouse."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import clickhouse_connect
+import psycopg2
+
+from stack.env_file import Env
+
+
+@contextmanager
+def source(env: Env) -> Iterator[Any]:
+    """A cursor on the source in one read-only snapshot, in UTC and UTF-8."""
+    connection = psycopg2.connect(env.source_url, connect_timeout=5)
+    try:
+        connection.set_session(isolation_level="REPEATABLE READ", readonly=True)
+        connection.set_client_encoding("UTF8")
+        with connection.cursor() as cursor:
+            cursor.execute("SET TIME ZONE 'UTC'")
+            yield cursor
+    finally:
+        connection.close()
+
+
+@contextmanager
+def warehouse(env: Env) -> Iterator[Any]:
+    """A client of the warehouse as user `dbt`, who may read raw, analytics and ops."""
+    client = clickhouse_connect.get_client(
+        host=env.clickhouse_host,
+        port=env.CLICKHOUSE_HTTP_PORT,
+        secure=env.CLICKHOUSE_SECURE == "true",
+        username="dbt",
+        password=env.CLICKHOUSE_DBT_PASSWORD,
+    )
+    try:
+        yield client
+    finally:
+        client.close()
+
+
+def rows(client: Any, sql: str, **parameters: Any) -> list[tuple[Any, ...]]:
+    return list(client.query(sql, parameters=parameters).result_rows)

@@ -1,0 +1,49 @@
+"""./stop.sh: end everything in reverse order, and leave no process behind."""
+
+import shutil
+import sys
+
+from stack import processes, services, supervisor
+from stack.errors import StackError
+from stack.paths import Paths
+from stack.screen import Screen
+
+
+def down(paths: Paths, screen: Screen) -> None:
+    """Stop each service gracefully, those first that others do not wait for; then whatever is left."""
+    states = supervisor.states(paths)
+    if states is None:
+        left = processes.end_all(paths)
+        screen.done(
+            f"Ended {left} processes that a killed supervisor had left behind" if left else "Nothing was running"
+        )
+        return
+    with screen.spinner():
+        for row in reversed(services.SERVICES):
+            if states.get(row.name) in ("RUNNING", "STARTING", "BACKOFF"):
+                screen.waiting(f"stopping {row.name} (up to {row.stop_seconds} s)")
+                supervisor.stop(paths, row.name)
+                screen.done(f"{row.name} stopped")
+        screen.waiting("stopping the supervisor")
+        supervisor.shutdown(paths)
+        left = processes.end_all(paths)
+    screen.done(
+        "Everything is stopped" + (f"; {left} stray processes were ended" if left else "") + ". Start again: ./run.sh"
+    )
+
+
+def ask(paths: Paths) -> None:
+    """Ask whether all data may go. Raises StackError unless a person says yes."""
+    if not sys.stdin.isatty():
+        raise StackError("--wipe removes all data and nobody is there to ask: say --yes as well.")
+    answer = input(f"Stop the stack and remove all data below {paths.home}? This cannot be undone. [y/N] ")
+    if answer.strip().lower() not in ("y", "yes"):
+        raise StackError("Nothing was stopped or removed: the answer was not yes.")
+
+
+def wipe(paths: Paths, screen: Screen) -> None:
+    """Remove the data, logs and records of a stopped stack. `.env` and the environments stay."""
+    for folder in (paths.data, paths.logs, paths.run):
+        if folder.exists():
+            shutil.rmtree(folder)
+    screen.done(f"Removed the data; {paths.env_file} is kept. Start with empty data: ./run.sh")

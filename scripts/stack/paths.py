@@ -1,0 +1,57 @@
+"""Where everything of one stack lies."""
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+REPO = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True)
+class Paths:
+    """The folders of one stack. `home` is `.stack/` in the repository, or `$STACK_HOME`."""
+
+    home: Path
+    env_file: Path
+    venvs: Path
+    repo: Path = REPO
+
+    @property
+    def data(self) -> Path:
+        return self.home / "data"
+
+    @property
+    def logs(self) -> Path:
+        return self.home / "logs"
+
+    @property
+    def run(self) -> Path:
+        return self.home / "run"
+
+    def python(self, environment: str) -> Path:
+        return self.venvs / environment / "bin" / "python"
+
+
+def find_paths() -> Paths:
+    """Read STACK_HOME and STACK_VENVS (shared environments, for tests) from the environment."""
+    if home_given := os.environ.get("STACK_HOME"):
+        home = Path(home_given).absolute()
+        env_file = home / ".env"
+    else:
+        home = REPO / ".stack"
+        env_file = REPO / ".env"
+    return Paths(home=home, env_file=env_file, venvs=Path(os.environ.get("STACK_VENVS") or home / "venvs").absolute())
+
+
+def content_hash(repo: Path, names: tuple[str, ...]) -> str:
+    """A hash over the names and contents of files, and of all files below folders; compiled Python is left out."""
+    digest = hashlib.sha256()
+    for name in names:
+        top = repo / name
+        files = [top] if top.is_file() else sorted(path for path in top.rglob("*") if path.is_file())
+        for file in files:
+            if "__pycache__" not in file.parts:
+                digest.update(f"{file.relative_to(repo)}\0".encode())
+                digest.update(hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()

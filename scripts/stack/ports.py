@@ -1,0 +1,39 @@
+"""Ports: a free one at the first boot, the name of the holder later."""
+
+import socket
+
+import psutil
+
+
+def is_free(bind: str, port: int) -> bool:
+    """Whether `bind:port` can be listened on now."""
+    family = socket.AF_INET6 if ":" in bind else socket.AF_INET
+    with socket.socket(family) as probe:
+        # As every server does: a port whose last connections linger in TIME_WAIT is free.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((bind, port))
+        except OSError:
+            return False
+    return True
+
+
+def next_free(bind: str, port: int, taken: set[int]) -> int:
+    """The first port from `port` upwards that is free and not in `taken`."""
+    candidate = port
+    while candidate in taken or not is_free(bind, candidate):
+        candidate += 1
+        if candidate > 65535:
+            candidate = 1024
+    return candidate
+
+
+def holder(port: int) -> str:
+    """Who listens on `port`, as `name (pid N)`; `another program` where that cannot be seen."""
+    for connection in psutil.net_connections("tcp"):
+        if connection.status == psutil.CONN_LISTEN and connection.laddr[1:] == (port,) and connection.pid:
+            try:
+                return f"{psutil.Process(connection.pid).name()} (pid {connection.pid})"
+            except psutil.NoSuchProcess:
+                continue
+    return "another program"

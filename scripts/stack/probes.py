@@ -1,0 +1,211 @@
+"""The probes of the check: each yields what it waits for, and at the end what it saw. A probe that fails raises."""
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg2
+import requests
+from clickhouse_connect.driver.exceptions import ClickHouseError
+
+from stack import connections, services, supervisor
+from stack.airflow_api import DAG, FINAL, AirflowApi
+from stack.connections import rows
+from stack.errors import StackError
+from stack.services import Context
+
+FAILURES = (psycopg2.Error, requests.RequestException, ClickHouseError)
+# A first or recovering run, a retry after five minutes included, is waited for this long.
+RUN_ENDS_WITHIN = 900.0
+
+PUBLISHED = """
+    SELECT target, argMax(rows, run) AS rows, max(run) AS run, argMax(l.source, run) AS source
+    FROM ops.publishes AS p FINAL
+    LEFT JOIN (SELECT run, target, any(source) AS source FROM ops.loads FINAL GROUP BY run, target) AS l USING (run, target)
+    WHERE p.status = 'done'
+    GROUP BY target ORDER BY target
+"""
+
+
+def _name(identifier: str) -> str:
+    return "`" + identifier.replace("\\", "\\\\").replace("`", "\\`") + "`"
+
+
+def published(client: Any) -> list[tuple[str, int, int, str]]:
+    """(target, rows, run, source) of the last publish of each raw table. Raises StackError where there is none."""
+    found = [(t, int(n), int(r), s) for t, n, r, s in rows(client, PUBLISHED)]
+    if not found:
+        raise StackError("Nothing has been published to raw yet: start a run of elt_pipeline in Airflow.")
+    return found
+
+
+def services_run(context: Context) -> Iterator[str]:
+    states = supervisor.states(context.paths)
+    if states is None:
+        raise StackError("The stack is not running: start it by ./run.sh.")
+    names = [row.name for row in services.enabled(context.env) if not row.one_shot]
+    down = [f"{name} ({states.get(name, 'missing').lower()})" for name in names if states.get(name) != "RUNNING"]
+    if down:
+        raise StackError(f"{', '.join(down)}: run ./run.sh, which starts what is missing.")
+    yield f"{len(names)} services under one supervisor"
+
+
+def source_answers(context: Context) -> Iterator[str]:
+    with connections.source(context.env) as cursor:
+        cursor.execute("SELECT current_setting('server_version'), current_database(), current_user")
+        version, database, user = cursor.fetchone()
+    yield f"Postgres {version.split()[0]}, database {database}, as {user}"
+
+
+def warehouse_answers(context: Context) -> Iterator[str]:
+    with connections.warehouse(context.env) as client:
+        ((version, databases),) = rows(
+            client,
+            "SELECT version(), (SELECT count() FROM system.databases WHERE name IN ('raw', 'analytics', 'analytics_dev', 'ops'))",
+        )
+    if databases != 4:
+        raise StackError(
+            f"Only {databases} of the databases raw, analytics, analytics_dev and ops are there: run ./run.sh again."
+        )
+    yield f"ClickHouse {version}, databases raw, analytics, analytics_dev, ops"
+
+
+def dag_is_green(context: Context) -> Iterator[str]:
+    api = AirflowApi(context.env)
+    deadline = time.monotonic() + RUN_ENDS_WITHIN
+    while True:
+        if errors := api.import_errors():
+            raise StackError(f"The DAG cannot be imported: {errors[0]}")
+        dag = api.dag()
+        runs = api.runs(1) if dag is not None else []
+        if runs and runs[0]["state"] in FINAL:
+            break
+        if time.monotonic() > deadline:
+            raise StackError(f"No run of {DAG} has ended in {RUN_ENDS_WITHIN / 60:.0f} minutes: look at it in Airflow.")
+        yield api.progress(runs[0]) if runs else "waiting for the first DAG run to begin"
+        time.sleep(1)
+    if dag is not None and dag["is_paused"]:
+        raise StackError(f"{DAG} is paused: switch it on in Airflow.")
+    if runs[0]["state"] != "success":
+        raise StackError(
+            f"The last run {runs[0]['dag_run_id']} failed ({api.progress(runs[0])}): its tasks' logs are in Airflow."
+        )
+    yield f"{DAG}, last run {runs[0]['dag_run_id']} {runs[0]['state']}, no import errors"
+
+
+def webhook_is_healthy_and_guarded(context: Context) -> Iterator[str]:
+    env = context.env
+    page = f"http://{env.address}:{env.WEBHOOK_PORT}"
+    health = requests.get(f"{page}/health", timeout=10)
+    if health.status_code != 200:
+        raise StackError(
+            f"/health answers {health.status_code} {health.text[:200]}: see `scripts/logs webhook-worker`."
+        )
+    for path in ("/webhook/manual", "/webhook"):
+        refused = requests.post(f"{page}{path}", json={}, timeout=10)
+        if refused.status_code != 401:
+            raise StackError(f"{path} answers {refused.status_code} to a call without a token, not 401.")
+    known = requests.get(f"{page}/runs", headers={"Authorization": f"Bearer {env.WEBHOOK_TOKEN}"}, timeout=10)
+    if known.status_code != 200:
+        raise StackError(
+            f"/runs answers {known.status_code} to the token of .env: run ./run.sh, which restarts what has changed."
+        )
+    yield "/health 200, without a token 401, with it 200"
+
+
+def raw_holds_what_was_loaded(context: Context) -> Iterator[str]:
+    with connections.warehouse(context.env) as client:
+        tables = published(client)
+        wrong = []
+        for target, expected, _run, _source in tables:
+            ((found,),) = rows(client, f"SELECT count() FROM raw.{_name(target)}")
+            if found != expected:
+                wrong.append(f"raw.{target} has {found:,} rows and the last publish recorded {expected:,}")
+    if wrong:
+        raise StackError("; ".join(wrong))
+    yield ", ".join(f"{target} {count:,}" for target, count, _run, _source in tables[:6]) + (
+        " …" if len(tables) > 6 else ""
+    )
+
+
+MARTS_AND_RAW = """
+SELECT
+    (SELECT count() FROM raw.order_items FINAL),
+    (SELECT count() FROM analytics.fact_sales),
+    (SELECT sum(subtotal) FROM raw.order_items FINAL),
+    (SELECT sum(gross_revenue) FROM analytics.fact_sales),
+    (SELECT sum(gross_revenue) FROM analytics.agg_sales_by_state),
+    (SELECT groupArray((state, revenue)) FROM (
+        SELECT c.state AS state, sum(i.subtotal) AS revenue
+        FROM raw.order_items AS i FINAL
+        INNER JOIN raw.orders AS o FINAL ON o.order_id = i.order_id
+        INNER JOIN raw.customers AS c FINAL ON c.customer_id = o.customer_id
+        GROUP BY state ORDER BY state)),
+    (SELECT groupArray((customer_state, gross_revenue)) FROM (
+        SELECT customer_state, gross_revenue FROM analytics.agg_sales_by_state ORDER BY customer_state))
+SETTINGS final = 0
+"""
+
+
+def marts_agree_with_raw(context: Context) -> Iterator[str]:
+    if context.env.SAMPLE_SHOP == "false":
+        yield "no sample marts (SAMPLE_SHOP=false)"
+        return
+    with connections.warehouse(context.env) as client:
+        ((items, facts, raw_sum, fact_sum, state_sum, raw_states, mart_states),) = rows(client, MARTS_AND_RAW)
+    if items != facts:
+        raise StackError(f"fact_sales has {facts:,} rows and raw.order_items {items:,}: run dbt by the webhook.")
+    if not raw_sum == fact_sum == state_sum:
+        raise StackError(
+            f"gross revenue is {raw_sum} in raw, {fact_sum} in fact_sales, {state_sum} in agg_sales_by_state."
+        )
+    if list(raw_states) != list(mart_states):
+        raise StackError("agg_sales_by_state differs from the same figures computed from raw: run dbt by the webhook.")
+    yield f"{facts:,} sales in {len(mart_states)} states, gross revenue {fact_sum:,} {context.env.SHOP_CURRENCY}"
+
+
+def superset_answers(context: Context) -> Iterator[str]:
+    env = context.env
+    page = f"http://{env.address}:{env.SUPERSET_PORT}"
+    with requests.Session() as session:
+        login = session.post(
+            f"{page}/api/v1/security/login",
+            json={"username": "admin", "password": env.SUPERSET_ADMIN_PASSWORD, "provider": "db"},
+            timeout=20,
+        )
+        if login.status_code != 200:
+            raise StackError(f"Superset refuses the admin of .env ({login.status_code}): see `scripts/logs superset`.")
+        session.headers["Authorization"] = f"Bearer {login.json()['access_token']}"
+        session.headers["X-CSRFToken"] = session.get(f"{page}/api/v1/security/csrf_token/", timeout=20).json()["result"]
+        session.headers["Referer"] = page
+        databases = session.get(f"{page}/api/v1/database/", timeout=20).json()["result"]
+        warehouse = next((row for row in databases if row["backend"].startswith("clickhouse")), None)
+        if warehouse is None:
+            raise StackError("Superset knows no ClickHouse database: run ./run.sh again.")
+        sql = "SELECT count() AS sales FROM analytics.fact_sales" if env.SAMPLE_SHOP == "true" else "SELECT 1 AS sales"
+        answer = session.post(
+            f"{page}/api/v1/sqllab/execute/",
+            json={"database_id": warehouse["id"], "sql": sql, "runAsync": False},
+            timeout=30,
+        )
+    if answer.status_code != 200:
+        raise StackError(f"SQL Lab answers {answer.status_code}: {answer.text[:200]}")
+    yield f"SQL Lab on {warehouse['database_name']}: {sql} = {answer.json()['data'][0]['sales']:,}"
+
+
+def source_moved_on(context: Context) -> Iterator[str]:
+    """Told, never a failure: a live source always moves."""
+    moved = []
+    with connections.warehouse(context.env) as client, connections.source(context.env) as cursor:
+        for _target, count, _run, source in published(client):
+            schema, _, table = source.partition(".")
+            cursor.execute("SELECT to_regclass(format('%%I.%%I', %s::text, %s::text))::text", (schema, table))
+            (found,) = cursor.fetchone()
+            if found is None:
+                moved.append(f"{source} is gone")
+                continue
+            cursor.execute(f"SELECT count(*) FROM {found}")
+            (now,) = cursor.fetchone()
+            if now != count:
+                moved.append(f"{source} {now - count:+,}")
+    yield ", ".join(moved) + " rows since the last load" if moved else "as many rows as at the last load"

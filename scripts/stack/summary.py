@@ -1,0 +1,55 @@
+"""What ./run.sh ends with: where everything is, who may enter, and what to do next."""
+
+import os
+import socket
+
+from rich.table import Table
+
+from stack.env_file import Env
+from stack.screen import Screen
+from stack.services import Context
+
+
+def _password_command(context: Context, name: str) -> str:
+    return f"grep {name} {os.path.relpath(context.paths.env_file)}"
+
+
+def _rows(context: Context) -> list[tuple[str, str, str, str]]:
+    env = context.env
+    page = f"http://{env.address}"
+    return [
+        ("Airflow", f"{page}:{env.AIRFLOW_PORT}", "admin", "AIRFLOW_ADMIN_PASSWORD"),
+        ("Superset", f"{page}:{env.SUPERSET_PORT}", "admin", "SUPERSET_ADMIN_PASSWORD"),
+        ("Webhook", f"{page}:{env.WEBHOOK_PORT}", "bearer token", "WEBHOOK_TOKEN"),
+        ("ClickHouse", f"http://{env.clickhouse_host}:{env.CLICKHOUSE_HTTP_PORT}", "default", "CLICKHOUSE_PASSWORD"),
+        ("Postgres", f"{env.address}:{env.POSTGRES_PORT}/{env.POSTGRES_DB}", env.POSTGRES_USER, "POSTGRES_PASSWORD"),
+    ]
+
+
+def _tunnel(env: Env) -> str:
+    pages = (env.AIRFLOW_PORT, env.SUPERSET_PORT, env.WEBHOOK_PORT, env.CLICKHOUSE_HTTP_PORT)
+    forwards = " ".join(f"-L {port}:{env.address}:{port}" for port in pages)
+    return f"ssh {forwards} {os.environ.get('USER', 'you')}@{socket.gethostname()}"
+
+
+def show(context: Context, screen: Screen) -> None:
+    """Print the table of addresses, one curl to paste, and the next step."""
+    env = context.env
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("", "address", "user", "its password or token"):
+        table.add_column(heading, no_wrap=True, overflow="ignore")
+    for name, address, user, key in _rows(context):
+        table.add_row(name, address, user, _password_command(context, key))
+    screen.plain()
+    screen.show(table)
+    screen.plain()
+    file = os.path.relpath(context.paths.env_file)
+    screen.plain("Refresh the marts by hand:")
+    screen.plain(
+        f"  curl -sS -X POST http://{env.address}:{env.WEBHOOK_PORT}/webhook/manual "
+        f'-H "Authorization: Bearer $(sed -n s/^WEBHOOK_TOKEN=//p {file})"'
+    )
+    if os.environ.get("SSH_CONNECTION"):
+        screen.plain("Bring the pages to your desk:")
+        screen.plain(f"  {_tunnel(env)}")
+    screen.plain("Next: ./check_all_works.sh proves that it all works; ./stop.sh stops it.")

@@ -1,0 +1,40 @@
+"""`python -m stack.warehouse_init`: apply clickhouse/init/*.sql as the admin. Every statement may be repeated."""
+
+import os
+import sys
+
+import clickhouse_connect
+from clickhouse_connect.driver.exceptions import ClickHouseError
+
+from stack.paths import REPO
+
+
+def statements(text: str) -> list[str]:
+    """The statements of one of our own files: each ends with `;` at the end of a line."""
+    return [part.strip() for part in text.split(";\n") if part.strip()]
+
+
+def main() -> int:
+    try:
+        with clickhouse_connect.get_client(
+            host=os.environ["CLICKHOUSE_HOST"],
+            port=int(os.environ["CLICKHOUSE_HTTP_PORT"]),
+            secure=os.environ["CLICKHOUSE_SECURE"] == "true",
+            username="default",
+            password=os.environ["CLICKHOUSE_PASSWORD"],
+        ) as admin:
+            for file in sorted((REPO / "clickhouse" / "init").glob("*.sql")):
+                for statement in statements(file.read_text()):
+                    admin.command(statement)
+    except ClickHouseError as error:
+        first = str(error).strip().splitlines()[0]
+        print(
+            f"The warehouse could not be prepared: {first}. Mend clickhouse/init or the address in .env.",
+            file=sys.stderr,
+        )
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
