@@ -1,0 +1,177 @@
+"""The operator that has the webhook run dbt and waits for the end, once for each load whatever is killed meanwhile."""
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator, ResumableJobMixin
+from airflow.sdk.exceptions import AirflowFailException
+
+from elt_airflow.guard import no_retry_on_terminal_errors
+from elt_airflow.webhook import ACTIVE, DbtRun, Node, Webhook, WebhookUnavailableError
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+    from pydantic import JsonValue
+
+    # mypy does not follow Airflow's imports; the operator's base has what it needs at run time.
+    Base = Any
+
+UNREACHABLE_FOR_SECONDS = 300
+POLL_SECONDS = (0.5, 0.5, 1, 1, 2, 2, 3)  # then the last one again and again
+MESSAGE_CHARACTERS = 2000
+
+
+class DbtRunError(Exception):
+    """dbt ended without success; running it again may help (a warehouse that was away, a cut run)."""
+
+
+class DbtBuildOperator(ResumableJobMixin, BaseOperator):  # type: ignore[misc]
+    """Runs `dbt build` by the webhook and waits, resumable.
+
+    The idempotency key `dag_id/run_id/task_id` makes every attempt of the task mean the same dbt run until that run
+    failed: an attempt after a kill attaches to the run that still goes on, or takes the result of one that succeeded;
+    after a failed, cancelled or interrupted run the key starts its successor.
+
+    A DAG run that is cleared from its start loads again, under a new number of the loader's run. A success that
+    belongs to the earlier load then no longer counts, and the number is added to the key.
+
+    :param load_run: the loader's run whose rows dbt is to read (templated).
+    :param full_refresh: rebuild incremental models from nothing (templated).
+    """
+
+    template_fields: Sequence[str] = ("load_run", "full_refresh")
+    external_id_key = "dbt_run"
+    owner_key = "load_run_of_plain_key"
+
+    def __init__(self, *, load_run: Any, full_refresh: Any = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.load_run = load_run
+        self.full_refresh = full_refresh
+
+    def execute(self, context: "Context") -> dict[str, Any]:
+        """Returns id, status and instants of the dbt run, with the number of its nodes."""
+        with no_retry_on_terminal_errors():
+            result: dict[str, Any] = self.execute_resumable(context)
+            return result
+
+    def submit_job(self, context: "Context") -> "JsonValue":
+        key = self._key(context)
+        run = Webhook.from_environment().start(
+            key, {"command": "build", "full_refresh": str(self.full_refresh).lower() == "true"}
+        )
+        self.log.info("dbt run %s is %s (key %s)", run.id, run.status, key)
+        return {"id": run.id, "load_run": self._load_run}
+
+    def get_job_status(self, external_id: "JsonValue", context: "Context") -> str:
+        run_id, load_run = _parts(external_id)
+        if load_run != self._load_run:
+            return "superseded"
+        run = Webhook.from_environment().run(run_id)
+        return run.status if run else "lost"
+
+    def is_job_active(self, status: str) -> bool:
+        return status in ACTIVE
+
+    def is_job_succeeded(self, status: str) -> bool:
+        return status == "success"
+
+    def poll_until_complete(self, external_id: "JsonValue", context: "Context") -> dict[str, Any]:
+        """Waits for the end, logging every node as dbt finishes it.
+
+        Raises AirflowFailException when a repetition could only repeat (failed tests, a cancelled run), DbtRunError
+        otherwise, WebhookUnavailableError after five minutes without an answer.
+        """
+        run = self._wait(Webhook.from_environment(), _parts(external_id)[0])
+        if run.status == "success":
+            return _summary(run)
+        message = failure_message(run, Webhook.from_environment().page(run.id))
+        if run.status == "cancelled" or _only_tests_failed(run):
+            raise AirflowFailException(message)
+        raise DbtRunError(message)
+
+    def get_job_result(self, external_id: "JsonValue", context: "Context") -> dict[str, Any]:
+        run = Webhook.from_environment().run(_parts(external_id)[0])
+        if run is None:
+            raise DbtRunError("The webhook has lost the run's record: clear this task to run dbt again.")
+        self.log.info("dbt run %s: %s", run.id, run.status)
+        return _summary(run)
+
+    @property
+    def _load_run(self) -> int:
+        return int(self.load_run)
+
+    def _key(self, context: "Context") -> str:
+        ti, store = context["ti"], context["task_state_store"]
+        key = f"{ti.dag_id}/{ti.run_id}/{ti.task_id}"
+        owner = store.get(self.owner_key)
+        if owner is None:
+            # Stored before the POST: an attempt after a kill in between must choose the same key.
+            store.set(self.owner_key, self._load_run)
+            owner = self._load_run
+        return key if owner == self._load_run else f"{key}/{self._load_run}"
+
+    def _wait(self, webhook: Webhook, run_id: str) -> DbtRun:
+        seen: set[str] = set()
+        status, polls, answered = "", 0, time.monotonic()
+        while True:
+            try:
+                run = webhook.run(run_id)
+                answered = time.monotonic()
+            except WebhookUnavailableError as error:
+                if time.monotonic() - answered > UNREACHABLE_FOR_SECONDS:
+                    raise
+                self.log.warning("%s Asking again.", error)
+                time.sleep(POLL_SECONDS[-1])
+                continue
+            if run is None:
+                raise DbtRunError(f"The webhook no longer knows run {run_id}: its state was wiped; dbt runs again.")
+            if run.status != status:
+                status = run.status
+                self.log.info("dbt run %s: %s", run.id, status)
+            for node in run.nodes:
+                if node.node not in seen:
+                    seen.add(node.node)
+                    self._log_node(node, len(seen))
+            if run.status not in ACTIVE:
+                return run
+            time.sleep(POLL_SECONDS[min(polls, len(POLL_SECONDS) - 1)])
+            polls += 1
+
+    def _log_node(self, node: Node, number: int) -> None:
+        line = f"{number}: {node.name} {node.status} in {node.seconds:.1f} s"
+        if node.failed:
+            self.log.error("%s: %s", line, node.message[:MESSAGE_CHARACTERS])
+        else:
+            self.log.info(line)
+
+
+def failure_message(run: DbtRun, page: str) -> str:
+    """What failed and why, node by node, and where the whole log is."""
+    lines = [f"dbt run {run.id} ended as {run.status}" + (f": {run.error}" if run.error else ".")]
+    lines += [f"- {node.name} ({node.status}): {node.message[:MESSAGE_CHARACTERS]}" for node in run.failed_nodes]
+    lines.append(f"The whole log: {page}/logs")
+    return "\n".join(lines)
+
+
+def _only_tests_failed(run: DbtRun) -> bool:
+    """A failed test will fail again on the same rows; a model in error may have met a warehouse that was away."""
+    return run.status == "error" and bool(run.failed_nodes) and all(node.status == "fail" for node in run.failed_nodes)
+
+
+def _summary(run: DbtRun) -> dict[str, Any]:
+    return {
+        "id": run.id,
+        "status": run.status,
+        "nodes": len(run.nodes),
+        "started_at": run.started_at,
+        "ended_at": run.ended_at,
+    }
+
+
+def _parts(external_id: "JsonValue") -> tuple[str, int]:
+    if not isinstance(external_id, dict):
+        raise DbtRunError(
+            f"The stored dbt run {external_id!r} is of another version: clear this task to run dbt again."
+        )
+    return str(external_id["id"]), int(str(external_id["load_run"]))

@@ -1,0 +1,75 @@
+"""What happens when a task or a run has failed for good: the loader's record is closed, and NOTIFY_URL hears of it."""
+
+import logging
+import os
+from datetime import UTC, datetime
+from typing import Any
+
+from airflow.sdk.log import redact
+
+from elt_airflow.guard import mask_secrets
+from elt_airflow.loading import run_key
+
+log = logging.getLogger(__name__)
+
+LONGEST_ERROR = 4000
+NO_WORD = (
+    "The task's process ended without a word (killed, out of memory, or the scheduler was): "
+    "its log shows how far it came; clear the task to try again."
+)
+
+
+def notify_failure(context: Any) -> None:
+    """Task callback, called when no retry is left. Where the process died it is the dag-processor that calls it."""
+    mask_secrets()
+    ti = context["ti"]
+    _send(
+        {
+            "event": "task_failed",
+            "dag": str(ti.dag_id),
+            "run": str(ti.run_id),
+            "task": str(ti.task_id),
+            "try": str(ti.try_number),
+            "error": error_of(context),
+            "log": str(getattr(ti, "log_url", "") or ""),
+            "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+    )
+
+
+def close_failed_run(context: Any) -> None:
+    """DAG callback: marks the loader's run as failed, so that the next one sweeps what it left.
+
+    A run that published its rows before dbt failed stays the success that it is: elt.run.fail leaves final runs alone.
+    A run that failed without a failed task (timed out) is told to NOTIFY_URL here.
+    """
+    from elt.errors import EltError
+    from elt.run import fail
+    from elt.settings import read_settings
+
+    dag_id, run_id = context["dag"].dag_id, str(context["run_id"])
+    reason = str(context.get("reason") or "")
+    mask_secrets()
+    if reason == "timed_out":
+        _send({"event": "run_failed", "dag": dag_id, "run": run_id, "error": "The run took too long and was stopped."})
+    try:
+        fail(read_settings(), run=None, run_key=run_key(dag_id, run_id), error="A task of the DAG run failed; see its log.")
+    except EltError as error:
+        log.warning("The run stays open in ops.runs until the next one begins: %s", error)
+
+
+def error_of(context: Any) -> str:
+    """One text for a person: what the task raised, without the traceback and with known secrets masked."""
+    error = context.get("exception")
+    if error is None:
+        return NO_WORD
+    return str(redact(str(error) or type(error).__name__))[:LONGEST_ERROR]
+
+
+def _send(event: dict[str, str]) -> None:
+    from elt.notify import send_failure
+
+    if url := os.environ.get("NOTIFY_URL"):
+        send_failure(url, event=event)
+    else:
+        log.info("NOTIFY_URL is not set: nobody is told of %s", event)

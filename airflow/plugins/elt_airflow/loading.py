@@ -1,0 +1,87 @@
+"""The loader's steps as Airflow tasks. What they promise is said in elt.run; here is only the translation."""
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from airflow.sdk import task
+from airflow.sdk.exceptions import AirflowSkipException
+
+from elt_airflow.guard import no_retry_on_terminal_errors
+from elt_airflow.progress import ProgressLog
+
+log = logging.getLogger(__name__)
+
+BEGIN = "create_clickhouse_databases"
+
+
+@task(task_id=BEGIN)  # type: ignore[untyped-decorator]
+def create_clickhouse_databases(dag_run: Any = None, params: Mapping[str, Any] | None = None) -> int:
+    """Checks that the warehouse is set up, recovers what an earlier run left, and opens the run. Returns its number."""
+    with no_retry_on_terminal_errors():
+        from elt.run import begin
+        from elt.settings import read_settings
+
+        asked = params or {}
+        return begin(
+            read_settings(),
+            run_key=run_key(dag_run.dag_id, dag_run.run_id),
+            tables=list(asked.get("tables") or ()) or None,
+            full_refresh=bool(asked.get("full_refresh")),
+        )
+
+
+@task  # type: ignore[untyped-decorator]
+def load_table(target: str, ti: Any = None, params: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Copies one table beside the published one; skipped when the run was asked for other tables only."""
+    asked = (params or {}).get("tables")
+    if asked and target not in asked:
+        raise AirflowSkipException(f"This run was asked for {', '.join(asked)} only.")
+    with no_retry_on_terminal_errors():
+        from elt.run import load_table as load
+        from elt.settings import read_settings
+
+        result = load(
+            read_settings(), run=run_number(ti), target=target, attempt=ti.try_number, progress=ProgressLog(log, target)
+        )
+        log.info("%s: %s rows, %.1f MB in %.1f s", target, f"{result.rows:,}", result.bytes / 1e6, result.seconds)
+        return {"rows": result.rows, "bytes": result.bytes, "seconds": result.seconds}
+
+
+@task(trigger_rule="none_failed_min_one_success")  # type: ignore[untyped-decorator]
+def publish_raw(ti: Any = None) -> int:
+    """Swaps the tables of the run in, all or none, and plans the next run. Returns the run's number."""
+    with no_retry_on_terminal_errors():
+        from elt.run import publish
+        from elt.settings import read_settings
+
+        settings, run = read_settings(), run_number(ti)
+        log.info("Published: %s", publish(settings, run=run))
+        plan_next_run(settings)
+        return run
+
+
+def plan_next_run(settings: Any) -> None:
+    """Writes the plan file anew, so that the DAG follows tables that came and went.
+
+    The rows of this run are published by now: a source that is away does not make the run a failure.
+    """
+    from elt.errors import EltError
+    from elt.plan import write_plan
+
+    try:
+        tables = write_plan(settings)
+    except (EltError, OSError) as error:
+        log.warning("The list of tables stays as it is, because it could not be read anew: %s", error)
+    else:
+        log.info("The next run copies %d tables", len(tuple(tables)))
+
+
+def run_key(dag_id: str, run_id: str) -> str:
+    """The name under which ops.runs knows a DAG run."""
+    return f"{dag_id}/{run_id}"
+
+
+def run_number(ti: Any) -> int:
+    """The loader's run of this DAG run."""
+    return int(ti.xcom_pull(task_ids=BEGIN))

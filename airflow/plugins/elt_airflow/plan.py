@@ -1,0 +1,39 @@
+"""The tables of the DAG, read from the plan file and never from the source."""
+
+import hashlib
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from airflow.sdk import Param
+from elt.plan import read_plan
+
+LONGEST_TASK_NAME = 200  # Airflow allows 250, the group's name included
+
+
+def planned_targets() -> tuple[str, ...]:
+    """Names in `raw` of the planned tables, in the plan's order. Raises EltError when there is neither plan nor list."""
+    return tuple(table.target for table in read_plan(Path(os.environ.get("ELT_PLAN", "plan.json"))))
+
+
+def table_param(targets: Sequence[str]) -> Param:
+    """The parameter `tables`: none for all of them, else a choice; another name is refused when the run is asked for."""
+    items = {"type": "string", "enum": list(targets)} if targets else {"type": "string"}
+    return Param(
+        [],
+        type="array",
+        items=items,
+        uniqueItems=True,
+        examples=list(targets),
+        title="Tables",
+        description="Only these tables; none chosen means all.",
+    )
+
+
+def task_name(target: str) -> str:
+    """`load_<target>`, with what Airflow does not take in a task's name replaced by its code point."""
+    safe = re.sub(r"[^\w.-]", lambda match: f"-{ord(match.group()):x}-", target)
+    if len(safe) > LONGEST_TASK_NAME:
+        safe = f"{safe[: LONGEST_TASK_NAME - 17]}-{hashlib.sha256(target.encode()).hexdigest()[:16]}"
+    return f"load_{safe}"

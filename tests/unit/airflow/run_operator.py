@@ -1,0 +1,39 @@
+"""Run by Airflow's python: one attempt of run_dbt_transformations against the webhook in WEBHOOK_URL.
+
+What Airflow keeps between attempts of a task is kept in a file, so that a test can kill this process with -9 and start
+the next attempt. Prints the result, or the error's class and text, as the last line.
+"""
+
+import json
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from elt_airflow.dbt import DbtBuildOperator
+
+
+class StateFile:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def _all(self) -> dict[str, Any]:
+        return json.loads(self.path.read_text()) if self.path.exists() else {}
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return self._all().get(key, default)
+
+    def set(self, key: str, value: Any) -> None:
+        half = self.path.with_suffix(".half")
+        half.write_text(json.dumps({**self._all(), key: value}))
+        half.replace(self.path)
+
+
+state, load_run = StateFile(Path(sys.argv[1])), sys.argv[2]
+ti = SimpleNamespace(dag_id="elt_pipeline", run_id="manual__1", task_id="run_dbt_transformations", stats_tags={})
+operator = DbtBuildOperator(task_id=ti.task_id, load_run=load_run, full_refresh="True" if "full" in sys.argv else "False")
+try:
+    answer = {"result": operator.execute({"ti": ti, "task_state_store": state})}
+except Exception as error:  # noqa: BLE001 - the test judges which
+    answer = {"raised": [kind.__name__ for kind in type(error).__mro__], "text": str(error)}
+print(json.dumps(answer))

@@ -1,0 +1,179 @@
+"""The operator that waits for dbt: one dbt run for each load, whatever is killed, and errors that a person can use."""
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+KEY = "elt_pipeline/manual__1/run_dbt_transformations"
+TOKEN = "a-token-for-tests-only"
+
+
+def node(name: str, status: str, message: str = "") -> dict[str, Any]:
+    return {
+        "node": f"x.shop.{name}",
+        "name": name,
+        "status": status,
+        "seconds": 0.1,
+        "rows": None,
+        "message": message,
+    }
+
+
+@pytest.fixture
+def begin(
+    airflow_python: Callable[..., subprocess.Popen[str]], webhook: Any, tmp_path: Path
+) -> Callable[..., subprocess.Popen[str]]:
+    """Starts an attempt of the task; attempts of one test share what Airflow would keep between them."""
+
+    def start(load_run: int = 1, *flags: str, token: str = TOKEN) -> subprocess.Popen[str]:
+        return airflow_python(
+            "run_operator.py",
+            str(tmp_path / "state.json"),
+            str(load_run),
+            *flags,
+            WEBHOOK_URL=webhook.url,
+            WEBHOOK_TOKEN=token,
+        )
+
+    return start
+
+
+@pytest.fixture
+def attempt(begin: Callable[..., subprocess.Popen[str]]) -> Callable[..., dict[str, Any]]:
+    """An attempt from start to end: its result or its error, and its log."""
+
+    def run(load_run: int = 1, *flags: str, token: str = TOKEN) -> dict[str, Any]:
+        out, err = begin(load_run, *flags, token=token).communicate(timeout=60)
+        lines = out.strip().splitlines()
+        assert lines, err
+        return {**json.loads(lines[-1]), "log": out + err}
+
+    return run
+
+
+def test_success_gives_the_run_and_logs_each_node(attempt: Any, webhook: Any) -> None:
+    webhook.outcomes = [("success", [node("stg_orders", "success"), node("fact_sales", "success")], "")]
+    done = attempt()
+    assert done["result"]["id"] == "run-1"
+    assert done["result"]["nodes"] == 2
+    assert webhook.posts == [{"key": KEY, "body": {"command": "build", "full_refresh": False}}]
+
+
+def test_full_refresh_is_passed_on(attempt: Any, webhook: Any) -> None:
+    webhook.outcomes = [("success", [], "")]
+    attempt(1, "full")
+    assert webhook.posts[0]["body"]["full_refresh"] is True
+
+
+def test_attempt_after_a_kill_joins_the_run_that_goes_on(begin: Any, attempt: Any, webhook: Any, until: Any) -> None:
+    first = begin()
+    until(lambda: webhook.posts, what="the POST")
+    state = "dbt_run"
+    until(lambda: state in _state(first), what="the stored id")
+    first.kill()
+    first.communicate()
+    webhook.finish("run-1", "success")
+    assert attempt()["result"]["id"] == "run-1"
+    assert len(webhook.posts) == 1
+
+
+def test_attempt_after_a_kill_before_the_id_was_stored_gets_the_same_run(
+    begin: Any, attempt: Any, webhook: Any, until: Any, tmp_path: Path
+) -> None:
+    first = begin()
+    until(lambda: "dbt_run" in _state(first), what="the stored id")
+    first.kill()
+    first.communicate()
+    kept = json.loads((tmp_path / "state.json").read_text())
+    del kept["dbt_run"]
+    (tmp_path / "state.json").write_text(json.dumps(kept))
+    webhook.finish("run-1", "success")
+    assert attempt()["result"]["id"] == "run-1"
+    assert [post["key"] for post in webhook.posts] == [KEY, KEY]
+    assert len(webhook.runs) == 1
+
+
+def test_lost_answer_to_the_post_does_not_double_the_run(attempt: Any, webhook: Any) -> None:
+    webhook.lose_answers = 1
+    webhook.outcomes = [("success", [], "")]
+    assert attempt()["result"]["id"] == "run-1"
+    assert len(webhook.posts) == 2
+    assert len(webhook.runs) == 1
+
+
+def test_attempt_after_a_failed_run_starts_its_successor(attempt: Any, webhook: Any) -> None:
+    webhook.outcomes = [("error", [node("fact_sales", "error", "warehouse was away")], ""), ("success", [], "")]
+    assert "DbtRunError" in attempt()["raised"]
+    assert attempt()["result"]["id"] == "run-2"
+
+
+def test_success_of_an_earlier_load_does_not_count_for_a_new_one(attempt: Any, webhook: Any) -> None:
+    webhook.outcomes = [("success", [], ""), ("success", [], "")]
+    assert attempt(1)["result"]["id"] == "run-1"
+    assert attempt(1)["result"]["id"] == "run-1"
+    assert attempt(2)["result"]["id"] == "run-2"
+    assert [post["key"] for post in webhook.posts] == [KEY, f"{KEY}/2"]
+
+
+def test_failing_nodes_and_their_messages_are_in_error_and_log(attempt: Any, webhook: Any) -> None:
+    webhook.outcomes = [
+        (
+            "error",
+            [
+                node("stg_orders", "success"),
+                node("fact_sales", "error", "Code: 47. Unknown column x"),
+                node("agg_sales_by_state", "skipped"),
+            ],
+            "1 of 3 nodes failed.",
+        )
+    ]
+    failed = attempt()
+    assert "fact_sales (error): Code: 47. Unknown column x" in failed["text"]
+    assert "1 of 3 nodes failed." in failed["text"]
+    assert "stg_orders" not in failed["text"]
+    assert f"{webhook.url}/runs/run-1/logs" in failed["text"]
+
+
+@pytest.mark.parametrize(
+    ("status", "nodes", "again"),
+    [
+        ("error", [node("unique_orders", "fail", "3 rows")], False),
+        ("error", [node("unique_orders", "fail", "3 rows"), node("fact_sales", "error", "away")], True),
+        ("error", [], True),
+        ("cancelled", [], False),
+        ("interrupted", [], True),
+    ],
+)
+def test_only_what_can_go_better_is_tried_again(
+    attempt: Any, webhook: Any, status: str, nodes: list[dict[str, Any]], again: bool
+) -> None:
+    webhook.outcomes = [(status, nodes, "")]
+    assert ("AirflowFailException" not in attempt()["raised"]) is again
+
+
+def test_wrong_token_fails_without_retry_and_is_not_shown(attempt: Any, webhook: Any) -> None:
+    failed = attempt(token="the-wrong-token")
+    assert "AirflowFailException" in failed["raised"]
+    assert "WEBHOOK_TOKEN differs" in failed["text"]
+    assert "the-wrong-token" not in failed["log"]
+
+
+def test_lost_run_is_run_again(begin: Any, attempt: Any, webhook: Any, until: Any) -> None:
+    first = begin()
+    until(lambda: "dbt_run" in _state(first), what="the stored id")
+    first.kill()
+    first.communicate()
+    webhook.runs.clear()
+    webhook.keys.clear()
+    webhook.outcomes = [("success", [], "")]
+    assert attempt()["result"]["status"] == "success"
+    assert len(webhook.posts) == 2
+
+
+def _state(process: subprocess.Popen[str]) -> dict[str, Any]:
+    path = Path(str(list(process.args)[2]))  # type: ignore[call-overload]
+    return json.loads(path.read_text()) if path.exists() and path.read_text() else {}
