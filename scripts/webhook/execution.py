@@ -1,0 +1,151 @@
+"""One attempt of a run: start dbt, follow it, end it if it must end, and say how it went."""
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from webhook.dbt_process import DbtProcess, dbt_arguments, dbt_environment
+from webhook.events import Event, read_event
+from webhook.run_log import RunLog
+from webhook.runs import Node, Run
+from webhook.settings import Settings
+from webhook.store import RunStore
+
+# How long dbt may take to end by itself once it was told to.
+PATIENCE = 5.0
+_LOOK = 0.2
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How an attempt ended. `stopped`: the worker has to go, and the run wants another attempt."""
+
+    status: Literal["success", "error", "cancelled", "stopped"]
+    error: str = ""
+
+
+class Stop:
+    """Asked for by SIGTERM; what runs may go on for `grace` seconds.
+
+    No lock and no threading.Event inside: a signal handler that takes the lock its own thread holds waits for ever.
+    """
+
+    def __init__(self, grace: float) -> None:
+        self._grace = grace
+        self._asked_at: float | None = None
+
+    def ask(self) -> None:
+        if self._asked_at is None:
+            self._asked_at = time.monotonic()
+
+    @property
+    def is_asked(self) -> bool:
+        return self._asked_at is not None
+
+    @property
+    def grace_is_over(self) -> bool:
+        return self._asked_at is not None and time.monotonic() - self._asked_at >= self._grace
+
+    def wait(self, seconds: float) -> None:
+        """Wait, but not much longer than until a stop is asked for."""
+        deadline = time.monotonic() + seconds
+        while not self.is_asked and (left := deadline - time.monotonic()) > 0:
+            time.sleep(min(left, 0.1))
+
+
+class Execution:
+    """Runs dbt for a run whose turn it is, and keeps the record of its nodes up to date meanwhile."""
+
+    def __init__(self, store: RunStore, settings: Settings, run: Run, *, attempt: int, stop: Stop) -> None:
+        self._store = store
+        self._settings = settings
+        self._run = run
+        self._attempt = attempt
+        self._stop = stop
+        self._failed_node = ""
+        self._last_error = ""
+        self._found_nothing = False
+        self._total = 0
+        self._nodes: dict[str, Node] = {}
+
+    def run(self, on_look: Callable[[], None]) -> Outcome:
+        """Run dbt to its end. `on_look` is called several times a second."""
+        arguments = dbt_arguments(self._run.request, self._settings)
+        environment = dbt_environment(os.environ, self._settings)
+        deadline = time.monotonic() + self._settings.run_timeout
+        log_path = self._settings.run_log(self._run.id)
+        with RunLog(log_path, limit=self._settings.log_bytes) as log:
+            log.write(f"Attempt {self._attempt}: dbt {' '.join(arguments)}")
+            with DbtProcess(arguments, environment=environment, folder=self._settings.project) as dbt:
+                for line in dbt.lines(pause=_LOOK):
+                    if line is not None:
+                        self._take(read_event(line), log)
+                        continue
+                    self._save()
+                    on_look()
+                    outcome = self._reason_to_end(deadline)
+                    if outcome is not None:
+                        log.write(f"Ending dbt: {outcome.error or outcome.status}")
+                        dbt.interrupt()
+                        dbt.kill(patience=PATIENCE)
+                        return outcome
+                self._save()
+                outcome = self._outcome(dbt.exit_code())
+            log.write(f"Ended: {outcome.status}" + (f": {outcome.error}" if outcome.error else ""))
+            return outcome
+
+    def _reason_to_end(self, deadline: float) -> Outcome | None:
+        if self._store.is_cancel_requested(self._run.id):
+            return Outcome("cancelled", "Cancelled on request.")
+        if time.monotonic() > deadline:
+            seconds = self._settings.run_timeout
+            return Outcome(
+                "error",
+                f"dbt ran longer than {seconds:g} s and was ended: find the slow node in the log,"
+                " or raise WEBHOOK_RUN_TIMEOUT.",
+            )
+        if self._stop.grace_is_over:
+            return Outcome("stopped", "The worker is stopping; the run starts over with the next worker.")
+        return None
+
+    def _take(self, event: Event, log: RunLog) -> None:
+        if event.is_for_people and event.text.strip():
+            log.write(event.text)
+        if event.level in {"error", "raw"} and event.text.strip():
+            self._last_error = event.text.strip()
+        if event.name == "NoNodesSelected":
+            self._found_nothing = True
+        if event.total is not None:
+            self._total = event.total
+        if event.node is not None:
+            self._nodes[event.node.node] = event.node
+            if event.node.status in {"error", "fail"} and not self._failed_node:
+                self._failed_node = f"{event.node.name}: {_first_line(event.node.message)}"
+
+    def _save(self) -> None:
+        """Put what came since the last look on record, in one transaction: dbt must not wait for the disk."""
+        if self._nodes:
+            self._store.save_nodes(self._run.id, self._attempt, self._total, list(self._nodes.values()))
+            self._nodes.clear()
+
+    def _outcome(self, exit_code: int) -> Outcome:
+        where = f"read /runs/{self._run.id}/logs"
+        if exit_code == 0 and self._found_nothing and self._run.request.select:
+            asked = " ".join(self._run.request.select)
+            return Outcome("error", f"Nothing in the dbt project matches select '{asked}': nothing was built; {where}.")
+        if exit_code == 0:
+            return Outcome("success")
+        if self._failed_node:
+            return Outcome("error", f"dbt failed at {self._failed_node}; {where}, mend the cause and start again.")
+        if exit_code < 0:
+            return Outcome("error", f"dbt was killed by signal {-exit_code}, often for want of memory; {where}.")
+        said = _first_line(self._last_error) or "it said nothing"
+        return Outcome("error", f"dbt ended with exit code {exit_code}: {said}; {where}.")
+
+
+def _first_line(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    # dbt begins with a heading such as "Database Error in model x (path)"; the cause is in the next line.
+    return " ".join(lines[:2])[:500].rstrip(".;")

@@ -1,0 +1,46 @@
+"""Errors of the API as RFC 9457 problems: what is wrong and what to do, in one sentence."""
+
+from http import HTTPStatus
+from typing import Any
+
+from flask import Response, json
+from werkzeug.exceptions import HTTPException
+
+
+class Problem(Exception):  # noqa: N818 - the word of RFC 9457
+    """Raised anywhere in a request; becomes its answer. `members` are added to the problem's JSON."""
+
+    def __init__(
+        self, status: HTTPStatus, detail: str, *, headers: dict[str, str] | None = None, **members: Any
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.headers = headers or {}
+        self.members = members
+
+    def response(self) -> Response:
+        body = {"type": "about:blank", "title": self.status.phrase, "status": int(self.status), "detail": self.detail}
+        answer = Response(
+            json.dumps(body | self.members) + "\n", status=self.status, content_type="application/problem+json"
+        )
+        answer.headers.update(self.headers)
+        return answer
+
+
+_DETAILS = {
+    HTTPStatus.NOT_FOUND: "Nothing lives at this address: start a run with POST /webhook/manual, look at runs with GET /runs.",
+    HTTPStatus.METHOD_NOT_ALLOWED: "This address does not take this method: use one that the Allow header names.",
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body is larger than 64 kB: a start needs only command, select, exclude and full_refresh.",
+}
+
+
+def from_http_exception(error: HTTPException) -> Response:
+    """Werkzeug's own errors in the same shape, keeping their headers (Allow, for one)."""
+    status = HTTPStatus(error.code or 500)
+    detail = _DETAILS.get(status) or error.description or status.phrase
+    answer = Problem(status, detail).response()
+    for name, value in error.get_headers():
+        if name.lower() not in {"content-type", "content-length"}:
+            answer.headers[name] = value
+    return answer

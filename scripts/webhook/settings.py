@@ -1,0 +1,61 @@
+"""Settings of the web process and the worker, read once from the environment."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+
+
+class SettingsError(Exception):
+    """The environment lacks a name or has a value that cannot be used; the message names it."""
+
+
+class Settings(BaseModel):
+    """What both processes need. Aliases are the names in the environment; durations are seconds."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", str_strip_whitespace=True)
+
+    home: Annotated[Path, Field(alias="WEBHOOK_HOME")]
+    project: Annotated[Path, Field(alias="DBT_PROJECT_DIR")]
+    # Only the web process needs it; the worker runs without.
+    token: Annotated[SecretStr | None, Field(alias="WEBHOOK_TOKEN", min_length=16)] = None
+
+    clickhouse_host: Annotated[str, Field(alias="CLICKHOUSE_HOST")] = "127.0.0.1"
+    clickhouse_port: Annotated[int, Field(alias="CLICKHOUSE_HTTP_PORT", ge=1, le=65535)] = 8123
+    clickhouse_secure: Annotated[bool, Field(alias="CLICKHOUSE_SECURE")] = False
+    clickhouse_password: Annotated[SecretStr, Field(alias="CLICKHOUSE_DBT_PASSWORD")]
+
+    queue_limit: Annotated[int, Field(alias="WEBHOOK_QUEUE_LIMIT", ge=1)] = 100
+    run_timeout: Annotated[float, Field(alias="WEBHOOK_RUN_TIMEOUT", gt=0)] = 3600.0
+    stop_grace: Annotated[float, Field(alias="WEBHOOK_STOP_GRACE", ge=0)] = 30.0
+    publish_wait: Annotated[float, Field(alias="WEBHOOK_PUBLISH_WAIT", ge=0)] = 60.0
+    keep_days: Annotated[int, Field(alias="WEBHOOK_KEEP_DAYS", ge=1)] = 30
+    keep_runs: Annotated[int, Field(alias="WEBHOOK_KEEP_RUNS", ge=1)] = 1000
+    log_bytes: Annotated[int, Field(alias="WEBHOOK_LOG_BYTES", ge=10_000)] = 4_000_000
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str]) -> "Settings":
+        """Read the settings; an empty value counts as absent. Raises SettingsError with the names that are wrong."""
+        try:
+            return cls.model_validate({name: value for name, value in environ.items() if value != ""})
+        except ValidationError as error:
+            # Without the input: a message must not carry a secret.
+            wrong = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
+            raise SettingsError(f"The webhook cannot start with this environment: {wrong}. Set it in .env.") from None
+
+    @property
+    def database(self) -> Path:
+        return self.home / "webhook.sqlite3"
+
+    @property
+    def worker_lock(self) -> Path:
+        """Locked by the worker that works; its time of change is that worker's heartbeat."""
+        return self.home / "worker.lock"
+
+    @property
+    def dbt_target(self) -> Path:
+        return self.home / "target"
+
+    def run_log(self, run_id: str) -> Path:
+        return self.home / "logs" / f"{run_id}.log"

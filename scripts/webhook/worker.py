@@ -1,0 +1,136 @@
+"""The worker: `python -m webhook.worker`. Runs what is queued, one dbt at a time, until it gets SIGTERM or SIGINT."""
+
+import fcntl
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from webhook.database import Database
+from webhook.execution import Execution, Stop
+from webhook.reporter import HEARTBEAT, Reporter
+from webhook.runs import Run
+from webhook.settings import Settings, SettingsError
+from webhook.store import RunStore
+from webhook.turns import Turns
+from webhook.warehouse import Warehouse
+
+_IDLE = 0.1
+_PRUNE_EVERY = 3600.0
+
+logger = logging.getLogger(__name__)
+
+
+@contextmanager
+def worker_lock(path: Path, stop: Stop) -> Iterator[bool]:
+    """Hold the lock that makes this the one worker; yields False if told to stop before it came free.
+
+    The kernel frees it when the process dies, however it dies.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab") as file:
+        said = False
+        while not stop.is_asked:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if not said:
+                    logger.info("another worker holds %s; waiting until it ends", path)
+                    said = True
+                stop.wait(0.5)
+                continue
+            yield True
+            return
+        yield False
+
+
+class Worker:
+    """Does what the queue says, one run after the other."""
+
+    def __init__(self, settings: Settings, stop: Stop) -> None:
+        self._settings = settings
+        self._stop = stop
+        self._store = RunStore(Database(settings.database))
+        self._reporter = Reporter(self._store, Warehouse(settings))
+        self._turns = Turns(self._store, self._reporter, Warehouse(settings), patience=settings.publish_wait)
+        self._pruned_at = 0.0
+
+    def work(self) -> None:
+        """Settle what a killed worker left, then run until told to stop. Call it only while holding the lock."""
+        self._prepare()
+        for cut in self._store.recover():
+            logger.warning("run %s was cut by a kill: now %s", cut.id, cut.status)
+        self._reporter.start()
+        logger.info("ready")
+        while not self._stop.is_asked:
+            self._beat()
+            run = self._store.next_queued()
+            if run is None:
+                self._prune()
+                self._stop.wait(_IDLE)
+                continue
+            self._do(run)
+        self._reporter.stop(5.0)
+
+    def _do(self, run: Run) -> None:
+        if not self._turns.take(run, self._stop, self._beat):
+            self._reporter.wake()
+            return
+        attempt = self._store.count_attempt(run.id)
+        logger.info("run %s: attempt %d begins", run.id, attempt)
+        heartbeat_at = time.monotonic()
+
+        def look() -> None:
+            nonlocal heartbeat_at
+            self._beat()
+            if time.monotonic() - heartbeat_at >= HEARTBEAT:
+                heartbeat_at = time.monotonic()
+                self._store.beat(run.id)
+                self._reporter.wake()
+
+        execution = Execution(self._store, self._settings, run, attempt=attempt, stop=self._stop)
+        outcome = execution.run(look)
+        if outcome.status == "stopped":
+            self._store.give_way(run.id, outcome.error)
+        else:
+            self._store.finish(run.id, outcome.status, outcome.error)
+        self._reporter.wake()
+        logger.info("run %s: %s%s", run.id, outcome.status, f": {outcome.error}" if outcome.error else "")
+
+    def _prepare(self) -> None:
+        for folder in (self._settings.home / "logs", self._settings.dbt_target):
+            folder.mkdir(parents=True, exist_ok=True)
+
+    def _beat(self) -> None:
+        os.utime(self._settings.worker_lock)
+
+    def _prune(self) -> None:
+        if self._pruned_at and time.monotonic() - self._pruned_at < _PRUNE_EVERY:
+            return
+        self._pruned_at = time.monotonic()
+        for run_id in self._store.prune(keep_days=self._settings.keep_days, keep_runs=self._settings.keep_runs):
+            self._settings.run_log(run_id).unlink(missing_ok=True)
+
+
+def main() -> int:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    try:
+        settings = Settings.from_environ(os.environ)
+    except SettingsError as error:
+        logger.error("%s", error)
+        return 2
+    stop = Stop(settings.stop_grace)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.ask())
+    with worker_lock(settings.worker_lock, stop) as held:
+        if held:
+            Worker(settings, stop).work()
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
