@@ -29,9 +29,6 @@ class Screen:
     def plain(self, text: str = "") -> None:
         self._console.print(escape(text))
 
-    def show(self, renderable: object) -> None:
-        self._console.print(renderable)
-
     def waiting(self, text: str) -> None:
         """Say what is being waited for; off a terminal at most every five seconds."""
         now = time.monotonic()

@@ -3,8 +3,6 @@
 import os
 import socket
 
-from rich.table import Table
-
 from stack.env_file import Env
 from stack.screen import Screen
 from stack.services import Context
@@ -35,13 +33,12 @@ def _tunnel(env: Env) -> str:
 def show(context: Context, screen: Screen) -> None:
     """Print the table of addresses, one curl to paste, and the next step."""
     env = context.env
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("", "address", "user", "its password or token"):
-        table.add_column(heading, no_wrap=True, overflow="ignore")
-    for name, address, user, key in _rows(context):
-        table.add_row(name, address, user, _password_command(context, key))
+    table = [("", "address", "user", "its password or token")]
+    table += [(name, address, user, _password_command(context, key)) for name, address, user, key in _rows(context)]
+    widths = [max(len(row[column]) for row in table) for column in range(4)]
     screen.plain()
-    screen.show(table)
+    for row in table:
+        screen.plain("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
     screen.plain()
     file = os.path.relpath(context.paths.env_file)
     screen.plain("Refresh the marts by hand:")

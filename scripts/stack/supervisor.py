@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import psutil
 from supervisor.xmlrpc import Faults, SupervisorTransport
 
 from stack.errors import StackError
@@ -93,13 +94,6 @@ def states(paths: Paths) -> dict[str, str] | None:
         return None
 
 
-def supervisord_pid(paths: Paths) -> int | None:
-    try:
-        return int(_rpc(paths).getPID())
-    except (OSError, xmlrpc.client.Error):
-        return None
-
-
 def ensure(paths: Paths, rows: list[Service]) -> None:
     """Start supervisord where none answers; else hand it the table as it is now (services that are gone are stopped)."""
     config = paths.run / "supervisord.conf"
@@ -158,11 +152,10 @@ def stop(paths: Paths, name: str) -> None:
 
 
 def shutdown(paths: Paths) -> None:
-    """End supervisord itself, and whatever it still runs."""
+    """End supervisord itself, and whatever it still runs; returns when it is gone."""
     try:
+        process = psutil.Process(_rpc(paths).getPID())
         _rpc(paths).shutdown()
-    except (OSError, xmlrpc.client.Error):
+    except (OSError, xmlrpc.client.Error, psutil.NoSuchProcess):
         return
-    deadline = time.monotonic() + 90
-    while states(paths) is not None and time.monotonic() < deadline:
-        time.sleep(0.1)
+    psutil.wait_procs([process], timeout=90)

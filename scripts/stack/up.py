@@ -24,12 +24,12 @@ def up(paths: Paths, screen: Screen, *, mode: str | None, wait_for_run: bool) ->
     preflight.check_room(paths)
     preflight.check_tools(paths)
     preflight.check_data_has_its_env(paths)
+    _make_folders(paths)
+    preflight.check_reachable(paths)
     with screen.spinner():
         env = _prepare_env(paths, screen, mode)
-        _build_environments(paths, screen)
-        preflight.check_reachable(paths)
-        _make_folders(paths)
         preflight.check_secrets(paths, env)
+        _build_environments(paths, screen)
         context = Context(paths, env)
         started = _boot(context, screen)
         if wait_for_run:

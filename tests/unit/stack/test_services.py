@@ -1,0 +1,86 @@
+"""The table of services: an order that can be started, and to each its own secrets and no more."""
+
+from pathlib import Path
+
+import pytest
+from stack import env_file, launch, services, supervisor
+from stack.paths import Paths
+from stack.services import Context
+
+# Who may know which secret. Airflow's tasks run inside the scheduler, so its three services read the same.
+AIRFLOW = {"airflow-init", "airflow-webserver", "airflow-scheduler", "airflow-dag-processor"}
+MAY_KNOW = {
+    "POSTGRES_PASSWORD": set(),
+    "CLICKHOUSE_PASSWORD": {"clickhouse-server", "clickhouse-init"},
+    "CLICKHOUSE_LOADER_PASSWORD": {"clickhouse-server", *AIRFLOW},
+    "CLICKHOUSE_DBT_PASSWORD": {"clickhouse-server", "webhook-server", "webhook-worker"},
+    "CLICKHOUSE_SUPERSET_PASSWORD": {"clickhouse-server", "superset", "superset-init"},
+    "POSTGRES_READER_PASSWORD": AIRFLOW,
+    "AIRFLOW_ADMIN_PASSWORD": {"airflow-init"},
+    "AIRFLOW_DB_PASSWORD": AIRFLOW,
+    "AIRFLOW_FERNET_KEY": AIRFLOW,
+    "AIRFLOW_API_SECRET_KEY": AIRFLOW,
+    "AIRFLOW_JWT_SECRET": AIRFLOW,
+    "SUPERSET_ADMIN_PASSWORD": {"superset-init"},
+    "SUPERSET_DB_PASSWORD": {"superset", "superset-init"},
+    "SUPERSET_SECRET_KEY": {"superset", "superset-init"},
+    "WEBHOOK_TOKEN": {"webhook-server", "webhook-worker", *AIRFLOW},
+    "WEBHOOK_SIGNING_SECRET": set(),
+    "MASK_SALT": AIRFLOW,
+}
+
+
+@pytest.fixture
+def context(repo: Path, venvs: Path, tmp_path: Path) -> Context:
+    file = tmp_path / ".env"
+    env_file.write_new(file, env_file.fill(repo / ".env.example", {}, {}, STACK_MODE="native"))
+    return Context(Paths(home=tmp_path, env_file=file, venvs=venvs), env_file.load(file))
+
+
+def test_each_service_waits_only_for_services_that_stand_before_it() -> None:
+    seen: set[str] = set()
+    for row in services.SERVICES:
+        assert set(row.after) <= seen, row.name
+        seen.add(row.name)
+
+
+def test_each_long_lived_service_has_a_health_check_and_one_command(context: Context) -> None:
+    for row in services.SERVICES:
+        if not row.one_shot:
+            assert row.healthy is not None
+            assert len(row.commands(context)) == 1
+
+
+def test_each_secret_is_known_to_those_who_need_it_and_to_nobody_else(context: Context) -> None:
+    assert set(MAY_KNOW) == set(env_file.SECRETS)
+    for name in env_file.SECRETS:
+        secret = context.env.text(name)
+        knowing = {
+            row.name
+            for row in services.SERVICES
+            if any(secret in value for value in launch.environment(context, row).values())
+        }
+        assert knowing == MAY_KNOW[name], name
+
+
+def test_no_secret_stands_on_a_command_line_or_in_the_supervisors_file(context: Context) -> None:
+    texts = [word for row in services.SERVICES for command in row.commands(context) for word in command]
+    texts.append(supervisor.configuration(context.paths, list(services.SERVICES)))
+    for name in env_file.SECRETS:
+        assert not [text for text in texts if context.env.text(name) in text]
+
+
+def test_a_changed_name_changes_the_fingerprint_of_those_who_read_it_alone(context: Context) -> None:
+    changed = Context(context.paths, context.env.model_copy(update={"SUPERSET_PORT": 9999}))
+    differing = {
+        row.name for row in services.SERVICES if launch.fingerprint(context, row) != launch.fingerprint(changed, row)
+    }
+    assert differing == {"superset", "superset-init"}
+
+
+def test_a_warehouse_of_ones_own_is_not_started(context: Context) -> None:
+    own = context.env.model_copy(update={"CLICKHOUSE_HOST": "warehouse.example.org"})
+    assert "clickhouse-server" not in [row.name for row in services.enabled(own)]
+    assert launch.environment(Context(context.paths, own), services.by_name("superset"))["CLICKHOUSE_HOST"] == (
+        "warehouse.example.org"
+    )
