@@ -1,0 +1,1 @@
+"""The ClickHouse engine (chDB) behind ClickHouse's HTTP interface, for machines without a clickhouse binary."""

@@ -1,0 +1,76 @@
+"""`python -m embedded`: serve the warehouse until SIGTERM."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+
+from embedded.access import read_users
+from embedded.engine import Engine
+from embedded.errors import StartError
+from embedded.queries import Queries
+from embedded.server import Server, start_expiry
+from embedded.settings import Settings
+
+log = logging.getLogger("embedded")
+_FINISH_SECONDS = 6
+_CANCEL_SECONDS = 3
+
+
+def serve() -> None:
+    """Raises StartError when the server cannot start; returns after a clean stop."""
+    settings = Settings.from_environment(os.environ)
+    users = read_users(settings.config / "users.xml", os.environ)
+    started = time.monotonic()
+    engine = Engine(settings.data, settings.config)
+    queries = Queries(engine, users)
+    try:
+        server = Server((settings.host, settings.port), queries, engine.version)
+    except OSError as error:
+        raise StartError(
+            f"Cannot listen on {settings.host}:{settings.port} ({error.strerror}): free the port or set CLICKHOUSE_HTTP_PORT."
+        ) from error
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    threading.Thread(target=server.serve_forever, args=(0.1,), daemon=True, name="accept").start()
+    start_expiry(queries)
+    log.info("ClickHouse %s (embedded) on http://%s:%s after %.1f s", engine.version, settings.host, settings.port, time.monotonic() - started)
+    stop.wait()
+    log.info("Stopping: %s queries are running", queries.running)
+    server.shutdown()
+    server.server_close()
+    _finish(queries)
+    queries.sessions.close()
+    engine.close()
+    log.info("Stopped")
+
+
+def _finish(queries: Queries) -> None:
+    """Let running queries end by themselves for a while, then cancel them."""
+    for seconds, act in ((_FINISH_SECONDS, queries.cancel_all), (_CANCEL_SECONDS, lambda: None)):
+        end = time.monotonic() + seconds
+        while queries.running and time.monotonic() < end:
+            time.sleep(0.05)
+        if queries.running:
+            act()
+
+
+def main() -> int:
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    try:
+        serve()
+    except StartError as error:
+        log.error("%s", error)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    code = main()
+    sys.stderr.flush()
+    os._exit(code)  # threads of connections that no one reads any more need no farewell

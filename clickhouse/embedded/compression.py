@@ -1,0 +1,122 @@
+"""Content codings of requests and responses, streaming both ways."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Protocol
+
+import brotli
+import lz4.frame
+import zstandard
+
+from embedded.errors import QueryError
+
+# In the order in which ClickHouse itself prefers them.
+PREFERENCE = ("br", "zstd", "lz4", "gzip", "deflate")
+
+
+class Compressor(Protocol):
+    """Turns chunks of an answer into chunks of the coding; the last call is `flush`."""
+
+    def compress(self, data: bytes) -> bytes: ...
+    def flush(self) -> bytes: ...
+
+
+class _Brotli:
+    def __init__(self) -> None:
+        self._coder = brotli.Compressor(quality=1)
+
+    def compress(self, data: bytes) -> bytes:
+        return bytes(self._coder.process(data))
+
+    def flush(self) -> bytes:
+        return bytes(self._coder.finish())
+
+
+class _Lz4:
+    def __init__(self) -> None:
+        self._coder = lz4.frame.LZ4FrameCompressor()
+        self._head = self._coder.begin()
+
+    def compress(self, data: bytes) -> bytes:
+        head, self._head = self._head, b""
+        return bytes(head + self._coder.compress(data))
+
+    def flush(self) -> bytes:
+        head, self._head = self._head, b""
+        return bytes(head + self._coder.flush())
+
+
+_COMPRESSORS: dict[str, Callable[[], Any]] = {
+    "br": _Brotli,
+    "zstd": lambda: zstandard.ZstdCompressor(level=1).compressobj(),
+    "lz4": _Lz4,
+    "gzip": lambda: zlib.compressobj(3, zlib.DEFLATED, 31),
+    "deflate": lambda: zlib.compressobj(3, zlib.DEFLATED, 15),
+}
+
+
+def accepted(header: str) -> str | None:
+    """The coding to answer in for an Accept-Encoding header, or None for plain."""
+    offered = {part.split(";")[0].strip().lower() for part in header.split(",") if ";q=0" != part.strip()[-4:]}
+    return next((coding for coding in PREFERENCE if coding in offered), None)
+
+
+def compressor(coding: str) -> Compressor:
+    made: Compressor = _COMPRESSORS[coding]()
+    return made
+
+
+def decompressed(coding: str, chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Decode a request body chunk by chunk. Raises QueryError for an unknown coding, broken or cut data."""
+    if coding in ("", "identity"):
+        yield from chunks
+        return
+    if coding in ("gzip", "x-gzip", "deflate", "lz4", "zstd"):
+        yield from _frames(coding, chunks)
+    elif coding == "br":
+        yield from _brotli(chunks)
+    else:
+        raise QueryError(432, f"Unknown Content-Encoding {coding!r}: send br, deflate, gzip, lz4, zstd or plain data")
+
+
+def _decoder(coding: str) -> Any:
+    if coding == "lz4":
+        return lz4.frame.LZ4FrameDecompressor()
+    if coding == "zstd":
+        return zstandard.ZstdDecompressor().decompressobj()
+    return zlib.decompressobj(15 if coding == "deflate" else 31)
+
+
+def _frames(coding: str, chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """gzip, lz4 and zstd bodies may be several members one after another."""
+    decoder, begun = _decoder(coding), False
+    for chunk in chunks:
+        while chunk:
+            if decoder.eof:
+                decoder = _decoder(coding)
+            try:
+                plain = decoder.decompress(chunk)
+            except (zlib.error, RuntimeError, zstandard.ZstdError) as error:
+                raise QueryError(354, f"The {coding} body is broken: {error}") from error
+            begun = True
+            chunk = (decoder.unused_data or b"") if decoder.eof else b""
+            if plain:
+                yield plain
+    if begun and not decoder.eof:
+        raise QueryError(354, f"The {coding} body ends before its end mark")
+
+
+def _brotli(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    decoder, begun = brotli.Decompressor(), False
+    for chunk in chunks:
+        try:
+            plain = decoder.process(chunk)
+        except brotli.error as error:
+            raise QueryError(354, f"The br body is broken: {error}") from error
+        begun = begun or bool(chunk)
+        if plain:
+            yield plain
+    if begun and not decoder.is_finished():
+        raise QueryError(354, "The br body ends before its end mark")

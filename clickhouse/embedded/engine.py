@@ -1,0 +1,204 @@
+"""chDB: the one engine of this process, and connections to it that carry a user's rights and limits."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+from embedded.access import ADMIN, User
+from embedded.errors import QueryError, StartError, from_engine
+
+# What chDB sets otherwise than a server does.
+_AS_A_SERVER = {"implicit_select": "0", "allow_introspection_functions": "0"}
+# A setting without effect here (no logs are sent): it marks each query with its user and the client's query id.
+TAG = "send_logs_source_regexp"
+
+
+def quoted(value: str) -> str:
+    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What a query read and wrote, in rows and bytes."""
+
+    read_rows: int = 0
+    read_bytes: int = 0
+    written_rows: int = 0
+    written_bytes: int = 0
+    result_rows: int = 0
+    result_bytes: int = 0
+    total_rows_to_read: int = 0
+
+
+class Connection:
+    """A connection to the engine: it has its own settings, database and temporary tables, and runs one query at a time."""
+
+    def __init__(self, raw: Any) -> None:
+        self._raw = raw
+        self._insert: Any = None
+
+    def run(self, sql: str, output_format: str = "TabSeparated", parameters: Mapping[str, str] | None = None) -> tuple[bytes, Figures]:
+        """Run one statement. Raises QueryError."""
+        try:
+            result = self._raw.query(
+                sql.encode(errors="surrogateescape"), output_format, params=dict(parameters or {})
+            )
+        except RuntimeError as error:
+            raise from_engine(error) from None
+        body = bytes(result.bytes())
+        return body, Figures(
+            result.storage_rows_read(),
+            result.storage_bytes_read(),
+            result.rows_written(),
+            result.bytes_written(),
+            result.rows_read(),
+            result.bytes_read(),
+        )
+
+    def begin_insert(self, sql: str, input_format: str) -> None:
+        try:
+            self._insert = self._raw.send_insert(sql.encode(errors="surrogateescape"), input_format)
+        except RuntimeError as error:
+            raise from_engine(error) from None
+
+    def append(self, data: bytes) -> None:
+        """Give the insert more data; waits while the engine is behind."""
+        try:
+            self._raw.insert_append(self._insert, data)
+        except RuntimeError as error:
+            raise from_engine(error) from None
+
+    def finish_insert(self) -> Figures:
+        """Commit; what is acknowledged is on disk."""
+        insert, self._insert = self._insert, None
+        try:
+            result = self._raw.insert_done(insert)
+        except RuntimeError as error:
+            raise from_engine(error) from None
+        rows, size = result.rows_written(), result.bytes_written()
+        return Figures(rows, size, rows, size, rows, size)
+
+    def cancel_insert(self) -> None:
+        """Give up an insert; blocks that the engine has already written stay, as in a server."""
+        insert, self._insert = self._insert, None
+        if insert is not None:
+            try:
+                self._raw.insert_cancel(insert)
+            except RuntimeError as error:
+                raise from_engine(error) from None
+
+    def set(self, settings: Mapping[str, str]) -> None:
+        if settings:
+            self.run("SET " + ", ".join(f"{name} = {quoted(value)}" for name, value in settings.items()))
+
+    def statements(self, sql: str) -> int:
+        """How many statements the engine's own parser sees; 0 when it sees none that it understands."""
+        count: int = self._raw.classify_query(sql.encode(errors="surrogateescape"))["statement_count"]
+        return count
+
+    def watch(self, callback: Any) -> None:
+        """Have `callback` called with a dict of figures while a query runs; None ends it."""
+        self._raw.set_progress_callback(callback)
+
+    def close(self) -> None:
+        self._raw.close()
+
+
+class Engine:
+    """The engine on one data folder; it stays open until `close`. One process may open a folder."""
+
+    def __init__(self, data: Path, config: Path) -> None:
+        # The engine must see empty passwords (it logs in as `default` without one), and the process need not keep them.
+        for source in ElementTree.parse(config / "users.xml").getroot().iter("password"):
+            if source.get("from_env"):
+                os.environ[source.get("from_env", "")] = ""
+        os.environ["TZ"] = "UTC"
+        data.mkdir(parents=True, exist_ok=True)
+        from chdb import _chdb  # type: ignore[import-not-found,unused-ignore] # after TZ and the passwords are set
+
+        _chdb.set_signal_handlers_enabled(0)
+        self._connect = _chdb.connect
+        self._address = f"{data}?config-file={_write_config(data, config)}"
+        try:
+            self._keeper = Connection(self._connect(self._address))
+        except RuntimeError as error:
+            raise _cannot_open(data, error) from None
+        self._lock = threading.Lock()
+        self._profiles = self._read_profiles()
+        self.version = self.ask("SELECT version()").strip()
+
+    def _read_profiles(self) -> dict[str, dict[str, str]]:
+        """The values of each profile: the engine takes constraints from SET profile, but not the values."""
+        profiles: dict[str, dict[str, str]] = {}
+        rows = self.ask(
+            "SELECT profile_name, setting_name, value, inherit_profile FROM system.settings_profile_elements"
+            " WHERE profile_name IS NOT NULL ORDER BY profile_name, index"
+        )
+        for row in rows.splitlines():
+            profile, name, value, inherited = row.split("\t")
+            values = profiles.setdefault(profile, {})
+            if inherited != "\\N":
+                values.update(profiles.get(inherited, {}))
+            elif value != "\\N":
+                values[name] = value
+        return profiles
+
+    def ask(self, sql: str) -> str:
+        """Run a statement of the server's own, as admin."""
+        with self._lock:
+            return self._keeper.run(sql)[0].decode()
+
+    def connect(self, user: User) -> Connection:
+        """A connection with the user's role, profile and limits; what a client sends on it cannot widen them."""
+        connection = Connection(self._connect(self._address))
+        values = _AS_A_SERVER | self._profiles.get(user.profile, {})
+        readonly = values.pop("readonly", None)
+        connection.set(values)
+        connection.run(f"SET profile = {quoted(user.profile)}")
+        if readonly:
+            connection.set({"readonly": readonly})
+        connection.run("SET ROLE ALL" if user.name == ADMIN else f"SET ROLE {user.role}")
+        return connection
+
+    def default(self, user: User, setting: str) -> str | None:
+        """The value of a setting in the user's profile, or None for the engine's own default."""
+        return (_AS_A_SERVER | self._profiles.get(user.profile, {})).get(setting)
+
+    def kill(self, tag: str) -> None:
+        """Ask the queries with this tag to stop; does not wait."""
+        self.ask(f"KILL QUERY WHERE Settings['{TAG}'] = {quoted(tag)} ASYNC")
+
+    def close(self) -> None:
+        with self._lock:
+            self._keeper.close()
+
+
+def _write_config(data: Path, config: Path) -> Path:
+    """The engine's own copy of server.xml: it knows no merging (remove="1") and needs the users' absolute path."""
+    root = ElementTree.parse(config / "server.xml").getroot()
+    for element in [child for child in root if child.get("remove")]:
+        root.remove(element)
+    ElementTree.SubElement(root, "users_config").text = str(config / "users.xml")
+    path = data / "embedded-server.xml"
+    ElementTree.ElementTree(root).write(path, encoding="unicode")
+    return path
+
+
+def _cannot_open(data: Path, error: RuntimeError) -> StartError:
+    found = from_engine(error)
+    if found.code == 76:
+        return StartError(f"{data} is in use by another server: stop that one first, or give another CLICKHOUSE_PATH.")
+    return StartError(f"The engine cannot open {data}: {found.message} (code {found.code}).")
+
+
+def refuse_several(connection: Connection, sql: str) -> None:
+    """A second guard behind the server's own tokens: the engine would run every statement of a text."""
+    if connection.statements(sql) > 1:
+        raise QueryError(62, "Syntax error (Multi-statements are not allowed): send one statement in a request")

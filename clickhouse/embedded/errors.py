@@ -1,0 +1,81 @@
+"""Errors as ClickHouse tells them: a code, its name, a sentence, and the HTTP status that goes with the code."""
+
+from __future__ import annotations
+
+import re
+
+NAMES = {
+    36: "BAD_ARGUMENTS",
+    48: "NOT_IMPLEMENTED",
+    62: "SYNTAX_ERROR",
+    115: "UNKNOWN_SETTING",
+    164: "READONLY",
+    210: "NETWORK_ERROR",
+    236: "ABORTED",
+    344: "SUPPORT_IS_DISABLED",
+    354: "INFLATE_FAILED",
+    372: "SESSION_NOT_FOUND",
+    373: "SESSION_IS_LOCKED",
+    374: "INVALID_SESSION_TIMEOUT",
+    394: "QUERY_WAS_CANCELLED",
+    432: "UNKNOWN_CODEC",
+    497: "ACCESS_DENIED",
+    512: "SET_NON_GRANTED_ROLE",
+    516: "AUTHENTICATION_FAILED",
+    1001: "STD_EXCEPTION",
+}
+
+# As ClickHouse's exceptionCodeToHTTPStatus has them; every other code is 500. Never 429, 503 or 504: clients retry those.
+_STATUS = (
+    {code: 400 for code in (6, 26, 27, 32, 33, 36, 38, 41, 43, 53, 62, 69, 70, 72, 117, 131, 321, 427, 1000)}
+    | {code: 403 for code in (164, 192, 193, 497, 512, 516)}
+    | {code: 404 for code in (46, 47, 50, 56, 60, 63, 73, 81, 115, 372, 511)}
+    | {159: 408, 48: 501, 194: 401}
+)
+_PREFIX = re.compile(r"\s*Code: (\d+)\. DB::(?:Exception|NetException|ErrnoException): ")
+_VERSION = re.compile(r" \(version [^()]*(?:\([^()]*\))?\)")
+_NAME = re.compile(r"\(([A-Z][A-Z0-9_]{2,})\)\s*\.?\s*$")
+
+
+class StartError(Exception):
+    """The server cannot start; the message is one sentence with cause and cure."""
+
+
+class QueryError(Exception):
+    """A request that failed: `code` and `name` are ClickHouse's, `message` is the sentence between them."""
+
+    def __init__(self, code: int, message: str, name: str | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.name = name or NAMES.get(code, "UNKNOWN_EXCEPTION")
+        self.message = message
+
+    @property
+    def status(self) -> int:
+        return _STATUS.get(self.code, 500)
+
+    def text(self, version: str) -> str:
+        """The line that ClickHouse's HTTP interface sends for this error."""
+        return f"Code: {self.code}. DB::Exception: {self.message} ({self.name}) (version {version} (embedded))\n"
+
+
+class ClientGoneError(Exception):
+    """The client closed its connection before the answer was complete."""
+
+
+def from_engine(error: BaseException) -> QueryError:
+    """Read the engine's exception text; it may repeat code and name for each layer that the error passed."""
+    text = str(error)
+    first = _PREFIX.search(text)
+    if first is None:
+        return QueryError(1001, text.strip() or type(error).__name__)
+    code = int(first.group(1))
+    text = text[first.start() :]
+    while (again := _PREFIX.match(text)) is not None:
+        text = text[again.end() :]
+    text = _VERSION.sub("", text).strip()
+    name = None
+    while (found := _NAME.search(text)) is not None and (name is None or found.group(1) == name):
+        name = found.group(1)
+        text = text[: found.start()].rstrip()
+    return QueryError(code, text, name)

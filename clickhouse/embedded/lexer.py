@@ -1,0 +1,86 @@
+"""ClickHouse's tokens, as far as they decide where a statement, a string, a name or a comment begins and ends."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from embedded.errors import QueryError
+
+# Mirrors src/Parsers/Lexer.cpp of ClickHouse, curly quotes and heredocs ($tag$..$tag$) included.
+_TOKEN = re.compile(
+    r"""
+      (?P<space>[\s\0\u00a0\u1680\u2000-\u200d\u2028\u2029\u202f\u205f\u2060\u3000\ufeff]+)
+    | (?P<comment>--[^\n]*|//[^\n]*|\#[ !][^\n]*|/\*)
+    | (?P<heredoc>\$(?P<tag>\w*)\$)
+    | (?P<string>'(?:[^'\\]|\\.|'')*'|\u2018[^\u2019]*\u2019)
+    | (?P<quoted>`(?:[^`\\]|\\.|``)*`|"(?:[^"\\]|\\.|"")*"|\u201c[^\u201d]*\u201d)
+    | (?P<number>\d(?:\w|(?<=[eEpP])[+-]|\.(?=\d))*|\.\d\w*)
+    | (?P<word>[^\W\d][\w$]*)
+    | (?P<symbol>->|::|<=|>=|!=|<>|==|\|\||.)
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+_COMMENT_EDGE = re.compile(r"/\*|\*/")
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """`kind` is word, quoted, string, number or symbol; `start` and `end` are offsets into the text."""
+
+    kind: str
+    text: str
+    start: int
+    end: int
+
+    @property
+    def upper(self) -> str:
+        """The keyword that this token may be: empty for anything but a bare word or a symbol."""
+        return self.text.upper() if self.kind in ("word", "symbol") else ""
+
+    @property
+    def name(self) -> str:
+        """The identifier or literal without its quotes and escapes."""
+        if self.kind in ("quoted", "string") and not self.text.startswith("$"):
+            return re.sub(r"\\(.)|(['\"`])\2", lambda found: found.group(1) or found.group(2), self.text[1:-1])
+        return self.text
+
+
+class Unfinished(QueryError):  # noqa: N818 - it is an error only when no more text can follow
+    """The text ends inside a string, a quoted name or a comment."""
+
+    def __init__(self, start: int) -> None:
+        super().__init__(62, f"Syntax error: a quote or comment that begins at position {start + 1} is never closed")
+
+
+def tokens(text: str) -> Iterator[Token]:
+    """Tokens without white space and comments. Raises Unfinished at an open quote or comment."""
+    position, length = 0, len(text)
+    while position < length:
+        found = _TOKEN.match(text, position)
+        assert found is not None, "the last alternative matches any character"
+        kind, start, position = str(found.lastgroup), found.start(), found.end()
+        if kind == "comment" and found.group() == "/*":
+            position = _comment_end(text, position, start)
+        elif kind in ("heredoc", "tag"):
+            end = text.find(found.group(), position)
+            if end < 0:
+                raise Unfinished(start)
+            position = end + len(found.group())
+            yield Token("string", text[start:position], start, position)
+        elif kind == "symbol" and found.group() in "'`\"\u2018\u201c":
+            raise Unfinished(start)
+        elif kind not in ("space", "comment"):
+            yield Token(kind, found.group(), start, position)
+
+
+def _comment_end(text: str, position: int, start: int) -> int:
+    depth = 1  # ClickHouse nests block comments
+    while depth:
+        edge = _COMMENT_EDGE.search(text, position)
+        if edge is None:
+            raise Unfinished(start)
+        depth += 1 if edge.group() == "/*" else -1
+        position = edge.end()
+    return position

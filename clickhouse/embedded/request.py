@@ -1,0 +1,107 @@
+"""One HTTP request: its parameters, who sends it, and its body as a stream."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Callable, Iterator
+from email.message import Message
+from typing import BinaryIO
+from urllib.parse import parse_qsl, urlsplit
+
+from embedded.compression import decompressed
+from embedded.errors import ClientGoneError, QueryError
+
+CHUNK = 1 << 20
+
+
+class Request:
+    """The body can be read once; `unread` says whether some of it is still in the connection."""
+
+    def __init__(self, method: str, target: str, headers: Message, source: BinaryIO, proceed: Callable[[], None]) -> None:
+        self.method = method
+        self.headers = headers
+        address = urlsplit("http:" + target if target.startswith("//") else target)
+        self.path = address.path
+        # Bytes that are not UTF-8 survive as surrogates: ClickHouse's strings are bytes.
+        self.parameters = dict(
+            parse_qsl(address.query, keep_blank_values=True, encoding="utf-8", errors="surrogateescape")
+        )
+        self._source = source
+        self._proceed = proceed
+        coding = (headers.get("Transfer-Encoding") or "").strip().lower()
+        length = (headers.get("Content-Length") or "").strip()
+        if coding not in ("", "chunked") or (coding and length) or (length and not length.isdigit()):
+            raise QueryError(36, "The request must have one Content-Length or Transfer-Encoding: chunked, not both")
+        self._chunked = coding == "chunked"
+        self._left = int(length or 0)
+        self.unread = self._chunked or self._left > 0
+        if self.unread and method in ("GET", "HEAD"):
+            raise QueryError(36, f"A {method} request has no body: send the statement with POST")
+        self._body = decompressed((headers.get("Content-Encoding") or "").strip().lower(), self._raw())
+
+    def credentials(self) -> tuple[str, str]:
+        """User name and password. Raises QueryError 516 for more than one way at once or a broken header."""
+        ways = []
+        if self.headers.get("X-ClickHouse-User") is not None or self.headers.get("X-ClickHouse-Key") is not None:
+            ways.append((self.headers.get("X-ClickHouse-User") or "default", self.headers.get("X-ClickHouse-Key") or ""))
+        authorization = self.headers.get("Authorization")
+        if authorization is not None:
+            ways.append(_basic(authorization))
+        if "user" in self.parameters or "password" in self.parameters:
+            ways.append((self.parameters.get("user", "default"), self.parameters.get("password", "")))
+        if len(ways) > 1:
+            raise QueryError(516, "Invalid authentication: it is not allowed to use several ways of giving a password at once")
+        return ways[0] if ways else ("default", "")
+
+    def body(self) -> Iterator[bytes]:
+        """The rest of the decoded body, in chunks. Raises ClientGoneError when the connection ends before the body."""
+        return self._body
+
+    def _raw(self) -> Iterator[bytes]:
+        if not self.unread:
+            return
+        self._proceed()
+        if self._chunked:
+            yield from self._read_chunked()
+        else:
+            yield from self._read_exactly(self._left)
+        self.unread = False
+
+    def _read_chunked(self) -> Iterator[bytes]:
+        while True:
+            line = self._source.readline(1026)
+            if not line.endswith(b"\n"):
+                raise ClientGoneError
+            try:
+                size = int(line.split(b";")[0].strip(), 16)
+            except ValueError:
+                raise QueryError(36, "The chunked body is broken: a chunk does not begin with its size") from None
+            if size < 0:
+                raise QueryError(36, "The chunked body is broken: a chunk has a negative size")
+            if size == 0:
+                break
+            yield from self._read_exactly(size)
+            if self._source.readline(3).strip():
+                raise QueryError(36, "The chunked body is broken: a chunk is longer than its size")
+        while self._source.readline(65537).strip():
+            pass  # trailers say nothing here
+
+    def _read_exactly(self, left: int) -> Iterator[bytes]:
+        while left:
+            data = self._source.read(min(left, CHUNK))
+            if not data:
+                raise ClientGoneError
+            left -= len(data)
+            yield data
+
+
+def _basic(header: str) -> tuple[str, str]:
+    scheme, _, value = header.partition(" ")
+    if scheme.lower() != "basic":
+        raise QueryError(516, f"Invalid authentication: {scheme} is not supported, use Basic or X-ClickHouse-User and -Key")
+    try:
+        name, _, password = base64.b64decode(value, validate=True).decode().partition(":")
+    except (binascii.Error, UnicodeDecodeError):
+        raise QueryError(516, "Invalid authentication: the Basic header is not base64 of user:password") from None
+    return name, password

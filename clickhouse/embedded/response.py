@@ -1,0 +1,121 @@
+"""The answer: one piece with its length, or chunks; errors before the first byte as a status, after it in the body."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import socket
+import time
+from email.utils import formatdate
+from http import HTTPStatus
+
+from embedded import compression
+from embedded.engine import Figures
+from embedded.errors import ClientGoneError, QueryError
+
+
+class Response:
+    """Writes one answer to the connection. `begun` is true once the status line is out; `keep` says whether the
+    connection can serve another request afterwards."""
+
+    def __init__(self, connection: socket.socket, version: str, *, keep: bool, head_only: bool) -> None:
+        self._connection = connection
+        self._version = version
+        self._started = time.monotonic_ns()
+        self._head_only = head_only
+        self._coder: compression.Compressor | None = None
+        self._status_sent = False
+        self.keep = keep
+        self.begun = False
+        self.exception_tag = "".join(secrets.choice("abcdefghijklmnopqrstuvwxyz") for _ in range(16))
+        self.headers = {"Server": "ClickHouse embedded", "X-ClickHouse-Server-Display-Name": "clickhouse-server"}
+        self.content_type = "text/plain; charset=UTF-8"
+        self.coding: str | None = None
+
+    def _send(self, data: bytes) -> None:
+        try:
+            self._connection.sendall(data)
+        except OSError as error:
+            raise ClientGoneError from error
+
+    def _head(self, status: int, extra: dict[str, str]) -> bytes:
+        lines = [] if self._status_sent else [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}", f"Date: {formatdate(usegmt=True)}"]
+        if not self._status_sent:
+            lines += [f"Connection: {'Keep-Alive' if self.keep else 'Close'}"]
+            lines += ["Keep-Alive: timeout=30"] if self.keep else []
+        fields = self.headers | {"Content-Type": self.content_type} | extra
+        lines += [f"{name}: {value}" for name, value in fields.items()]
+        self.begun = self._status_sent = True
+        return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1", "replace")
+
+    def summary(self, figures: Figures) -> str:
+        """Figures as ClickHouse's summary and progress headers have them."""
+        fields = {
+            "read_rows": figures.read_rows,
+            "read_bytes": figures.read_bytes,
+            "written_rows": figures.written_rows,
+            "written_bytes": figures.written_bytes,
+            "total_rows_to_read": figures.total_rows_to_read,
+            "result_rows": figures.result_rows,
+            "result_bytes": figures.result_bytes,
+            "elapsed_ns": time.monotonic_ns() - self._started,
+        }
+        return json.dumps({name: str(value) for name, value in fields.items()}, separators=(",", ":"))
+
+    def progress(self, figures: Figures) -> None:
+        """Send a progress header before the others; from here on the status is 200."""
+        data = b""
+        if not self._status_sent:
+            self._status_sent = True
+            data = f"HTTP/1.1 200 OK\r\nDate: {formatdate(usegmt=True)}\r\nConnection: {'Keep-Alive' if self.keep else 'Close'}\r\n".encode()
+        self._send(data + f"X-ClickHouse-Progress: {self.summary(figures)}\r\n".encode())
+
+    def whole(self, body: bytes, figures: Figures | None = None, status: int = 200) -> None:
+        """Send a complete answer."""
+        extra = {} if figures is None else {"X-ClickHouse-Summary": self.summary(figures)}
+        if self.coding and body:
+            coder = compression.compressor(self.coding)
+            body = coder.compress(body) + coder.flush()
+            extra["Content-Encoding"] = self.coding
+        head = self._head(status, extra | {"Content-Length": str(len(body))})
+        self._send(head if self._head_only else head + body)
+
+    def begin(self, figures: Figures) -> None:
+        """Start an answer of unknown length."""
+        extra = {"X-ClickHouse-Summary": self.summary(figures), "X-ClickHouse-Exception-Tag": self.exception_tag}
+        if self.coding:
+            self._coder = compression.compressor(self.coding)
+            extra["Content-Encoding"] = self.coding
+        self._send(self._head(200, extra | {"Transfer-Encoding": "chunked"}))
+
+    def chunk(self, data: bytes) -> None:
+        if self._coder is not None:
+            data = self._coder.compress(data)
+        if data and not self._head_only:
+            self._send(b"%x\r\n%b\r\n" % (len(data), data))
+
+    def end(self) -> None:
+        tail = b"" if self._coder is None else self._coder.flush()
+        if self._head_only:
+            return
+        self._send((b"%x\r\n%b\r\n" % (len(tail), tail) if tail else b"") + b"0\r\n\r\n")
+
+    def fail(self, error: QueryError) -> None:
+        """Tell an error: as the status before the first byte of the body, in the body after it."""
+        text = error.text(self._version).encode(errors="surrogateescape")
+        if not self.begun:
+            self.coding, self.content_type = None, "text/plain; charset=UTF-8"
+            self.headers.pop("X-ClickHouse-Format", None)
+            self.headers["X-ClickHouse-Exception-Code"] = str(error.code)
+            if error.status == 401:
+                self.headers["WWW-Authenticate"] = 'Basic realm="ClickHouse server HTTP API"'
+            self.whole(text, status=error.status)
+            return
+        tag = self.exception_tag.encode()
+        block = b"\r\n__exception__\r\n%b\r\n%b%d %b\r\n__exception__\r\n" % (tag, text, len(text), tag)
+        self.chunk(block)
+        if self._coder is not None:
+            tail, self._coder = self._coder.flush(), None
+            self.chunk(tail)
+        # No last chunk: a client that knows nothing of the block still sees that the answer was cut.
+        self.keep = False

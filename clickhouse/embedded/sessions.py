@@ -1,0 +1,93 @@
+"""HTTP sessions: connections that keep settings, database and temporary tables between the requests of one user."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from embedded.access import User
+from embedded.engine import Connection, Engine
+from embedded.errors import QueryError
+
+DEFAULT_TIMEOUT = 60.0
+LONGEST_TIMEOUT = 3600.0
+
+
+class Session:
+    """A connection and what its requests have set. `own` are the session's settings, made by SET statements;
+    `lent` are those that came with one request's address and end with it."""
+
+    def __init__(self, connection: Connection, user: User) -> None:
+        self.connection = connection
+        self.user = user
+        self.own: dict[str, str] = {}
+        self.lent: dict[str, str] = {}
+        self.own_database = "default"
+        self.database = "default"
+        self.timeout = DEFAULT_TIMEOUT
+        self.expires = 0.0
+        self.busy = True
+
+
+class Sessions:
+    """All sessions; each belongs to the user that opened it."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._lock = threading.Lock()
+        self._sessions: dict[tuple[str, str], Session] = {}
+
+    def acquire(self, user: User, name: str, timeout: str | None, check: bool) -> Session:
+        """The session for one request, made when it is new; an empty name gives one that ends with the request.
+
+        Raises QueryError 372 (not there and `check`), 373 (busy) or 374 (timeout not a number in 0..3600 s).
+        """
+        seconds = _seconds(timeout)
+        if not name:
+            return Session(self._engine.connect(user), user)
+        self.expire()
+        with self._lock:
+            session = self._sessions.get((user.name, name))
+            if session is None:
+                if check:
+                    raise QueryError(372, "Session not found")
+                session = self._sessions[user.name, name] = Session(self._engine.connect(user), user)
+            elif session.busy:
+                raise QueryError(373, "Session is locked by a concurrent client")
+            session.busy = True
+            session.timeout = seconds
+            return session
+
+    def release(self, session: Session, name: str, *, broken: bool = False) -> None:
+        """End a request's use of a session; a broken one (cut in the middle of a query) is thrown away."""
+        with self._lock:
+            session.busy = False
+            session.expires = time.monotonic() + session.timeout
+            if name and not broken:
+                return
+            self._sessions.pop((session.user.name, name), None)
+        session.connection.close()
+
+    def expire(self) -> None:
+        """Close the sessions whose time is over."""
+        now = time.monotonic()
+        with self._lock:
+            over = [key for key, session in self._sessions.items() if not session.busy and session.expires < now]
+            closing = [self._sessions.pop(key) for key in over]
+        for session in closing:
+            session.connection.close()
+
+    def close(self) -> None:
+        with self._lock:
+            closing = [session for session in self._sessions.values() if not session.busy]
+            self._sessions.clear()
+        for session in closing:
+            session.connection.close()
+
+
+def _seconds(timeout: str | None) -> float:
+    if timeout is None:
+        return DEFAULT_TIMEOUT
+    if not timeout.isdigit() or int(timeout) > LONGEST_TIMEOUT:
+        raise QueryError(374, f"Invalid session timeout: '{timeout}', expected seconds from 0 to {LONGEST_TIMEOUT:.0f}")
+    return float(timeout)

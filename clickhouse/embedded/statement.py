@@ -1,0 +1,213 @@
+"""What a statement is, where its data begins, and where its answer's format is named: decided on tokens, never on text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from embedded.errors import QueryError
+from embedded.lexer import Token, Unfinished, tokens
+
+# Statements whose parser takes INTO OUTFILE and FORMAT, so that the engine can stream their answer.
+_WITH_OUTPUT = {"SELECT", "WITH", "(", "SHOW", "DESCRIBE", "DESC", "EXISTS", "EXPLAIN", "FROM", "CHECK"}
+_OPENING = {"(": 1, "[": 1, "{": 1, ")": -1, "]": -1, "}": -1}
+# A word FORMAT after one of these is a name, not the clause.
+_BEFORE_NAME = set(
+    "SELECT FROM JOIN AS BY WHERE PREWHERE HAVING QUALIFY AND OR NOT IN LIKE ILIKE ON USING WHEN THEN ELSE CASE TABLE INTO DISTINCT"
+    " BETWEEN VIEW DATABASE DICTIONARY INTERVAL . , ( [ = == != <> < > <= >= + - / % || -> :: ? :".split()
+)
+
+
+@dataclass(frozen=True)
+class Statement:
+    """One statement without its data and without what follows its last token.
+
+    kind is `output` (streams an answer), `insert` (data follow), `input` (INSERT .. SELECT .. FROM input(), data
+    follow) or `other`. `format` is the one named in the text. `data` is the offset of the data behind the statement.
+    """
+
+    text: str
+    tokens: tuple[Token, ...]
+    kind: str
+    format: str | None = None
+    format_at: int | None = None
+    data: int | None = None
+
+    @property
+    def verb(self) -> str:
+        return self.tokens[0].upper
+
+    def words(self, *wanted: str, start: int = 0) -> bool:
+        """Whether the tokens at `start` are these keywords."""
+        found = self.tokens[start : start + len(wanted)]
+        return len(found) == len(wanted) and all(token.upper == word for token, word in zip(found, wanted, strict=True))
+
+    def into_outfile(self, path: str, default_format: str) -> str:
+        """The statement with its answer going to `path`."""
+        into = f" INTO OUTFILE '{path}' TRUNCATE "
+        if self.format_at is None:
+            return f"{self.text}{into}FORMAT {default_format}"
+        return f"{self.text[: self.format_at]}{into}{self.text[self.format_at :]}"
+
+
+def parse(text: str, *, complete: bool) -> Statement | None:
+    """The statement in `text`; None when more text must be read first, which never happens when `complete`.
+
+    Raises QueryError for an empty text, an open quote or several statements.
+    """
+    seen: list[Token] = []
+    try:
+        insert = _insert(text, seen, complete)
+        if insert is not None or not complete:
+            return insert
+        return _whole(text, tuple(tokens(text)))
+    except Unfinished:
+        if complete:
+            raise
+        return None
+
+
+def _insert(text: str, seen: list[Token], complete: bool) -> Statement | None:
+    """An INSERT whose data follow in the text, found without looking at the data."""
+    stream = tokens(text)
+    first = next(stream, None)
+    if first is None or first.upper != "INSERT":
+        return None
+    seen.append(first)
+    for token in _after_target(stream, seen):
+        if token.upper == "VALUES":
+            return Statement(text[: seen[-1].start], tuple(seen[:-1]), "insert", "Values", data=token.end)
+        if token.upper == "FORMAT":
+            name = next(stream, None)
+            if name is None:
+                return None
+            seen.append(name)
+            at, head_end = token.start, token.start
+            settings, data = _settings_after(text, name.end)
+            if not complete and data + 1 >= len(text):
+                return None
+            head = text[:head_end]
+            if settings:
+                head = _with_settings(head, seen, settings)
+            return Statement(head, tuple(seen[:-2]), "insert", name.name, at, data)
+        if token.upper in ("SELECT", "WITH", "(", "FROM", "WATCH"):
+            return _insert_select(text, stream, seen)
+    if not complete:
+        return None
+    return Statement(text[: seen[-1].end], tuple(seen), "insert", "Values", data=len(text))
+
+
+def _after_target(stream: Iterator[Token], seen: list[Token]) -> Iterator[Token]:
+    """The tokens behind the target of an INSERT and its columns, each also appended to `seen`."""
+    depth, name_ended, want_name = 0, False, True
+    for token in stream:
+        seen.append(token)
+        if token.text == "(" and not name_ended:
+            name_ended = True
+        depth += _OPENING.get(token.text, 0) if token.kind == "symbol" else 0
+        if depth or token.text == ")":
+            if token.text == "(" and depth == 1 and token.kind == "symbol" and not _may_be_columns(seen):
+                yield token
+            continue
+        if want_name:
+            if token.upper not in ("INTO", "TABLE", "FUNCTION"):
+                want_name = False
+            continue
+        if token.text == "." and not name_ended:
+            want_name = True
+            continue
+        name_ended = True
+        yield token
+
+
+def _may_be_columns(seen: list[Token]) -> bool:
+    """Whether the parenthesis just seen follows the target's name, and not a clause or the columns."""
+    return seen[-2].text != ")" and seen[-2].upper not in ("SETTINGS", "BY")
+
+
+def _settings_after(text: str, position: int) -> tuple[str, int]:
+    """A SETTINGS clause behind `FORMAT x`, and the offset at which the data begin."""
+    found = re.compile(r"\s+SETTINGS\s+(?=\w+\s*=)", re.IGNORECASE).match(text, position)
+    clause = ""
+    if found:
+        end = found.end()
+        stream = tokens(text[end:])
+        while True:
+            parts = [next(stream, None) for _ in range(3)]
+            last = parts[2]
+            if last is None:
+                break
+            position = end + last.end
+            comma = re.compile(r"\s*,").match(text, position)
+            if comma is None:
+                break
+            next(stream)
+        clause = text[found.end() : position]
+    while position < len(text) and text[position] in " \t\f;":
+        position += 1
+    if text.startswith("\r", position):
+        position += 1
+    if text.startswith("\n", position):
+        position += 1
+    return clause, position
+
+
+def _with_settings(head: str, seen: list[Token], settings: str) -> str:
+    if any(token.upper == "SETTINGS" for token in seen):
+        return f"{head.rstrip()}, {settings} "
+    return f"{head} SETTINGS {settings} "
+
+
+def _insert_select(text: str, stream: Iterator[Token], seen: list[Token]) -> Statement | None:
+    """INSERT .. SELECT .. FROM input(..) FORMAT x, whose data follow; None for any other INSERT .. SELECT."""
+    uses_input, depth = False, 0
+    previous = seen[-1]
+    for token in stream:
+        seen.append(token)
+        if token.text == "(" and previous.upper == "INPUT":
+            uses_input = True
+        if token.upper == "FORMAT" and uses_input and previous.upper not in _BEFORE_NAME:
+            name = next(stream, None)
+            if name is not None and name.kind in ("word", "quoted"):
+                _, data = _settings_after(text, name.end)
+                return Statement(text[: token.start], tuple(seen[:-1]), "input", name.name, token.start, data)
+        depth += _OPENING.get(token.text, 0)
+        previous = token
+    return None
+
+
+def _whole(text: str, found: tuple[Token, ...]) -> Statement:
+    """A statement that is the whole of the text."""
+    end = len(found)
+    while end and found[end - 1].text == ";" and found[end - 1].kind == "symbol":
+        end -= 1
+    found = found[:end]
+    if not found:
+        raise QueryError(62, "Syntax error: Empty query")
+    if any(token.text == ";" and token.kind == "symbol" for token in found):
+        raise QueryError(62, "Syntax error (Multi-statements are not allowed): send one statement in a request")
+    text = text[: found[-1].end]
+    if found[0].upper not in _WITH_OUTPUT:
+        return Statement(text, found, "other")
+    at = _format_clause(found)
+    if at is None:
+        return Statement(text, found, "output")
+    return Statement(text, found, "output", found[at + 1].name, found[at].start)
+
+
+def _format_clause(found: tuple[Token, ...]) -> int | None:
+    """The index of the FORMAT that names the answer's format: the last clause, or followed by SETTINGS only."""
+    depth = 0
+    for index in range(len(found) - 1, 0, -1):
+        token = found[index]
+        if token.kind == "symbol":
+            depth -= _OPENING.get(token.text, 0)
+        if depth or token.upper != "FORMAT" or index + 1 >= len(found):
+            continue
+        after = found[index + 2 : index + 3]
+        if found[index + 1].kind not in ("word", "quoted") or (after and after[0].upper != "SETTINGS"):
+            continue
+        if found[index - 1].upper not in _BEFORE_NAME:
+            return index
+    return None

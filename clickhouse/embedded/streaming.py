@@ -1,0 +1,180 @@
+"""Answers of any size in constant memory: the engine writes into a pipe while this side sends what it reads."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import select
+import socket
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+from embedded.engine import Connection, Figures
+from embedded.errors import ClientGoneError, QueryError
+from embedded.response import Response
+
+_PIPE = 1 << 18
+# An answer up to this size goes out in one piece, so that its errors are still a status.
+_WHOLE = 1 << 20
+_IN_MEMORY = 1 << 24
+_PROGRESS_SECONDS = 0.1
+_GONE = select.POLLHUP | select.POLLERR | select.POLLNVAL | select.POLLRDHUP
+
+
+class Progress:
+    """The last figures that the engine told about a running query."""
+
+    def __init__(self) -> None:
+        self.figures = Figures()
+
+    def __call__(self, told: Mapping[str, Any]) -> None:
+        self.figures = Figures(
+            told["read_rows"],
+            told["read_bytes"],
+            told["written_rows"],
+            told["written_bytes"],
+            told["result_rows"],
+            told["result_bytes"],
+            told["total_rows_to_read"],
+        )
+
+
+class Runner:
+    """Runs statements in threads of its own, so that the connection's thread can send, and see the client leave."""
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(max_workers=512, thread_name_prefix="query")
+
+    def stream(
+        self,
+        connection: Connection,
+        statement: Callable[[str], str],
+        parameters: Mapping[str, str],
+        response: Response,
+        client: socket.socket,
+        cancel: Callable[[], None],
+        *,
+        whole: bool,
+        progress: bool,
+    ) -> None:
+        """Send the answer of `statement(path)`, which writes it to the path it is given.
+
+        `whole`: send nothing before the end. `progress`: send progress headers meanwhile. `cancel` stops the query.
+        Raises QueryError, or ClientGoneError after the query was stopped.
+        """
+        reader, writer = os.pipe()
+        told = Progress()
+        connection.watch(told)
+
+        def work() -> Figures:
+            try:
+                return connection.run(statement(f"/dev/fd/{writer}"), parameters=parameters)[1]
+            finally:
+                os.close(writer)
+
+        try:
+            fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, _PIPE)
+            future = self._pool.submit(work)
+        except BaseException:
+            os.close(reader)
+            os.close(writer)
+            raise
+        try:
+            _Pump(reader, client, response, told, future).run(whole=whole, progress=progress)
+        except BaseException:
+            cancel()
+            _drain(reader, future, cancel)
+            raise
+        finally:
+            os.close(reader)
+            connection.watch(None)
+
+    def wait(self, work: Callable[[], tuple[bytes, Figures]], client: socket.socket, cancel: Callable[[], None]) -> tuple[bytes, Figures]:
+        """Run a statement whose answer is small, stopping it when the client leaves."""
+        future = self._pool.submit(work)
+        poll = select.poll()
+        poll.register(client, select.POLLRDHUP)
+        seconds = 0.01
+        while True:
+            try:
+                return future.result(timeout=seconds)
+            except TimeoutError:
+                if future.done():
+                    raise
+                if poll.poll(0):
+                    cancel()
+                    raise _gone(future) from None
+            seconds = min(seconds * 2, 0.5)
+
+
+def _gone(future: Future[Any]) -> ClientGoneError:
+    future.exception()  # the connection must be idle before anything else uses it
+    return ClientGoneError()
+
+
+def _drain(reader: int, future: Future[Figures], cancel: Callable[[], None]) -> None:
+    """Let a stopped query run out: one that waits for room in the pipe would not see that it was stopped."""
+    asked = time.monotonic()
+    while not future.done():
+        poll = select.poll()
+        poll.register(reader, select.POLLIN)
+        if poll.poll(100) and not os.read(reader, _PIPE):
+            break
+        if time.monotonic() - asked > 1:
+            cancel()  # the first call may have come before the engine knew the query
+            asked = time.monotonic()
+    future.exception()
+
+
+class _Pump:
+    def __init__(self, reader: int, client: socket.socket, response: Response, told: Progress, future: Future[Figures]) -> None:
+        self._reader = reader
+        self._response = response
+        self._told = told
+        self._future = future
+        self._poll = select.poll()
+        self._poll.register(reader, select.POLLIN)
+        self._poll.register(client, select.POLLRDHUP)
+
+    def run(self, *, whole: bool, progress: bool) -> None:
+        with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY) as held:
+            size = 0
+            while data := self._next(progress):
+                if self._response.begun and not whole:
+                    self._response.chunk(data)
+                    continue
+                held.write(data)
+                size += len(data)
+                if size >= _WHOLE and not whole:
+                    held.seek(0)
+                    self._response.begin(self._told.figures)
+                    self._response.chunk(held.read())
+            figures = self._future.result()
+            if self._response.begun and not whole:
+                self._response.end()
+                return
+            held.seek(0)
+            if size < _WHOLE:
+                self._response.whole(held.read(), figures)
+                return
+            self._response.begin(figures)
+            while data := held.read(_PIPE):
+                self._response.chunk(data)
+            self._response.end()
+
+    def _next(self, progress: bool) -> bytes:
+        """What the engine wrote next; empty at its end."""
+        while True:
+            waiting = progress and not self._response.begun
+            ready = dict(self._poll.poll(_PROGRESS_SECONDS * 1000 if waiting else None))
+            if self._reader in ready:
+                return os.read(self._reader, _PIPE)
+            if ready:
+                raise ClientGoneError
+            self._response.progress(self._told.figures)
+
+
+__all__ = ["Progress", "QueryError", "Runner"]
