@@ -1,10 +1,27 @@
 """The data directory of the native way, with the system's Postgres and with the wheel's."""
 
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psycopg2
 import pytest
 from stack import postgres as native_postgres
+
+
+def _connect(port: int, database: str, user: str, password: str, seconds: float = 15) -> Any:
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return psycopg2.connect(host="127.0.0.1", port=port, dbname=database, user=user, password=password)
+        except psycopg2.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
 
 
 def test_the_fixture_is_a_real_postgres_with_an_empty_database(postgres) -> None:
@@ -17,17 +34,39 @@ def test_the_fixture_is_a_real_postgres_with_an_empty_database(postgres) -> None
     assert version >= 150000
 
 
-def test_the_wheel_makes_a_data_directory_too(
-    venvs: Path, server_folder: Path, monkeypatch: pytest.MonkeyPatch
+def test_the_wheel_serves_as_the_system_does(
+    venvs: Path, server_folder: Path, free_port: Callable[[], int], repo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Made with the sample shop and the metadata roles, started by the same command, in a folder all can reach."""
     monkeypatch.setenv("POSTGRES_BIN", "wheel")
-    binaries = native_postgres.find_binaries(venvs)
-    assert str(binaries.folder).startswith(str(venvs))
+    reachable = server_folder / "venvs"
+    shutil.copytree(venvs / "postgres", reachable / "postgres", symlinks=True)
+    binaries = native_postgres.find_binaries(reachable)
+    assert binaries.folder.is_relative_to(reachable)
     data = server_folder / "postgres-wheel"
-    env = {"POSTGRES_USER": "ecommerce", "POSTGRES_PASSWORD": "secret", "POSTGRES_DB": "ecommerce_db"}
-    native_postgres.make_data_directory(binaries, data, init_files=[], env=env)
-    assert (data / "PG_VERSION").read_text().strip() == str(binaries.major)
+    names = ("POSTGRES_PASSWORD", "POSTGRES_READER_PASSWORD", "AIRFLOW_DB_PASSWORD", "SUPERSET_DB_PASSWORD")
+    env = {"POSTGRES_USER": "ecommerce", "POSTGRES_DB": "ecommerce_db", **{name: f"pw-{name}" for name in names}}
+    files = [("postgres", repo / "postgres/metadata/01-metadata.sql")]
+    files += [("ecommerce_db", file) for file in sorted((repo / "postgres/init").glob("*.sql"))]
+    native_postgres.make_data_directory(binaries, data, init_files=files, env=env)
     assert not data.with_name("postgres-wheel.new").exists()
+
+    port = free_port()
+    command = native_postgres.server_command(binaries, data, port=port, bind="127.0.0.1")
+    with subprocess.Popen(command, cwd="/", stderr=subprocess.DEVNULL) as server:
+        try:
+            reader = _connect(port, "ecommerce_db", "elt_reader", env["POSTGRES_READER_PASSWORD"])
+            with reader, reader.cursor() as cursor:
+                cursor.execute("SELECT count(*) FROM orders")
+                assert cursor.fetchone() == (100,)
+            reader.close()
+            _connect(port, "airflow", "airflow", env["AIRFLOW_DB_PASSWORD"]).close()
+            for user, database in (("airflow", "superset"), ("superset", "ecommerce_db"), ("elt_reader", "airflow")):
+                password = env["POSTGRES_READER_PASSWORD" if user == "elt_reader" else f"{user.upper()}_DB_PASSWORD"]
+                with pytest.raises(psycopg2.OperationalError, match="permission denied for database"):
+                    psycopg2.connect(host="127.0.0.1", port=port, dbname=database, user=user, password=password)
+        finally:
+            server.send_signal(signal.SIGINT)
 
 
 def test_data_of_another_major_version_is_refused_with_the_cure(venvs: Path, tmp_path: Path) -> None:
