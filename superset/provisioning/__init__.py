@@ -1,0 +1,1 @@
+"""Brings Superset's metadata database to the state that lock, config and assets describe."""

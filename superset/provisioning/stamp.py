@@ -1,0 +1,102 @@
+"""What the metadata database was last provisioned from: one digest for each part, kept in the metadata database itself.
+
+A new metadata database has none, so it is provisioned whatever files are left from an old one. Standard library and psycopg2 only.
+"""
+
+import hashlib
+import hmac
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg2
+from psycopg2.extensions import connection
+from stack_superset.settings import Settings
+
+from provisioning.errors import ProvisionError
+
+Stamp = Mapping[str, str]
+
+HERE = Path(__file__).resolve().parents[1]
+# Any number that nobody else takes as a session lock in this database.
+LOCK = 7_305_411
+
+
+def files_digest(root: Path, files: Iterable[Path]) -> str:
+    """A digest of names and contents, the same in whatever order the files come."""
+    digest = hashlib.sha256()
+    for file in sorted(files):
+        content = file.read_bytes()
+        digest.update(f"{file.relative_to(root).as_posix()}\0{len(content)}\0".encode())
+        digest.update(content)
+    return digest.hexdigest()
+
+
+def wanted(settings: Settings, admin_password: str, assets: Iterable[Path], root: Path = HERE) -> dict[str, str]:
+    """The stamp of the present lock, code, assets and admin password.
+
+    The password enters keyed with the secret key, which is not in the metadata database: the stamp cannot be used to try passwords.
+    """
+    code = [root / "provision.py", *(root / "config").rglob("*.py"), *(root / "provisioning").rglob("*.py")]
+    return {
+        "lock": files_digest(root, [root / "requirements.lock"]),
+        "config": files_digest(root, code),
+        "assets": files_digest(root, assets),
+        "admin": hmac.new(settings.secret_key.encode(), admin_password.encode(), hashlib.sha256).hexdigest(),
+    }
+
+
+def changed(present: Stamp, future: Stamp) -> list[str]:
+    """The parts that differ, in the order of `future`."""
+    return [part for part, digest in future.items() if present.get(part) != digest]
+
+
+@contextmanager
+def metadata_database(settings: Settings) -> Iterator[connection]:
+    """The metadata database, in autocommit, held by one provisioner at a time. Raises ProvisionError if it does not answer or refuses."""
+    try:
+        database = psycopg2.connect(
+            host=settings.database_host,
+            port=settings.database_port,
+            user=settings.database_user,
+            password=settings.database_password,
+            dbname=settings.database_name,
+            connect_timeout=10,
+            application_name="superset provisioning",
+        )
+    except psycopg2.OperationalError as error:
+        where = f"{settings.database_host}:{settings.database_port}/{settings.database_name}"
+        raise ProvisionError(
+            f"Superset's metadata database {where} cannot be reached ({str(error).strip()}); is Postgres up, and SUPERSET_DB_PASSWORD its role's?"
+        ) from None
+    try:
+        database.autocommit = True
+        with database.cursor() as cur:
+            cur.execute("SELECT pg_advisory_lock(%s)", (LOCK,))
+        yield database
+    finally:
+        database.close()
+
+
+def read(database: connection) -> dict[str, str]:
+    """The stamp of the last provisioning that ended well; empty for a new database."""
+    with database.cursor() as cur:
+        cur.execute("SELECT to_regclass('stack_provisioning') IS NOT NULL")
+        row = cur.fetchone()
+        if row is None or not row[0]:
+            return {}
+        cur.execute("SELECT part, digest FROM stack_provisioning")
+        return dict(cur.fetchall())
+
+
+def write(database: connection, stamp: Stamp) -> None:
+    """Replaces the stamp."""
+    with database.cursor() as cur:
+        cur.execute("BEGIN")
+        cur.execute(
+            "CREATE TABLE IF NOT EXISTS stack_provisioning (part text PRIMARY KEY, digest text NOT NULL, at timestamptz NOT NULL DEFAULT now())"
+        )
+        cur.execute("DELETE FROM stack_provisioning")
+        for part, digest in stamp.items():
+            cur.execute("INSERT INTO stack_provisioning (part, digest) VALUES (%s, %s)", (part, digest))
+        cur.execute("COMMIT")

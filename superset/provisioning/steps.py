@@ -1,0 +1,87 @@
+"""The steps of provisioning, in one process: Superset's imports alone take seconds. Importing this module imports Superset."""
+
+import time
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+
+import superset
+from flask import Flask
+from flask_migrate import upgrade
+from superset.app import create_app
+
+from provisioning.errors import ProvisionError
+
+ADMIN = "admin"
+
+
+def _upgrade_database(app: Flask) -> None:
+    upgrade(directory=str(Path(superset.__file__).parent / "migrations"))
+    # Skipped when the application was made, because the database was not up to date then.
+    app.sync_config_to_db()  # type: ignore[attr-defined]
+
+
+def _set_admin(password: str) -> None:
+    from superset import security_manager
+
+    user = security_manager.find_user(ADMIN)
+    if user is None:
+        role = security_manager.find_role("Admin")
+        if not security_manager.add_user(ADMIN, "Stack", "Admin", "admin@localhost", role, password):
+            raise ProvisionError("Superset refused to make the user admin; its log above says why.")
+    else:
+        security_manager.reset_password(user.id, password)
+
+
+def _set_permissions() -> None:
+    from superset import appbuilder, security_manager
+    from superset.extensions import db
+
+    appbuilder.add_permissions(update_perms=True)
+    security_manager.sync_role_definitions()
+    db.session.commit()
+
+
+def _import_assets(contents: Mapping[str, str]) -> None:
+    from superset import security_manager
+    from superset.commands.exceptions import CommandInvalidError, ImportFailedError
+    from superset.commands.importers.v1.assets import ImportAssetsCommand
+    from superset.utils.core import override_user
+
+    with override_user(security_manager.find_user(ADMIN)):
+        try:
+            ImportAssetsCommand(dict(contents)).run()
+        except CommandInvalidError as error:
+            raise ProvisionError(f"superset/assets cannot be imported: {error.normalized_messages()}; correct the file.") from error
+        except ImportFailedError as error:
+            cause = error.__cause__ or error.__context__ or error
+            if isinstance(cause, CommandInvalidError):
+                raise ProvisionError(f"superset/assets cannot be imported: {cause.normalized_messages()}; correct the file.") from error
+            raise ProvisionError(f"superset/assets cannot be imported: {type(cause).__name__}: {cause}; correct the file.") from error
+
+
+def provision(
+    *, admin_password: str, contents: Mapping[str, str], changed: Collection[str], say: Callable[[str], None]
+) -> None:
+    """Brings the metadata database up to date. `changed` are the parts of the stamp that differ: assets are imported, which
+    overwrites what was edited by hand, only if they did, and the admin gets the password of the environment only if that did.
+
+    Raises ProvisionError when the assets are broken; then the assets in the database stay as they were.
+    """
+    started = time.monotonic()
+
+    def step(name: str) -> None:
+        say(f"{name} ({time.monotonic() - started:.1f} s)")
+
+    app = create_app()
+    with app.app_context():
+        step("Upgrading the metadata database")
+        _upgrade_database(app)
+        step("Setting roles and permissions")
+        _set_permissions()
+        if "admin" in changed:
+            step("Setting the admin's password")
+            _set_admin(admin_password)
+        if "assets" in changed:
+            step(f"Importing {len(contents)} files of assets")
+            _import_assets(contents)
+    step("Provisioned")
