@@ -1,0 +1,139 @@
+"""What Postgres' catalogue says of a table: columns with their base types, key, size."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from elt.errors import SourceRefusedError
+from elt.names import TableName
+
+Kind = Literal["table", "partitioned table", "view", "materialized view", "foreign table"]
+_KINDS: dict[str, Kind] = {
+    "r": "table",
+    "p": "partitioned table",
+    "v": "view",
+    "m": "materialized view",
+    "f": "foreign table",
+}
+
+
+class Reads(Protocol):
+    """The one thing of a source session that the catalogue needs."""
+
+    def rows(self, sql: str, parameters: tuple[Any, ...] | None = None) -> list[tuple[Any, ...]]: ...
+
+
+@dataclass(frozen=True)
+class SourceColumn:
+    """A column; domains are resolved to what they are made of."""
+
+    name: str
+    declared: str
+    """As \\d prints it, with domain, length and precision."""
+    not_null: bool
+    base: str
+    """Name of the base type in pg_catalog (int4, numeric), 'enum' for any enum, '' for every other type."""
+    typmod: int
+    dimensions: int
+    """0 for a scalar; else the declared depth of the array whose elements are of type `base`."""
+
+
+@dataclass(frozen=True)
+class SourceTable:
+    name: TableName
+    kind: Kind
+    oid: int
+    estimated_rows: int | None
+    """The planner's estimate, partitions included; None where nothing was analyzed yet."""
+    columns: tuple[SourceColumn, ...]
+    key: tuple[str, ...]
+    """Columns of the primary key, in its order."""
+
+
+_TABLE = """
+SELECT c.oid::bigint, c.relkind::text,
+       CASE WHEN c.relkind = 'p'
+            THEN (SELECT sum(nullif(leaf.reltuples, -1)) FROM pg_partition_tree(c.oid) t JOIN pg_class leaf ON leaf.oid = t.relid
+                  WHERE t.isleaf)
+            ELSE nullif(c.reltuples, -1) END::bigint
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = %s AND c.relname = %s AND c.relkind = ANY (ARRAY['r', 'p', 'v', 'm', 'f'])
+"""
+
+# Domains over domains are followed to their base; a domain carries its own typmod and, for arrays, its own depth.
+_COLUMNS = """
+WITH RECURSIVE base AS (
+    SELECT a.attnum, a.attname, format_type(a.atttypid, a.atttypmod) AS declared, a.attnotnull,
+           a.attndims::int AS ndims, a.atttypid AS typid, a.atttypmod AS typmod
+    FROM pg_attribute a
+    WHERE a.attrelid = %s AND a.attnum > 0 AND NOT a.attisdropped
+    UNION ALL
+    SELECT b.attnum, b.attname, b.declared, b.attnotnull, greatest(b.ndims, t.typndims), t.typbasetype, t.typtypmod
+    FROM base b JOIN pg_type t ON t.oid = b.typid
+    WHERE t.typtype = 'd'
+)
+SELECT b.attname, b.declared, b.attnotnull, b.typmod, b.ndims,
+       coalesce(elem.oid IS NOT NULL, false),
+       coalesce(elem.typname, t.typname)::text, coalesce(elem.typtype, t.typtype)::text,
+       coalesce(elem.typnamespace, t.typnamespace) = 'pg_catalog'::regnamespace
+FROM base b
+JOIN pg_type t ON t.oid = b.typid AND t.typtype <> 'd'
+LEFT JOIN pg_type elem ON elem.typarray = t.oid
+ORDER BY b.attnum
+"""
+
+_KEY = """
+SELECT a.attname
+FROM pg_index i
+CROSS JOIN LATERAL unnest(i.indkey) WITH ORDINALITY AS k (attnum, position)
+JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
+WHERE i.indrelid = %s AND i.indisprimary AND k.position <= i.indnkeyatts
+ORDER BY k.position
+"""
+
+# What an extension brought is its own affair, and a partition is read through its parent.
+_ALL = """
+SELECT n.nspname, c.relname
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence <> 't'
+  AND n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'
+  AND has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT')
+  AND NOT EXISTS (SELECT FROM pg_depend d
+                  WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
+ORDER BY 1, 2
+"""
+
+
+def list_tables(source: Reads) -> list[TableName]:
+    """Every table that this role may read: ordinary and partitioned ones, no partitions, no views."""
+    return [TableName(schema, table) for schema, table in source.rows(_ALL)]
+
+
+def find_kind(source: Reads, name: TableName) -> tuple[int, Kind, int | None]:
+    """Oid, kind and the planner's estimate of rows. Raises SourceRefusedError when there is no such table."""
+    found = source.rows(_TABLE, (name.schema, name.table))
+    if not found:
+        raise SourceRefusedError(
+            f"The source has no table {name} that this role can see; correct its name in pipeline.yml or create it"
+        )
+    oid, kind, estimate = found[0]
+    return oid, _KINDS[kind], estimate
+
+
+def read_table(source: Reads, name: TableName) -> SourceTable:
+    """The table as the session's snapshot sees it. Raises SourceRefusedError when it is missing or has no column."""
+    oid, kind, estimate = find_kind(source, name)
+    columns = tuple(_column(row) for row in source.rows(_COLUMNS, (oid,)))
+    if not columns:
+        raise SourceRefusedError(f"{name} has no columns, so there is nothing to copy; take it out of pipeline.yml")
+    key = tuple(row[0] for row in source.rows(_KEY, (oid,)))
+    return SourceTable(name, kind, oid, estimate, columns, key)
+
+
+def _column(row: tuple[Any, ...]) -> SourceColumn:
+    name, declared, not_null, typmod, ndims, is_array, typname, typtype, built_in = row
+    base = "enum" if typtype == "e" else typname if built_in and typtype == "b" else ""
+    # The declared depth is 0 for arrays that a view or CREATE TABLE AS made.
+    dimensions = max(ndims, 1) if is_array else 0
+    return SourceColumn(name, declared, not_null, base, typmod, dimensions)

@@ -1,0 +1,150 @@
+"""`python -m elt`: the loader by hand. Each command says what it does and what to do next.
+
+Exit codes: 0 done, 1 an error told in one sentence, 2 wrong usage, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from elt import check, plan, run, status
+from elt.cli_progress import shown_progress
+from elt.errors import EltError, PipelineFileError
+from elt.settings import Settings, read_settings
+from elt.whole_run import load_everything, run_key
+
+_ME = "python -m elt"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Runs one command; returns the exit code."""
+    options = _parser().parse_args(arguments)
+    out = Console(soft_wrap=True, highlight=False)
+    err = Console(stderr=True, soft_wrap=True, highlight=False)
+    try:
+        settings = read_settings()
+        return _COMMANDS[options.command](options, settings, out)
+    except PipelineFileError as error:
+        err.print(f"[red]error[/red]: {escape(error.path)} is not right:")
+        for mistake in error.mistakes:
+            err.print(f"  {escape(mistake)}")
+        return 1
+    except EltError as error:
+        err.print(f"[red]error[/red]: {escape(str(error))}")
+        return 1
+    except KeyboardInterrupt:
+        err.print(f"Interrupted; what readers see is unchanged or complete. Next: {_ME} load")
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=_ME, description="Copies Postgres tables into ClickHouse.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands.add_parser("check", help="validate pipeline.yml and compare it with the live source; changes nothing")
+    commands.add_parser("plan", help="write the list of tables that the DAG reads")
+    load = commands.add_parser("load", help="copy tables as they are at one instant, and publish them all or none")
+    load.add_argument("tables", nargs="*", metavar="TABLE", help="orders or public.orders; without any: all")
+    load.add_argument("--full-refresh", action="store_true", help="copy whole tables, whatever their mode")
+    load.add_argument("--parallel", type=_positive, default=2, metavar="N", help="tables at once (2)")
+    commands.add_parser("recover", help="finish publishes that were cut, close dead runs, drop their leftovers")
+    commands.add_parser("status", help="the last runs, and what is published")
+    return parser
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or not 1 <= int(text) <= 32:
+        raise argparse.ArgumentTypeError(f"{text} is not a number from 1 to 32")
+    return int(text)
+
+
+def _check(options: argparse.Namespace, settings: Settings, out: Console) -> int:
+    checked = check.check(settings)
+    table = Table("source", "warehouse", "rows, about", "columns", "key", "notes", title=str(settings.elt_pipeline))
+    for found in checked.tables:
+        rows = "?" if found.rows is None else f"{found.rows:,}"
+        key, notes = ", ".join(found.key) or "none", "; ".join(found.notes)
+        table.add_row(*map(escape, (found.source, f"raw.{found.target}", rows, str(found.columns), key, notes)))
+    out.print(table)
+    for mistake in checked.mistakes:
+        out.print(f"[red]mistake[/red]: {escape(mistake)}")
+    if checked.mistakes:
+        out.print(f"Next: correct {'it' if len(checked.mistakes) == 1 else 'them'}, then {_ME} check")
+        return 1
+    out.print(f"All is well. Next: {_ME} load")
+    return 0
+
+
+def _plan(options: argparse.Namespace, settings: Settings, out: Console) -> int:
+    tables = plan.write_plan(settings)
+    out.print(f"{len(tables)} tables written to {escape(str(settings.elt_plan))}:")
+    for table in tables:
+        out.print(f"  {escape(table.source)} -> raw.{escape(table.target)} ({table.mode})")
+    out.print(f"The DAG shows them when its file is next read. Next: {_ME} load, or a run of the DAG")
+    return 0
+
+
+def _load(options: argparse.Namespace, settings: Settings, out: Console) -> int:
+    with shown_progress(out) as listener:
+        done = load_everything(
+            settings, listener, tables=options.tables, full_refresh=options.full_refresh, workers=options.parallel
+        )
+    table = Table("table", "rows", "MB", "seconds", "rows/s", title=f"run {done.run}")
+    for load in sorted(done.loads, key=lambda load: load.target):
+        speed = load.rows / load.seconds if load.seconds else 0.0
+        cells = (f"{load.rows:,}", f"{load.bytes / 1e6:,.1f}", f"{load.seconds:.2f}", f"{speed:,.0f}")
+        table.add_row(escape(f"raw.{load.target}"), *cells)
+    out.print(table)
+    rows = sum(published.rows for published in done.published.tables)
+    out.print(f"Published {len(done.published.tables)} tables with {rows:,} rows, all read at one instant.")
+    out.print(f"Next: build the marts (POST /webhook/manual), or {_ME} status")
+    return 0
+
+
+def _recover(options: argparse.Namespace, settings: Settings, out: Console) -> int:
+    found = run.recover(settings, holder=f"{run_key()}, recovering")
+    for target in found.published:
+        out.print(f"finished the publish of raw.{escape(target)}")
+    for number in found.closed_runs:
+        out.print(f"closed run {number}, which was cut")
+    for name in found.dropped:
+        out.print(f"dropped leftover raw.{escape(name)}")
+    if found.nothing:
+        out.print("There was nothing to recover.")
+    out.print(f"Next: {_ME} status, or {_ME} load")
+    return 0
+
+
+def _status(options: argparse.Namespace, settings: Settings, out: Console) -> int:
+    found = status.read_status(settings)
+    runs = Table("run", "by", "status", "began (UTC)", "seconds", "tables", "error", title="last runs")
+    for one in found.runs:
+        seconds = "" if one.ended_at is None else f"{(one.ended_at - one.started_at).total_seconds():.1f}"
+        began = one.started_at.strftime("%Y-%m-%d %H:%M:%S")
+        cells = (str(one.run), one.run_key, one.status, began, seconds, str(len(one.tables)), one.error)
+        runs.add_row(*map(escape, cells))
+    out.print(runs)
+    tables = Table("table", "rows", "published (UTC)", "run", title="published")
+    for table in found.tables:
+        at = table.published_at.strftime("%Y-%m-%d %H:%M:%S")
+        tables.add_row(escape(f"raw.{table.target}"), f"{table.rows:,}", at, str(table.run))
+    out.print(tables)
+    for number in found.dbt_runs:
+        out.print(f"dbt run {escape(number)} is at work; a publish waits for it")
+    if found.open_publishes:
+        names = ", ".join(sorted({f"raw.{entry.target}" for entry in found.open_publishes}))
+        out.print(f"The publish of {escape(names)} is open. Next, unless a run is at work: {_ME} recover")
+    else:
+        out.print(f"Next: {_ME} load" if not found.runs or found.runs[0].status != "running" else "A run is at work.")
+    return 0
+
+
+_COMMANDS = {"check": _check, "plan": _plan, "load": _load, "recover": _recover, "status": _status}
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,106 @@
+"""Errors of the loader. The base class says whether trying again can help; the message names cause and cure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class EltError(Exception):
+    """Anything that the loader refuses or fails at, in one sentence."""
+
+
+class TerminalError(EltError):
+    """Trying again can only repeat it: something must be changed first."""
+
+
+class TransientError(EltError):
+    """Trying again may help: something was away, busy or interrupted."""
+
+
+class PipelineFileError(TerminalError):
+    """pipeline.yml has mistakes; all of them are named, each with its line."""
+
+    def __init__(self, path: str, mistakes: Sequence[str]) -> None:
+        self.path = path
+        self.mistakes = tuple(mistakes)
+        count = "1 mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
+        super().__init__(f"{path} has {count}: " + "; ".join(mistakes))
+
+
+class SourceRefusedError(TerminalError):
+    """Postgres answered with an error that stays: a missing table, a missing right, a value it cannot print."""
+
+    def __init__(self, message: str, sqlstate: str | None = None) -> None:
+        self.sqlstate = sqlstate
+        super().__init__(message)
+
+
+class SourceUnavailableError(TransientError):
+    """Postgres does not answer, hung up, or is busy."""
+
+    def __init__(self, message: str, sqlstate: str | None = None) -> None:
+        self.sqlstate = sqlstate
+        super().__init__(message)
+
+
+class WarehouseRefusedError(TerminalError):
+    """ClickHouse answered with an error that stays. `code` is ClickHouse's number for it."""
+
+    def __init__(self, message: str, code: int | None = None) -> None:
+        self.code = code
+        super().__init__(message)
+
+
+class WarehouseUnavailableError(TransientError):
+    """ClickHouse does not answer, hung up, or is short of something."""
+
+    def __init__(self, message: str, code: int | None = None) -> None:
+        self.code = code
+        super().__init__(message)
+
+
+class ValueRefusedError(TerminalError):
+    """A value that no ClickHouse type of the column holds exactly."""
+
+    def __init__(self, table: str, column: str, key: str, value: str, because: str) -> None:
+        self.table = table
+        self.column = column
+        self.key = key
+        self.value = value
+        super().__init__(
+            f"{table}.{column} cannot be copied: the row {key} holds {value}, {because}; correct the row, "
+            f'or give the column another type in pipeline.yml, as in types: {{"{column}": String}}'
+        )
+
+
+class CountMismatchError(TransientError):
+    """Rows sent, written and present are not the same number; the table is not published."""
+
+    def __init__(self, table: str, sent: int, written: int, present: int) -> None:
+        self.table = table
+        self.sent = sent
+        self.written = written
+        self.present = present
+        super().__init__(
+            f"{table}: Postgres sent {sent} rows, ClickHouse says it wrote {written} and holds {present}; "
+            "nothing was published, run the load again"
+        )
+
+
+class RunLockedError(TransientError):
+    """Another run holds the lock on this pair of source and warehouse."""
+
+    def __init__(self, holder: str) -> None:
+        self.holder = holder
+        super().__init__(f"Another run is at work: {holder}; wait until it ends, then start this one again")
+
+
+class SnapshotGoneError(TerminalError):
+    """The snapshot that all loads of the run share is no longer held."""
+
+    def __init__(self, snapshot: str) -> None:
+        self.snapshot = snapshot
+        super().__init__(
+            f"The snapshot {snapshot} of this run is gone, since the session that held it has ended; "
+            "nothing was published, start the whole run again"
+        )

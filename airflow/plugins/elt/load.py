@@ -1,0 +1,153 @@
+"""One attempt to load one table: made, streamed, counted, recorded. Nothing that readers see is touched."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+
+from elt import ops, statements
+from elt.catalogue import read_table
+from elt.errors import (
+    CountMismatchError,
+    EltError,
+    SourceRefusedError,
+    ValueRefusedError,
+    WarehouseRefusedError,
+    WarehouseUnavailableError,
+)
+from elt.names import loading_table, raw
+from elt.pipeline import TableEntry
+from elt.progress import LoadResult, Progress
+from elt.pump import CopyStream
+from elt.settings import Settings
+from elt.source import Source
+from elt.statements import Shape
+from elt.warehouse import TABLE_EXISTS, Warehouse
+
+HEARTBEAT_SECONDS = 15.0
+
+OnProgress = Callable[[Progress], None]
+
+
+def load(
+    settings: Settings,
+    warehouse: Warehouse,
+    source: Source,
+    *,
+    run: ops.Run,
+    entry: TableEntry,
+    attempt: int,
+    on_progress: OnProgress | None = None,
+) -> LoadResult:
+    """Loads the table as the transaction of `source` sees it into a table of this attempt's own.
+
+    An attempt whose number is taken gets the next free one. Raises EltError; the attempt is then recorded as failed
+    and its table dropped.
+    """
+    table = read_table(source, entry.name)
+    shape = statements.shape(table, entry, warehouse.years())
+    event = _claim(warehouse, run, entry, shape, attempt, run.snapshot or source.snapshot_text())
+    try:
+        event = _stream(settings, warehouse, source, shape, event, on_progress)
+        if not event.rows_sent == event.rows_written == event.rows_present:
+            raise CountMismatchError(str(entry.name), event.rows_sent, event.rows_written, event.rows_present)
+        for statement in statements.settle(shape, event.loading_table):
+            warehouse.command(statement)
+        ops.write(warehouse, [replace(event, status="loaded", ended_at=ops.now())])
+    except BaseException as error:
+        reason = settings.redact(str(error)) or type(error).__name__
+        # What failed is the error to tell; a warehouse that is away cannot be told, and the sweep finds the table.
+        with suppress(EltError):
+            ops.write(warehouse, [replace(event, status="failed", ended_at=ops.now(), error=reason)])
+            warehouse.drop(raw(event.loading_table))
+        raise
+    return LoadResult(
+        entry.target_name, event.rows_sent, event.bytes, event.seconds, event.try_, event.loading_table, event.snapshot
+    )
+
+
+def _claim(
+    warehouse: Warehouse, run: ops.Run, entry: TableEntry, shape: Shape, attempt: int, snapshot: str
+) -> ops.Load:
+    """Makes the attempt's table. That it can be made only once is what gives each attempt a table of its own."""
+    target = entry.target_name
+    started = ops.now()
+    number = max([attempt, *(1 + load.try_ for load in ops.loads(warehouse, run.run) if load.target == target)])
+    while True:
+        name = loading_table(target, run.run, number)
+        try:
+            warehouse.command(statements.create(shape, name, run.run, started))
+            break
+        except WarehouseRefusedError as error:
+            if error.code != TABLE_EXISTS:
+                raise
+            number += 1
+    event = ops.Load(run.run, target, number, str(entry.name), name, entry.mode, "running", snapshot, started)
+    ops.write(warehouse, [event])
+    return event
+
+
+def _stream(
+    settings: Settings,
+    warehouse: Warehouse,
+    source: Source,
+    shape: Shape,
+    event: ops.Load,
+    on_progress: OnProgress | None,
+) -> ops.Load:
+    started = time.monotonic()
+    last_beat = started
+    name = raw(event.loading_table)
+    estimate = shape.table.estimated_rows
+
+    def tick(rows: int, size: int) -> None:
+        nonlocal last_beat
+        seconds = time.monotonic() - started
+        if on_progress is not None:
+            on_progress(Progress(event.target, rows, size, seconds, estimate))
+        if time.monotonic() - last_beat >= HEARTBEAT_SECONDS:
+            last_beat = time.monotonic()
+            with suppress(WarehouseUnavailableError):
+                ops.write(warehouse, [replace(event, rows_sent=rows, bytes=size, seconds=seconds)])
+
+    stream = CopyStream(source, statements.copy_out(shape), tick)
+    try:
+        written = warehouse.insert_text(name, shape.wire, stream.chunks())
+    except EltError as error:
+        # An insert that is broken off because the copy failed tells of the connection, the copy tells why.
+        cause = stream.error if isinstance(stream.error, EltError) else error
+        _explain(settings, warehouse, shape, cause)
+        raise cause from None
+    finally:
+        stream.close()
+    seconds = time.monotonic() - started
+    if on_progress is not None:
+        on_progress(Progress(event.target, stream.sent.rows, stream.sent.bytes, seconds, stream.sent.rows))
+    return replace(
+        event,
+        rows_sent=stream.sent.rows,
+        rows_written=written,
+        rows_present=warehouse.count(name),
+        bytes=stream.sent.bytes,
+        seconds=seconds,
+    )
+
+
+def _explain(settings: Settings, warehouse: Warehouse, shape: Shape, cause: EltError) -> None:
+    """Raises ValueRefusedError instead when the source has a row that explains the failure."""
+    query = statements.find_refused(shape)
+    if query is None or not isinstance(cause, WarehouseRefusedError | WarehouseUnavailableError | SourceRefusedError):
+        return
+    try:
+        # A server that is away needs no explanation by the source's rows.
+        warehouse.rows("SELECT 1")
+        with Source(settings, f"elt explain {shape.table.name}") as source:
+            found = source.rows(query)
+    except EltError:
+        return
+    if found:
+        index, value, key = found[0]
+        column = shape.checked[index]
+        raise ValueRefusedError(str(shape.table.name), column.name, key, value, column.because)

@@ -1,0 +1,202 @@
+"""The loader's events in database `ops` (columns: clickhouse/init/02-ops.sql). A change of state is a new row."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from datetime import UTC, datetime
+from typing import Any, TypeVar, get_type_hints
+from uuid import UUID
+
+from elt.errors import TerminalError
+from elt.warehouse import Warehouse
+
+NO_UUID = UUID(int=0)
+
+_clock = threading.Lock()
+_last = 0
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def microseconds() -> int:
+    """Microseconds since 1970, never twice the same in one process: versions of rows, and ids of runs."""
+    global _last
+    with _clock:
+        _last = max(_last + 1, time.time_ns() // 1000)
+        return _last
+
+
+@dataclass(frozen=True)
+class Run:
+    run: int
+    run_key: str
+    status: str
+    tables: tuple[str, ...]
+    full_refresh: bool
+    snapshot: str
+    started_at: datetime
+    ended_at: datetime | None = None
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Load:
+    run: int
+    target: str
+    try_: int
+    source: str
+    loading_table: str
+    mode: str
+    status: str
+    snapshot: str
+    started_at: datetime
+    rows_sent: int = 0
+    rows_written: int = 0
+    rows_present: int = 0
+    bytes: int = 0
+    seconds: float = 0.0
+    watermark: str = ""
+    ended_at: datetime | None = None
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Publish:
+    run: int
+    target: str
+    status: str
+    loading_table: str
+    old_uuid: UUID
+    new_uuid: UUID
+    rows: int
+    snapshot: str
+    opened_at: datetime
+    heartbeat_at: datetime
+    closed_at: datetime | None = None
+
+
+Event = TypeVar("Event", Run, Load, Publish)
+_TABLES: dict[type, str] = {Run: "ops.runs", Load: "ops.loads", Publish: "ops.publishes"}
+
+
+def write(warehouse: Warehouse, events: Sequence[Run] | Sequence[Load] | Sequence[Publish]) -> None:
+    """Appends the events in one insert, all or none."""
+    if events:
+        warehouse.insert_events(_TABLES[type(events[0])], [_as_json(event) for event in events])
+
+
+def check_tables(warehouse: Warehouse) -> None:
+    """Raises TerminalError when the init SQL has not been applied to the warehouse."""
+    there = {
+        f"{database}.{table}"
+        for database, table in warehouse.rows("SELECT database, name FROM system.tables WHERE database = 'ops'")
+    }
+    missing = sorted({*_TABLES.values(), "ops.dbt_runs"} - there)
+    if missing:
+        raise TerminalError(
+            f"The warehouse has no {', '.join(missing)}; apply clickhouse/init to it (./run.sh does, at each start)"
+        )
+
+
+def find_run(warehouse: Warehouse, run: int) -> Run:
+    """Raises TerminalError when ops knows no such run."""
+    found = _read(warehouse, Run, "run = {run:UInt64}", {"run": run})
+    if not found:
+        raise TerminalError(f"ops.runs has no run {run}; begin a run first")
+    return found[0]
+
+
+def latest_run(warehouse: Warehouse, run_key: str) -> Run | None:
+    found = _read(warehouse, Run, "run_key = {key:String} ORDER BY run DESC LIMIT 1", {"key": run_key})
+    return found[0] if found else None
+
+
+def running(warehouse: Warehouse) -> list[Run]:
+    return _read(warehouse, Run, "status = 'running' ORDER BY run", {})
+
+
+def recent_runs(warehouse: Warehouse, limit: int) -> list[Run]:
+    """The newest first."""
+    return _read(warehouse, Run, "true ORDER BY run DESC LIMIT {limit:UInt32}", {"limit": limit})
+
+
+def last_sign(warehouse: Warehouse, run: int) -> datetime:
+    """When the run last wrote an event: loads do every few seconds, publishers too."""
+    sign = warehouse.rows(
+        "SELECT max(v) FROM (SELECT max(version) AS v FROM ops.runs WHERE run = {run:UInt64}"
+        " UNION ALL SELECT max(version) FROM ops.loads WHERE run = {run:UInt64}"
+        " UNION ALL SELECT max(version) FROM ops.publishes WHERE run = {run:UInt64})",
+        {"run": run},
+    )[0][0]
+    return datetime.fromtimestamp(int(sign) / 1_000_000, UTC)
+
+
+def loads(warehouse: Warehouse, run: int) -> list[Load]:
+    """Every attempt of the run, the latest attempt of a target last."""
+    return _read(warehouse, Load, "run = {run:UInt64} ORDER BY target, try", {"run": run})
+
+
+def publishes(warehouse: Warehouse, run: int) -> list[Publish]:
+    return _read(warehouse, Publish, "run = {run:UInt64} ORDER BY target", {"run": run})
+
+
+def open_publishes(warehouse: Warehouse) -> list[Publish]:
+    return _read(warehouse, Publish, "status = 'open' ORDER BY run, target", {})
+
+
+def latest_publishes(warehouse: Warehouse) -> list[Publish]:
+    """For each target the newest publish that is done."""
+    return _read(warehouse, Publish, "status = 'done' ORDER BY target, run DESC LIMIT 1 BY target", {})
+
+
+def newest_published(warehouse: Warehouse, targets: Sequence[str]) -> int:
+    """The newest run that has published one of the targets; 0 when none has."""
+    found = warehouse.rows(
+        "SELECT max(run) FROM ops.publishes FINAL WHERE status = 'done' AND has({targets:Array(String)}, target)",
+        {"targets": list(targets)},
+    )
+    return int(found[0][0])
+
+
+def _read(warehouse: Warehouse, kind: type[Event], where: str, parameters: dict[str, Any]) -> list[Event]:
+    hints = get_type_hints(kind)
+    names = [field.name for field in fields(kind)]
+    select = ", ".join(
+        # Microseconds, so that no driver's rounding or zone comes between two writers of the same instant.
+        f"toUnixTimestamp64Micro({name})" if "datetime" in str(hints[name]) else f"`{name.rstrip('_')}`"
+        for name in names
+    )
+    found = warehouse.rows(f"SELECT {select} FROM {_TABLES[kind]} FINAL WHERE {where}", parameters)
+    return [
+        kind(**{name: _from_wire(value, hints[name]) for name, value in zip(names, row, strict=True)}) for row in found
+    ]
+
+
+def _from_wire(value: Any, hint: Any) -> Any:
+    if value is None:
+        return None
+    if "datetime" in str(hint):
+        seconds, micros = divmod(int(value), 1_000_000)
+        return datetime.fromtimestamp(seconds, UTC).replace(microsecond=micros)
+    if hint is UUID:
+        return UUID(str(value))
+    if isinstance(value, list | tuple):
+        return tuple(value)
+    return value
+
+
+def _as_json(event: Run | Load | Publish) -> dict[str, Any]:
+    row: dict[str, Any] = {}
+    for name, value in asdict(event).items():
+        if isinstance(value, datetime):
+            value = value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")
+        elif isinstance(value, UUID):
+            value = str(value)
+        row[name.rstrip("_")] = value
+    row["version"] = microseconds()
+    return row

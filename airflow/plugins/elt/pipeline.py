@@ -1,0 +1,166 @@
+"""pipeline.yml: what is copied. The file is validated whole, and every mistake is named with its line."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from elt.column_types import override_problem
+from elt.errors import PipelineFileError, TerminalError
+from elt.names import TableName, target_problem
+
+Location = tuple[str | int, ...]
+
+
+def _table_name(value: object) -> TableName:
+    if isinstance(value, TableName):
+        return value
+    if not isinstance(value, str):
+        raise ValueError("a table name is text: schema.table")
+    return TableName.parse(value)
+
+
+def _mode(value: object) -> object:
+    if value == "incremental":
+        raise ValueError("mode incremental is not there yet; leave mode out, and the table is copied whole")
+    return value
+
+
+def _override(value: object) -> object:
+    if isinstance(value, str) and (problem := override_problem(value)):
+        raise ValueError(problem)
+    return value
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class TableEntry(_Strict):
+    """One table to copy."""
+
+    name: Annotated[TableName, BeforeValidator(_table_name)]
+    mode: Annotated[Literal["full"], BeforeValidator(_mode)] = "full"
+    target: Annotated[str, Field(min_length=1)] | None = None
+    exclude: tuple[str, ...] = ()
+    types: dict[str, Annotated[str, BeforeValidator(_override)]] = Field(default_factory=dict)
+
+    @property
+    def target_name(self) -> str:
+        """Name of the table in `raw`."""
+        return self.target or self.name.target
+
+
+class SourceEntry(_Strict):
+    """One source. `tables` is `all` or a list."""
+
+    name: Annotated[str, Field(min_length=1)]
+    kind: Literal["postgres"]
+    tables: Literal["all"] | tuple[TableEntry, ...]
+
+
+class PipelineFile(_Strict):
+    """The whole file."""
+
+    sources: Annotated[tuple[SourceEntry, ...], Field(min_length=1, max_length=1)]
+
+    @property
+    def source(self) -> SourceEntry:
+        return self.sources[0]
+
+
+def read_pipeline(path: Path) -> PipelineFile:
+    """The validated content of pipeline.yml.
+
+    Raises PipelineFileError with every mistake and its line, TerminalError when the file cannot be read.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        raise TerminalError(f"{path} cannot be read ({reason}); ELT_PIPELINE names the file of tables") from None
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = mark.line + 1 if mark else 1
+        raise PipelineFileError(str(path), [f"line {line}: {getattr(error, 'problem', None) or error}"]) from None
+    lines: dict[Location, int] = {}
+    mistakes = _index(node, (), lines)
+    try:
+        pipeline = PipelineFile.model_validate(content)
+    except ValidationError as error:
+        mistakes += [_mistake(e["loc"], e["msg"], e["type"], lines) for e in error.errors(include_url=False)]
+        raise PipelineFileError(str(path), _sorted(mistakes)) from None
+    mistakes += [f"line {lines.get(('sources', 0, 'tables', i, 'name'), 1)}: {text}" for i, text in _cross(pipeline)]
+    if mistakes:
+        raise PipelineFileError(str(path), _sorted(mistakes))
+    return pipeline
+
+
+def collisions(targets: list[tuple[TableName, str]]) -> list[str]:
+    """One sentence for each name in `raw` that two source tables would share."""
+    counts = Counter(target for _, target in targets)
+    return [
+        f"{' and '.join(str(n) for n, t in targets if t == target)} would both be raw.{target}; give one a target:"
+        for target, count in counts.items()
+        if count > 1
+    ]
+
+
+def _cross(pipeline: PipelineFile) -> list[tuple[int, str]]:
+    tables = pipeline.source.tables
+    if tables == "all":
+        return []
+    found: list[tuple[int, str]] = []
+    first: dict[str, int] = {}
+    for i, entry in enumerate(tables):
+        if problem := target_problem(entry.target_name):
+            found.append((i, f"raw.{entry.target_name} {problem}"))
+        if entry.target_name in first:
+            other = tables[first[entry.target_name]].name
+            found.append((i, collisions([(other, entry.target_name), (entry.name, entry.target_name)])[0]))
+        first.setdefault(entry.target_name, i)
+    return found
+
+
+def _index(node: yaml.Node | None, at: Location, lines: dict[Location, int]) -> list[str]:
+    """Fills `lines` with the line of each value; returns the keys that are given twice."""
+    if node is None:
+        return []
+    lines.setdefault(at, node.start_mark.line + 1)
+    twice: list[str] = []
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            here = (*at, str(key.value))
+            if here in lines:
+                twice.append(f"line {key.start_mark.line + 1}: {key.value} is given twice")
+            lines[here] = key.start_mark.line + 1
+            twice += _index(value, here, lines)
+    elif isinstance(node, yaml.SequenceNode):
+        for i, value in enumerate(node.value):
+            twice += _index(value, (*at, i), lines)
+    return twice
+
+
+def _mistake(location: tuple[int | str, ...], message: str, kind: str, lines: dict[Location, int]) -> str:
+    # Pydantic adds the names of union branches to the location; they are no part of the file.
+    path: Location = tuple(p for p in location if not (isinstance(p, str) and p.startswith(("literal[", "tuple["))))
+    known = path
+    while known and known not in lines:
+        known = known[:-1]
+    name = ".".join(str(p) for p in path) or "the file"
+    text = {
+        "extra_forbidden": "is not a known key",
+        "missing": "is missing",
+    }.get(kind, message.removeprefix("Value error, "))
+    return f"line {lines.get(known, 1)}: {name}: {text}"
+
+
+def _sorted(mistakes: list[str]) -> list[str]:
+    return sorted(dict.fromkeys(mistakes), key=lambda text: int(text.split(":", 1)[0].removeprefix("line ")))

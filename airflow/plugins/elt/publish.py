@@ -1,0 +1,183 @@
+"""Publishing: every table of a run is put in its place by a swap, all of them or none, whenever it is cut.
+
+A journal of all swaps (ops.publishes, one insert) is written before the first one. It names tables by UUID, which
+moves with a table when it is renamed or exchanged, so that anybody can tell later which swaps are done.
+
+EXCHANGE is its own inverse: a publisher that wakes up late must not be able to repeat it. So each publisher first
+renames the new table to a name with a mark that nobody else knows. Whoever renamed last is the only one whose
+EXCHANGE finds a table, and after it that name is gone.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from uuid import UUID
+
+from elt import ops
+from elt.errors import TerminalError, TransientError, WarehouseRefusedError
+from elt.lock import RunLock
+from elt.names import LOADING, publisher_table, raw
+from elt.turns import WAIT_SECONDS, wait_for_dbt
+from elt.warehouse import TABLE_EXISTS, UNKNOWN_TABLE, Warehouse
+
+_HEARTBEAT_SECONDS = 5.0
+_SWAP_ATTEMPTS = 5
+
+
+def open_journal(warehouse: Warehouse, run: ops.Run) -> list[ops.Publish]:
+    """Checks what the run has loaded and writes its journal.
+
+    Raises TerminalError when a table is not loaded, has not the rows it had when it was counted, was not read from
+    the run's snapshot, or when a newer run has published meanwhile.
+    """
+    newest = ops.newest_published(warehouse, run.tables)
+    if newest > run.run:
+        raise TerminalError(
+            f"Run {run.run} was overtaken: run {newest} began later and has published already; start a new run"
+        )
+    tables = uuids(warehouse)
+    opened = ops.now()
+    loaded = {load.target: load for load in ops.loads(warehouse, run.run) if load.status in ("loaded", "published")}
+    journal = []
+    for target in run.tables:
+        load = loaded.get(target)
+        if load is None or load.loading_table not in tables:
+            raise TerminalError(
+                f"Run {run.run} has not loaded {target}; nothing was published, load it and publish again"
+            )
+        if load.snapshot != run.snapshot and run.snapshot:
+            raise TerminalError(
+                f"{target} was not read from the snapshot of run {run.run}; nothing was published, start the whole run again"
+            )
+        present = warehouse.count(raw(load.loading_table))
+        if present != load.rows_sent:
+            raise TerminalError(
+                f"raw.{load.loading_table} has {present} rows and was loaded with {load.rows_sent}; "
+                "nothing was published, start a new run"
+            )
+        old, new = tables.get(target, ops.NO_UUID), tables[load.loading_table]
+        journal.append(
+            ops.Publish(run.run, target, "open", load.loading_table, old, new, present, load.snapshot, opened, opened)
+        )
+    ops.write(warehouse, journal)
+    return journal
+
+
+def await_turn(
+    warehouse: Warehouse, journal: Sequence[ops.Publish], lock: RunLock, *, wait_seconds: float = WAIT_SECONDS
+) -> None:
+    """Returns when no dbt run is at work, with the open journal written before, so that none begins.
+
+    Raises TransientError when dbt does not end in time or the lock is lost; no swap was done here then.
+    """
+    beat = time.monotonic()
+
+    def keep_alive() -> None:
+        nonlocal beat
+        if time.monotonic() - beat >= _HEARTBEAT_SECONDS:
+            beat = time.monotonic()
+            lock.check()
+            ops.write(warehouse, [replace(entry, heartbeat_at=ops.now()) for entry in journal])
+
+    wait_for_dbt(warehouse, seconds=wait_seconds, while_waiting=keep_alive)
+    lock.check()
+
+
+def roll_forward(warehouse: Warehouse, journal: Sequence[ops.Publish]) -> list[ops.Publish]:
+    """Does every swap of `journal` that is not done, and closes it. Returns it closed.
+
+    A swap is done only where `raw` still has the old UUID, so that it is never done twice and never swaps back.
+    """
+    states = [_put_in_place(warehouse, entry) for entry in journal]
+    closed = [
+        replace(entry, status="done" if done else "abandoned", heartbeat_at=ops.now(), closed_at=ops.now())
+        for entry, done in zip(journal, states, strict=True)
+    ]
+    ops.write(warehouse, closed)
+    for run in sorted({entry.run for entry in closed}):
+        close_run(warehouse, run, [entry for entry in closed if entry.run == run])
+    return closed
+
+
+def close_run(warehouse: Warehouse, run: int, journal: Sequence[ops.Publish]) -> None:
+    """Writes into ops.loads and ops.runs what the closed journal of a run says."""
+    done = {entry.target for entry in journal if entry.status == "done"}
+    last = {load.target: load for load in ops.loads(warehouse, run) if load.status == "loaded"}
+    ops.write(warehouse, [replace(load, status="published") for target, load in last.items() if target in done])
+    found = ops.find_run(warehouse, run)
+    given_up = sorted(entry.target for entry in journal if entry.status == "abandoned")
+    if given_up:
+        error = f"{', '.join(given_up)} was replaced by somebody else during the publish; start a new run"
+        ops.write(warehouse, [replace(found, status="failed", ended_at=ops.now(), error=error)])
+    else:
+        ops.write(warehouse, [replace(found, status="success", ended_at=ops.now(), error="")])
+
+
+def abandon(warehouse: Warehouse, journal: Sequence[ops.Publish]) -> None:
+    """Closes a journal of which no swap is done, so that it holds up nobody. The run may publish again.
+
+    Its tables get new names first: a publisher that still believes in this journal finds nothing to swap.
+    """
+    tables = {uuid: name for name, uuid in uuids(warehouse).items()}
+    for entry in journal:
+        holder = tables.get(entry.new_uuid)
+        if holder is None:
+            continue
+        own = _own_name(holder)
+        warehouse.command(f"RENAME TABLE {raw(holder)} TO {raw(own)}")
+        attempts = [load for load in ops.loads(warehouse, entry.run) if load.loading_table == entry.loading_table]
+        ops.write(warehouse, [replace(load, loading_table=own) for load in attempts])
+    ops.write(warehouse, [replace(entry, status="abandoned", closed_at=ops.now()) for entry in journal])
+
+
+def uuids(warehouse: Warehouse) -> dict[str, UUID]:
+    """Tables of `raw` by name."""
+    return {
+        str(name): UUID(str(uuid))
+        for name, uuid in warehouse.rows("SELECT name, toString(uuid) FROM system.tables WHERE database = 'raw'")
+    }
+
+
+def _put_in_place(warehouse: Warehouse, entry: ops.Publish) -> bool:
+    """Whether `raw.<target>` is the new table, after swapping it in where that is still to be done."""
+    for _ in range(_SWAP_ATTEMPTS):
+        tables = uuids(warehouse)
+        current = tables.get(entry.target, ops.NO_UUID)
+        if current == entry.new_uuid:
+            return True
+        holder = next((name for name, uuid in tables.items() if uuid == entry.new_uuid), None)
+        if current != entry.old_uuid or holder is None:
+            if holder is not None:
+                # Gone before the journal says so: a late publisher must find nothing to put here.
+                warehouse.drop(raw(holder))
+            return False
+        try:
+            _swap(warehouse, entry, holder)
+        except WarehouseRefusedError as error:
+            # Another publisher has renamed or swapped it in between: look again.
+            if error.code not in (UNKNOWN_TABLE, TABLE_EXISTS):
+                raise
+    raise TransientError(f"raw.{entry.target} is being published by somebody else at this moment; run again")
+
+
+def _swap(warehouse: Warehouse, entry: ops.Publish, holder: str) -> None:
+    own = _own_name(holder)
+    warehouse.command(f"RENAME TABLE {raw(holder)} TO {raw(own)}")
+    tables = uuids(warehouse)
+    if tables.get(own) != entry.new_uuid or tables.get(entry.target, ops.NO_UUID) != entry.old_uuid:
+        return
+    if entry.old_uuid == ops.NO_UUID:
+        warehouse.command(f"RENAME TABLE {raw(own)} TO {raw(entry.target)}")
+    else:
+        warehouse.command(f"EXCHANGE TABLES {raw(entry.target)} AND {raw(own)}")
+        warehouse.drop(raw(own))
+
+
+def _own_name(name: str) -> str:
+    """Another name for a loading table, with a mark that nobody else knows in place of any earlier one."""
+    match = LOADING.search(name)
+    assert match is not None, "only loading tables are published"
+    return publisher_table(f"{name[: match.start()]}__loading_{match['run']}_{match['try']}", secrets.token_hex(4))

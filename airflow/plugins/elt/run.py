@@ -1,0 +1,170 @@
+"""The steps of a run, as the DAG calls them: begin, load each table, publish, or fail."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from elt import load, ops, recovery, snapshot
+from elt import publish as publishing
+from elt.errors import TerminalError, TransientError
+from elt.lock import RunLock, run_lock
+from elt.pipeline import TableEntry, read_pipeline
+from elt.plan import choose, entries
+from elt.progress import LoadResult, Progress, PublishedTable, PublishResult
+from elt.settings import Settings
+from elt.source import Source
+from elt.turns import WAIT_SECONDS
+from elt.warehouse import Warehouse
+
+LOCK_WAIT_SECONDS = 30.0
+
+
+def begin(settings: Settings, *, run_key: str, tables: Sequence[str] | None, full_refresh: bool) -> int:
+    """Begins a run and returns its id; for a run_key whose run is not final, returns that run's.
+
+    First finishes what earlier runs left: rolls cut publishes forward, closes dead runs, drops their leftovers.
+    `tables` are names in `raw` or in the source; None or empty means all. Raises TerminalError when the warehouse
+    has not been set up or a table is unknown, RunLockedError when another run is at work.
+    """
+    with Warehouse(settings) as warehouse:
+        ops.check_tables(warehouse)
+        with run_lock(settings, warehouse, holder=f"{run_key}, beginning", wait_seconds=LOCK_WAIT_SECONDS) as lock:
+            return begin_locked(
+                settings, warehouse, lock, run_key=run_key, tables=tables, full_refresh=full_refresh
+            ).run
+
+
+def begin_locked(
+    settings: Settings,
+    warehouse: Warehouse,
+    lock: RunLock,
+    *,
+    run_key: str,
+    tables: Sequence[str] | None,
+    full_refresh: bool,
+) -> ops.Run:
+    """As `begin`, for a caller that holds the lock."""
+    # A run by hand is never taken up again: what has its key is another process that had the same number.
+    earlier = None if run_key.startswith(recovery.CLI_PREFIX) else ops.latest_run(warehouse, run_key)
+    own = earlier.run if earlier and earlier.status == "running" else None
+    recovery.recover(warehouse, lock, own_run=own)
+    if own is not None and (found := ops.find_run(warehouse, own)).status == "running":
+        return found
+    chosen = choose(all_entries(settings), tables)
+    run = ops.Run(
+        run=ops.microseconds(),
+        run_key=run_key,
+        status="running",
+        tables=tuple(entry.target_name for entry in chosen),
+        full_refresh=full_refresh,
+        snapshot="",
+        started_at=ops.now(),
+    )
+    ops.write(warehouse, [run])
+    return run
+
+
+def load_table(
+    settings: Settings,
+    *,
+    run: int,
+    target: str,
+    attempt: int,
+    progress: Callable[[Progress], None] | None = None,
+) -> LoadResult:
+    """Loads one table of the run, verified, into a table that readers do not see.
+
+    It reads the run's snapshot where one is held, else the present. `attempt` counts from 1; a taken number is
+    replaced by the next free one. `progress` is called about once a second. Raises TerminalError where a retry can
+    only repeat it, TransientError where it may help.
+    """
+    with Warehouse(settings) as warehouse:
+        found = _workable(warehouse, run)
+        if target not in found.tables:
+            raise TerminalError(f"Run {run} does not copy {target}; it copies {', '.join(found.tables)}")
+        (entry,) = choose(all_entries(settings), [target])
+        with Source(settings, f"elt load {target} {found.run_key}") as source:
+            source.begin(snapshot.kinds(source, [entry]), found.snapshot or None)
+            return load.load(settings, warehouse, source, run=found, entry=entry, attempt=attempt, on_progress=progress)
+
+
+def publish(settings: Settings, *, run: int, wait_seconds: float = WAIT_SECONDS) -> PublishResult:
+    """Puts every table of the run in place, all or none, and ends the run as success. Safe to repeat at any point.
+
+    Waits up to `wait_seconds` for a dbt run that is at work. Raises TerminalError when a table is not loaded as it
+    was counted or a newer run has published, TransientError when dbt or another run stood in the way.
+    """
+    with Warehouse(settings) as warehouse:
+        found = ops.find_run(warehouse, run)
+        if found.status != "success":
+            holder = f"{found.run_key}, publishing"
+            with run_lock(settings, warehouse, holder=holder, wait_seconds=LOCK_WAIT_SECONDS) as lock:
+                publish_locked(warehouse, lock, run, wait_seconds=wait_seconds)
+        return published(warehouse, run)
+
+
+def publish_locked(warehouse: Warehouse, lock: RunLock, run: int, *, wait_seconds: float = WAIT_SECONDS) -> None:
+    """As `publish`, for a caller that holds the lock."""
+    recovery.recover(warehouse, lock, own_run=run, wait_seconds=wait_seconds)
+    found = _workable(warehouse, run, publishing_again=True)
+    if found.status == "success":
+        return
+    journal = publishing.open_journal(warehouse, found)
+    try:
+        publishing.await_turn(warehouse, journal, lock, wait_seconds=wait_seconds)
+    except TransientError:
+        publishing.abandon(warehouse, journal)
+        raise
+    closed = publishing.roll_forward(warehouse, journal)
+    if any(entry.status != "done" for entry in closed):
+        raise TerminalError(ops.find_run(warehouse, run).error)
+
+
+def published(warehouse: Warehouse, run: int) -> PublishResult:
+    """What a published run has put in place."""
+    done = [entry for entry in ops.publishes(warehouse, run) if entry.status == "done"]
+    return PublishResult(run, tuple(PublishedTable(entry.target, entry.rows) for entry in done))
+
+
+def fail(settings: Settings, *, run: int | None, run_key: str, error: str) -> None:
+    """Records that the run has failed, unless it is published. A run that never began gets a row of its own.
+
+    A publish that was cut stays in the journal, and the next run finishes it.
+    """
+    with Warehouse(settings) as warehouse:
+        found = ops.find_run(warehouse, run) if run is not None else ops.latest_run(warehouse, run_key)
+        if found is None or (run is None and found.status != "running"):
+            found = ops.Run(ops.microseconds(), run_key, "failed", (), False, "", ops.now())
+        if found.status == "success":
+            return
+        text = settings.redact(" ".join(error.split()))[:2000]
+        ops.write(warehouse, [replace(found, status="failed", ended_at=ops.now(), error=text)])
+
+
+def recover(settings: Settings, *, holder: str, wait_seconds: float = WAIT_SECONDS) -> recovery.Recovered:
+    """Finishes what cut runs left, and nothing else. Raises RunLockedError when a run is at work."""
+    with Warehouse(settings) as warehouse:
+        ops.check_tables(warehouse)
+        with run_lock(settings, warehouse, holder=holder, wait_seconds=LOCK_WAIT_SECONDS) as lock:
+            return recovery.recover(warehouse, lock, wait_seconds=wait_seconds)
+
+
+def all_entries(settings: Settings) -> tuple[TableEntry, ...]:
+    """Every table of pipeline.yml; reads the source only where it says `all`."""
+    file = read_pipeline(settings.elt_pipeline)
+    if file.source.tables != "all":
+        return file.source.tables
+    with Source(settings, "elt tables") as source:
+        return entries(file, source)
+
+
+def _workable(warehouse: Warehouse, run: int, *, publishing_again: bool = False) -> ops.Run:
+    """The run, which may go on. One that failed goes on when a person has its task run again."""
+    found = ops.find_run(warehouse, run)
+    if found.status == "success" and not publishing_again:
+        raise TerminalError(f"Run {run} is published already; start a new run to load again")
+    if found.status == "failed":
+        found = replace(found, status="running", ended_at=None, error="")
+        ops.write(warehouse, [found])
+    return found

@@ -1,0 +1,74 @@
+"""What the loader is told by its environment, read once at the edge."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from elt.errors import TerminalError
+
+
+class Settings(BaseSettings):
+    """Addresses, passwords and files. Each field is read from the environment name of the same spelling in upper case."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+
+    source_url: SecretStr = Field(default=..., description="postgresql://user:password@host:port/database")
+    clickhouse_host: str = "127.0.0.1"
+    clickhouse_http_port: int = 8123
+    clickhouse_secure: bool = False
+    clickhouse_loader_password: SecretStr = Field(default=..., description="of the ClickHouse user `loader`")
+    clickhouse_loader_user: str = "loader"
+    mask_salt: SecretStr = SecretStr("")
+    elt_pipeline: Path = Path("pipeline.yml")
+    elt_plan: Path = Path(".stack/data/plan.json")
+    notify_url: str = ""
+    sample_shop: bool = True
+
+    @property
+    def source_address(self) -> str:
+        """Where the source is, as a person says it and without the password: user@host:port/database."""
+        try:
+            parts = urlsplit(self.source_url.get_secret_value())
+            port = parts.port or 5432
+        except ValueError:
+            return "the address in SOURCE_URL"
+        return f"{unquote(parts.username or '')}@{parts.hostname or ''}:{port}{parts.path}"
+
+    @property
+    def warehouse_address(self) -> str:
+        return f"{self.clickhouse_host}:{self.clickhouse_http_port}"
+
+    def redact(self, text: str) -> str:
+        """`text` without any of the secrets, whatever a driver has put into its message."""
+        secrets = [self.clickhouse_loader_password.get_secret_value(), self.mask_salt.get_secret_value()]
+        url = self.source_url.get_secret_value()
+        secrets.append(url)
+        try:
+            password = urlsplit(url).password
+        except ValueError:
+            password = None
+        if password:
+            secrets += [password, unquote(password)]
+        for secret in secrets:
+            if secret:
+                text = text.replace(secret, "***")
+        return text
+
+
+def read_settings() -> Settings:
+    """The settings of this process.
+
+    Raises TerminalError that names every variable that is missing or malformed, never its value.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        found = [f"{str(e['loc'][0]).upper()}: {e['msg'].lower()}" for e in error.errors(include_input=False)]
+        raise TerminalError(
+            f"The environment is not complete ({'; '.join(found)}); set what is named, or start by scripts/exec, "
+            "which reads .env"
+        ) from None

@@ -1,0 +1,89 @@
+"""One instant for all loads of a run: a transaction that is held open, and whose snapshot the loads read."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from elt import ops
+from elt.catalogue import Kind, find_kind
+from elt.errors import TerminalError, TransientError
+from elt.names import TableName
+from elt.pipeline import TableEntry
+from elt.settings import Settings
+from elt.source import Source
+from elt.warehouse import Warehouse
+
+MAX_AGE_SECONDS = 6 * 3600.0
+"""How long a snapshot is held at most: it keeps the source from cleaning up dead rows and from altering the tables."""
+
+_POLL_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class HeldSnapshot:
+    snapshot: str
+    run: int
+    expires_at: datetime
+
+
+@contextmanager
+def held_snapshot(
+    settings: Settings,
+    warehouse: Warehouse,
+    run: ops.Run,
+    found: Sequence[TableEntry],
+    max_age_seconds: float = MAX_AGE_SECONDS,
+) -> Iterator[tuple[HeldSnapshot, Source]]:
+    """Holds a snapshot of the tables in the body, and says so in ops.runs, where each load of the run finds it.
+
+    Yields it with the session that holds it.
+    """
+    with Source(settings, f"elt snapshot {run.run_key}") as source:
+        source.begin(kinds(source, found))
+        name = source.export_snapshot()
+        held = HeldSnapshot(name, run.run, ops.now() + timedelta(seconds=max_age_seconds))
+        ops.write(warehouse, [replace(run, snapshot=name)])
+        yield held, source
+
+
+def hold(
+    settings: Settings,
+    *,
+    run: int,
+    entries: Sequence[TableEntry],
+    ready: Callable[[HeldSnapshot], None],
+    finished: Callable[[], bool],
+    max_age_seconds: float = MAX_AGE_SECONDS,
+) -> None:
+    """Holds a snapshot for the loads of other processes until `finished`, asked every second, says so.
+
+    `ready` is called once when it can be read. Raises TerminalError when it is held too long, and when the source
+    ends the session: the loads that have not begun then fail, and the whole run must start over.
+    """
+    with (
+        Warehouse(settings) as warehouse,
+        held_snapshot(settings, warehouse, ops.find_run(warehouse, run), entries, max_age_seconds) as (held, source),
+    ):
+        ready(held)
+        while not finished():
+            if ops.now() >= held.expires_at:
+                raise TerminalError(
+                    f"Run {run} held its snapshot for {max_age_seconds:.0f} s and its loads had not ended; "
+                    "start the whole run again with fewer tables, or when the source is less busy"
+                )
+            time.sleep(_POLL_SECONDS)
+            try:
+                source.rows("SELECT 1")
+            except TransientError:
+                raise TerminalError(
+                    f"The source ended the session that held the snapshot of run {run}; start the whole run again"
+                ) from None
+
+
+def kinds(source: Source, found: Sequence[TableEntry]) -> list[tuple[TableName, Kind]]:
+    """What each table is, which decides how it is locked. Raises SourceRefusedError when one is missing."""
+    return [(entry.name, find_kind(source, entry.name)[1]) for entry in found]

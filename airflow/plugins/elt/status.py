@@ -1,0 +1,43 @@
+"""What the loader's events say: the last runs, and what is published."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from elt import ops
+from elt.settings import Settings
+from elt.turns import running_dbt
+from elt.warehouse import Warehouse
+
+
+@dataclass(frozen=True)
+class TableStatus:
+    target: str
+    rows: int
+    published_at: datetime
+    run: int
+
+
+@dataclass(frozen=True)
+class Status:
+    runs: tuple[ops.Run, ...]
+    """Newest first."""
+    tables: tuple[TableStatus, ...]
+    open_publishes: tuple[ops.Publish, ...]
+    dbt_runs: tuple[str, ...]
+
+
+def read_status(settings: Settings, *, runs: int = 10) -> Status:
+    """Raises EltError when the warehouse does not answer or has not been set up."""
+    with Warehouse(settings) as warehouse:
+        ops.check_tables(warehouse)
+        return Status(
+            tuple(ops.recent_runs(warehouse, runs)),
+            tuple(
+                TableStatus(done.target, done.rows, done.closed_at or done.opened_at, done.run)
+                for done in ops.latest_publishes(warehouse)
+            ),
+            tuple(ops.open_publishes(warehouse)),
+            tuple(running_dbt(warehouse)),
+        )

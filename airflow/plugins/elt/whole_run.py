@@ -1,0 +1,154 @@
+"""A whole run in one process: one lock, one snapshot for every table, loads side by side, one publish."""
+
+from __future__ import annotations
+
+import os
+import queue
+import socket
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, replace
+
+from elt import load, ops
+from elt.errors import EltError
+from elt.lock import run_lock
+from elt.pipeline import TableEntry
+from elt.plan import choose
+from elt.progress import LoadResult, Progress, PublishResult
+from elt.recovery import CLI_PREFIX
+from elt.run import all_entries, begin_locked, publish_locked, published
+from elt.settings import Settings
+from elt.snapshot import held_snapshot, kinds
+from elt.source import Source
+from elt.turns import WAIT_SECONDS
+from elt.warehouse import Warehouse
+
+_LOCK_WAIT_SECONDS = 3.0
+
+
+@dataclass(frozen=True)
+class WholeRun:
+    """What a run has done."""
+
+    run: int
+    loads: tuple[LoadResult, ...]
+    published: PublishResult
+
+
+@dataclass(frozen=True)
+class Listener:
+    """Where a run tells what it does: steps in words, and progress about once a second for each table."""
+
+    step: Callable[[str], None]
+    progress: Callable[[Progress], None]
+
+
+def run_key() -> str:
+    """Who asks, for ops.runs: this host and process."""
+    return f"{CLI_PREFIX}{socket.gethostname()}/{os.getpid()}"
+
+
+def load_everything(
+    settings: Settings,
+    listener: Listener,
+    *,
+    tables: Sequence[str] | None = None,
+    full_refresh: bool = False,
+    workers: int = 2,
+    wait_seconds: float = WAIT_SECONDS,
+) -> WholeRun:
+    """Copies the tables as they are at one instant and publishes them, all or none.
+
+    Raises EltError; nothing that readers see has then changed, or recovery will finish it. RunLockedError when
+    another run is at work.
+    """
+    key = run_key()
+    with Warehouse(settings) as warehouse:
+        ops.check_tables(warehouse)
+        with run_lock(settings, warehouse, holder=key, wait_seconds=_LOCK_WAIT_SECONDS) as lock:
+            listener.step("finishing what earlier runs left")
+            run = begin_locked(settings, warehouse, lock, run_key=key, tables=tables, full_refresh=full_refresh)
+            try:
+                chosen = choose(all_entries(settings), run.tables)
+                listener.step("taking a snapshot of the source")
+                loads = _load_all(settings, warehouse, run, chosen, workers, listener)
+                listener.step("publishing")
+                publish_locked(warehouse, lock, run.run, wait_seconds=wait_seconds)
+            except BaseException as error:
+                _record_failure(settings, warehouse, run.run, error)
+                raise
+            return WholeRun(run.run, tuple(loads), published(warehouse, run.run))
+
+
+def _load_all(
+    settings: Settings,
+    warehouse: Warehouse,
+    run: ops.Run,
+    chosen: Sequence[TableEntry],
+    workers: int,
+    listener: Listener,
+) -> list[LoadResult]:
+    with held_snapshot(settings, warehouse, run, chosen) as (held, holder), ExitStack() as stack:
+        here = replace(run, snapshot=held.snapshot)
+        locked = kinds(holder, chosen)
+        sessions = []
+        for number in range(min(workers, len(chosen))):
+            session = stack.enter_context(Source(settings, f"elt load {number + 1} {run.run_key}"))
+            # Every table is locked in every session before the first copy: an ALTER that queues up behind the holder
+            # would otherwise stand between the holder and the loads that it waits for.
+            session.begin(locked, held.snapshot)
+            sessions.append((session, stack.enter_context(Warehouse(settings))))
+        waiting: queue.SimpleQueue[TableEntry] = queue.SimpleQueue()
+        for entry in chosen:
+            waiting.put(entry)
+        stop = threading.Event()
+        listener.step("loading")
+        with ThreadPoolExecutor(len(sessions), thread_name_prefix="load") as pool:
+            futures = [
+                pool.submit(_work, settings, client, session, here, waiting, stop, listener)
+                for session, client in sessions
+            ]
+            try:
+                wait(futures, return_when=FIRST_EXCEPTION)
+                failed = next((f for f in futures if f.done() and f.exception() is not None), None)
+                if failed is None:
+                    return [result for future in futures for result in future.result()]
+                failed.result()
+            finally:
+                stop.set()
+                for session, _ in sessions:
+                    with suppress(EltError):
+                        session.cancel()
+    raise AssertionError("unreachable: a failed load has raised")
+
+
+def _work(
+    settings: Settings,
+    warehouse: Warehouse,
+    source: Source,
+    run: ops.Run,
+    waiting: queue.SimpleQueue[TableEntry],
+    stop: threading.Event,
+    listener: Listener,
+) -> list[LoadResult]:
+    done = []
+    while not stop.is_set():
+        try:
+            entry = waiting.get_nowait()
+        except queue.Empty:
+            break
+        done.append(
+            load.load(settings, warehouse, source, run=run, entry=entry, attempt=1, on_progress=listener.progress)
+        )
+    return done
+
+
+def _record_failure(settings: Settings, warehouse: Warehouse, run: int, error: BaseException) -> None:
+    reason = settings.redact(str(error)) if isinstance(error, EltError) else f"stopped by {type(error).__name__}"
+    # A warehouse that is away cannot be told; the next run closes this one.
+    with suppress(EltError):
+        found = ops.find_run(warehouse, run)
+        if found.status == "running" and not any(e.status == "open" for e in ops.publishes(warehouse, run)):
+            ops.write(warehouse, [replace(found, status="failed", ended_at=ops.now(), error=reason)])
