@@ -33,7 +33,6 @@ def main() -> int:
         database = _required("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN")
         password = _required("AIRFLOW_ADMIN_PASSWORD")
         home.mkdir(parents=True, exist_ok=True, mode=0o700)
-        (home / "logs").mkdir(exist_ok=True, mode=0o700)
         write_privately(home / PASSWORDS, json.dumps({"admin": password}) + "\n")
         migrate(home, database)
     except ProvisionError as error:

@@ -8,7 +8,7 @@ from typing import Any
 from airflow.sdk.log import redact
 
 from elt_airflow.guard import mask_secrets
-from elt_airflow.loading import run_key
+from elt_airflow.loading import begun_run, run_key
 
 log = logging.getLogger(__name__)
 
@@ -38,24 +38,31 @@ def notify_failure(context: Any) -> None:
 
 
 def close_failed_run(context: Any) -> None:
-    """DAG callback: marks the loader's run as failed, so that the next one sweeps what it left.
+    """DAG callback, called by the dag-processor: closes the loader's run, so that the next one sweeps what it left.
 
-    A run that published its rows before dbt failed stays the success that it is: elt.run.fail leaves final runs alone.
-    A run that failed without a failed task (timed out) is told to NOTIFY_URL here.
+    A run that published its rows before dbt failed stays the success that it is. A run that failed without a failed
+    task (it was stopped) is told to NOTIFY_URL here.
     """
     from elt.errors import EltError
     from elt.run import fail
     from elt.settings import read_settings
 
-    dag_id, run_id = context["dag"].dag_id, str(context["run_id"])
-    reason = str(context.get("reason") or "")
     mask_secrets()
-    if reason == "timed_out":
-        _send({"event": "run_failed", "dag": dag_id, "run": run_id, "error": "The run took too long and was stopped."})
+    dag_id, run_id, ti = context["dag"].dag_id, str(context["run_id"]), context.get("ti")
+    failed = _failed_tasks(ti, dag_id, run_id)
+    error = f"{' and '.join(failed) or 'The DAG run'} failed in Airflow: its log there says why."
+    if not failed:
+        error = f"The DAG run was stopped ({context.get('reason') or 'no reason given'})."
+        _send({"event": "run_failed", "dag": dag_id, "run": run_id, "error": error})
     try:
-        fail(read_settings(), run=None, run_key=run_key(dag_id, run_id), error="A task of the DAG run failed; see its log.")
-    except EltError as error:
-        log.warning("The run stays open in ops.runs until the next one begins: %s", error)
+        fail(read_settings(), run=begun_run(ti) if ti else None, run_key=run_key(dag_id, run_id), error=error)
+    except EltError as problem:
+        log.warning("The run stays open in ops.runs until the next one begins: %s", problem)
+
+
+def _failed_tasks(ti: Any, dag_id: str, run_id: str) -> list[str]:
+    states = ti.get_task_states(dag_id=dag_id, run_ids=[run_id]) if ti else {}
+    return sorted(task for task, state in states.get(run_id, {}).items() if state == "failed")
 
 
 def error_of(context: Any) -> str:

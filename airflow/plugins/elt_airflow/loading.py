@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from airflow.sdk import task
-from airflow.sdk.exceptions import AirflowSkipException
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from elt_airflow.guard import no_retry_on_terminal_errors
 from elt_airflow.progress import ProgressLog
@@ -42,7 +42,7 @@ def load_table(target: str, ti: Any = None, params: Mapping[str, Any] | None = N
         from elt.settings import read_settings
 
         result = load(
-            read_settings(), run=run_number(ti), target=target, attempt=ti.try_number, progress=ProgressLog(log, target)
+            read_settings(), run=run_number(ti), target=target, attempt=ti.try_number, progress=ProgressLog(log)
         )
         log.info("%s: %s rows, %.1f MB in %.1f s", target, f"{result.rows:,}", result.bytes / 1e6, result.seconds)
         return {"rows": result.rows, "bytes": result.bytes, "seconds": result.seconds}
@@ -56,7 +56,8 @@ def publish_raw(ti: Any = None) -> int:
         from elt.settings import read_settings
 
         settings, run = read_settings(), run_number(ti)
-        log.info("Published: %s", publish(settings, run=run))
+        published = publish(settings, run=run)
+        log.info("Published %s", ", ".join(f"{table.target} ({table.rows:,} rows)" for table in published.tables))
         plan_next_run(settings)
         return run
 
@@ -83,5 +84,14 @@ def run_key(dag_id: str, run_id: str) -> str:
 
 
 def run_number(ti: Any) -> int:
-    """The loader's run of this DAG run."""
-    return int(ti.xcom_pull(task_ids=BEGIN))
+    """The loader's run of this DAG run. Raises AirflowFailException when none has begun."""
+    run = begun_run(ti)
+    if run is None:
+        raise AirflowFailException(f"No run of the loader has begun: clear {BEGIN}, and with it what comes after.")
+    return run
+
+
+def begun_run(ti: Any) -> int | None:
+    """As run_number; None when the run failed before it began."""
+    run = ti.xcom_pull(task_ids=BEGIN)
+    return None if run is None else int(run)

@@ -18,7 +18,7 @@ def remove_old_logs(
 
     Files of the last hour stay: a task may be writing them. Returns the number of files removed.
     """
-    folder = folder or Path(os.environ["AIRFLOW_HOME"]) / "logs"
+    folder = folder or _log_folder()
     now = time.time() if now is None else now
     files = sorted((file.stat().st_mtime, file.stat().st_size, file) for file in folder.rglob("*") if _is_file(file))
     total, removed = sum(size for _, size, _ in files), 0
@@ -30,6 +30,11 @@ def remove_old_logs(
     _remove_empty_folders(folder, older_than=now - 86400)
     log.info("Removed %d log files; %.1f MB are left", removed, total / 1e6)
     return removed
+
+
+def _log_folder() -> Path:
+    configured = os.environ.get("AIRFLOW__LOGGING__BASE_LOG_FOLDER")
+    return Path(configured) if configured else Path(os.environ["AIRFLOW_HOME"]) / "logs"
 
 
 def _is_file(path: Path) -> bool:

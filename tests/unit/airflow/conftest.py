@@ -69,7 +69,7 @@ def _handler(webhook: ContractWebhook) -> type[BaseHTTPRequestHandler]:
                 return False
             return True
 
-        def do_POST(self) -> None:  # noqa: N802 - http.server's name
+        def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             if self.refused():
                 return
@@ -80,7 +80,7 @@ def _handler(webhook: ContractWebhook) -> type[BaseHTTPRequestHandler]:
                 return
             self.answer(202, run)
 
-        def do_GET(self) -> None:  # noqa: N802
+        def do_GET(self) -> None:
             if self.refused():
                 return
             run = webhook.runs.get(self.path.removeprefix("/runs/"))

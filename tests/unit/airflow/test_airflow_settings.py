@@ -16,7 +16,7 @@ def settings(repo: Path) -> dict[str, str]:
 def test_every_line_is_read_alike_by_a_shell_and_by_compose(settings: dict[str, str]) -> None:
     for name, value in settings.items():
         assert re.fullmatch(r"AIRFLOW__[A-Z_]+__[A-Z_]+", name)
-        assert re.fullmatch(r"[\w./:,-]*", value), f"{name} needs quoting"
+        assert re.fullmatch(r"[\w./:,=-]*", value), f"{name} needs quoting"
 
 
 def test_every_name_is_a_setting_of_the_locked_airflow(settings: dict[str, str], venvs: Path) -> None:

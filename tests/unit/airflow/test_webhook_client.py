@@ -5,7 +5,6 @@ import time
 from typing import Any
 
 import pytest
-
 from elt_airflow import webhook as client
 from elt_airflow.webhook import Webhook, WebhookRefusedError, WebhookUnavailableError
 

@@ -1,0 +1,200 @@
+"""The whole pipeline under Airflow's own processes: green by itself, once only, and loud when it fails."""
+
+import json
+import os
+import re
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import pytest
+
+TABLES = ("customers", "products", "orders", "order_items")
+DBT = "run_dbt_transformations"
+
+
+@pytest.fixture(scope="module")
+def first_run(stack: Any) -> str:
+    """The run that the schedule starts by itself at the first boot, when it is over."""
+    end = time.monotonic() + 60
+    while not (runs := stack.runs()):
+        assert time.monotonic() < end, "no run was scheduled"
+        time.sleep(0.5)
+    run = str(runs[-1]["dag_run_id"])
+    stack.finished(run, 120)
+    return run
+
+
+def count(postgres: Any, table: str) -> int:
+    with psycopg2.connect(postgres.dsn()) as connection, connection.cursor() as cursor:
+        cursor.execute(f"SELECT count(*) FROM public.{table}")
+        (rows,) = cursor.fetchone() or (0,)
+    connection.close()
+    return int(rows)
+
+
+def sql(postgres: Any, statement: str) -> None:
+    connection = psycopg2.connect(postgres.dsn())
+    with connection, connection.cursor() as cursor:
+        cursor.execute(statement)
+    connection.close()
+
+
+def test_first_boot_leads_to_a_green_run_with_every_row_in_raw(
+    stack: Any, first_run: str, clickhouse: Any, sample_shop: Any
+) -> None:
+    states = {name: task["state"] for name, task in stack.tasks(first_run).items()}
+    assert states == {
+        "create_clickhouse_databases": "success",
+        **{f"load_data.load_{table}": "success" for table in TABLES},
+        "publish_raw": "success",
+        DBT: "success",
+    }
+    assert len(stack.runs()) == 1, "catchup is off: one run, not one for each day since 2025"
+    with clickhouse.client("loader") as client:
+        for table in TABLES:
+            assert client.query(f"SELECT count() FROM raw.{table}").first_row[0] == count(sample_shop, table)
+        (status, key) = client.query("SELECT status, run_key FROM ops.runs FINAL ORDER BY run").first_row
+    assert (status, key) == ("success", f"elt_pipeline/{first_run}")
+    assert [run["status"] for run in stack.dbt_runs()] == ["success"]
+
+
+def test_maintenance_does_not_run_at_the_first_boot(stack: Any, first_run: str) -> None:
+    assert stack.runs("airflow_retention") == []
+
+
+def test_task_logs_are_shown_and_carry_no_secret(stack: Any, first_run: str) -> None:
+    assert "dbt run" in stack.task_log(first_run, DBT)
+    secrets = [stack.env[name] for name in ("CLICKHOUSE_LOADER_PASSWORD", "WEBHOOK_TOKEN", "MASK_SALT")]
+    everything = "".join(path.read_text() for path in (stack.home / "logs").rglob("*.log"))
+    everything += "".join(service.log for name, service in stack.services.items() if name.startswith("airflow"))
+    assert "publish_raw" in everything
+    assert [secret for secret in secrets if secret in everything] == []
+
+
+def test_nothing_listens_beyond_this_machine(stack: Any, first_run: str) -> None:
+    groups = {service.pid for name, service in stack.services.items() if name.startswith("airflow")}
+    assert listening(groups) == {"127.0.0.1"}
+
+
+def test_table_that_is_not_in_the_plan_is_refused(stack: Any, first_run: str) -> None:
+    status, answer = stack.api(
+        "POST", "/dags/elt_pipeline/dagRuns", {"logical_date": None, "conf": {"tables": ["nonsense"]}}
+    )
+    assert status == 400
+    assert "nonsense" in answer
+
+
+def test_run_for_one_table_leaves_the_others_alone(stack: Any, first_run: str) -> None:
+    run = stack.trigger(tables=["products"])
+    assert stack.finished(run) == "success"
+    states = {name: task["state"] for name, task in stack.tasks(run).items()}
+    assert states["load_data.load_products"] == "success"
+    assert {states[f"load_data.load_{table}"] for table in TABLES if table != "products"} == {"skipped"}
+    assert states["publish_raw"] == states[DBT] == "success"
+
+
+def test_scheduler_killed_while_dbt_is_under_way_gives_one_dbt_run(stack: Any, first_run: str) -> None:
+    worker, scheduler = stack.services["webhook-worker"], stack.services["airflow-scheduler"]
+    before = len(stack.dbt_runs())
+    worker.signal_group(signal.SIGSTOP)
+    try:
+        run = stack.trigger()
+        until(lambda: len(stack.dbt_runs()) > before, 60, "the dbt run")
+        until(lambda: "dbt run" in stack.task_log(run, DBT), 30, "the stored id of the dbt run")
+        scheduler.kill()
+        scheduler.start()
+        until(lambda: tried(stack, run) == 2, 90, "the second attempt")
+        until(lambda: "Reconnecting" in stack.task_log(run, DBT, 2), 30, "the second attempt to join the run")
+    finally:
+        worker.signal_group(signal.SIGCONT)
+    assert stack.finished(run) == "success"
+    assert len(stack.dbt_runs()) == before + 1
+
+
+def test_load_that_can_only_fail_again_fails_at_once_and_reaches_notify_url(
+    stack: Any, first_run: str, clickhouse: Any, sample_shop: Any
+) -> None:
+    with clickhouse.client("loader") as client:
+        published = client.query("SELECT max(_elt_run) FROM raw.orders").first_row[0]
+        sql(sample_shop, "REVOKE SELECT ON products FROM elt_reader")
+        try:
+            stack.notifications.events.clear()
+            run = stack.trigger()
+            assert stack.finished(run) == "failed"
+        finally:
+            sql(sample_shop, "GRANT SELECT ON products TO elt_reader")
+        tasks = stack.tasks(run)
+        assert tasks["load_data.load_products"]["state"] == "failed"
+        assert tasks["load_data.load_products"]["try_number"] == 1
+        assert tasks["publish_raw"]["state"] == "upstream_failed"
+        until(lambda: stack.notifications.events, 20, "the news of the failure")
+        (event,) = stack.notifications.events
+        assert (event["dag"], event["run"], event["task"]) == ("elt_pipeline", run, "load_data.load_products")
+        assert "products" in event["error"]
+        assert stack.env["SOURCE_URL"] not in json.dumps(event)
+        closed = until(lambda: closed_run(client, run), 30, "the closed run in ops.runs")
+        assert "load_data.load_products" in closed
+        assert client.query("SELECT max(_elt_run) FROM raw.orders").first_row[0] == published
+
+
+def test_retention_cleans_the_metadata_from_a_task(stack: Any, first_run: str) -> None:
+    run = stack.trigger("airflow_retention")
+    assert stack.finished(run, dag="airflow_retention") == "success"
+    assert stack.env["AIRFLOW_METADATA_CONN"] not in stack.task_log(run, "clean_metadata", dag="airflow_retention")
+
+
+def test_provision_beside_a_running_airflow_changes_nothing(stack: Any, first_run: str, provision: Any) -> None:
+    assert "up to date" in provision().stdout
+
+
+def test_scheduler_stops_gracefully(stack: Any, first_run: str) -> None:
+    scheduler = stack.services["airflow-scheduler"]
+    scheduler.process.terminate()
+    assert scheduler.process.wait(20) == 0
+    scheduler.start()
+
+
+def until(condition: Any, seconds: float, what: str) -> Any:
+    end = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < end, f"{what}: not within {seconds} s"
+        time.sleep(0.2)
+    return value
+
+
+def tried(stack: Any, run: str) -> int:
+    task = stack.tasks(run)[DBT]
+    return int(task["try_number"]) if task["state"] == "running" else 0
+
+
+def closed_run(client: Any, run: str) -> str:
+    rows = client.query(
+        "SELECT error FROM ops.runs FINAL WHERE run_key = {key:String} AND status = 'failed'",
+        parameters={"key": f"elt_pipeline/{run}"},
+    ).result_rows
+    return str(rows[0][0]) if rows else ""
+
+
+def listening(groups: set[int]) -> set[str]:
+    """Addresses on which any process of these process groups listens, from /proc."""
+    inodes = set()
+    for folder in Path("/proc").iterdir():
+        try:
+            if not folder.name.isdigit() or os.getpgid(int(folder.name)) not in groups:
+                continue
+            links = [os.readlink(entry) for entry in (folder / "fd").iterdir()]  # noqa: PTH115 - no file, but a socket
+        except OSError:
+            continue
+        inodes |= {found[1] for link in links if (found := re.match(r"socket:\[(\d+)\]", link))}
+    addresses = set()
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+            parts = line.split()
+            if parts[3] == "0A" and parts[9] in inodes:
+                address = parts[1].split(":")[0]
+                octets = [str(byte) for byte in reversed(bytes.fromhex(address[:8]))]
+                addresses.add(".".join(octets) if table == "tcp" else f"tcp6:{address}")
+    return addresses
