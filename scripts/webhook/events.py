@@ -57,7 +57,7 @@ def _node(name: str, data: dict[str, Any]) -> Node | None:
         name=str(info.get("node_name", "")),
         resource_type=str(info.get("resource_type", "")),
         status=str(result.get("status") or info.get("node_status") or "") if ended else "running",
-        seconds=float(result.get("execution_time") or 0),
+        seconds=_number(result.get("execution_time")) or 0.0,
         rows=_rows(str(info.get("resource_type", "")), result),
         message=str(result.get("message") or "")[:_MESSAGE_LENGTH],
         ended_at=datetime.now(UTC) if ended else None,
@@ -65,12 +65,24 @@ def _node(name: str, data: dict[str, Any]) -> Node | None:
 
 
 def _rows(resource_type: str, result: dict[str, Any]) -> int | None:
+    """Rows that a model wrote, or failing rows of a test, where dbt tells."""
     if resource_type in {"test", "unit_test"}:
-        failures = result.get("num_failures")
-        return int(failures) if failures is not None else 0
+        return int(_number(result.get("num_failures")) or 0)
     response = result.get("adapter_response")
     if isinstance(response, dict):
         for key in _ROW_KEYS:
-            if str(response.get(key, "")).isdigit():
-                return int(response[key])
+            rows = _number(response.get(key))
+            if rows is not None:
+                return int(rows)
     return None
+
+
+def _number(value: object) -> float | None:
+    """Numbers, also written as text, that fit into a column; None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if abs(number) < 2**62 else None

@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from webhook.dbt_process import DbtProcess, dbt_arguments, dbt_environment
@@ -20,10 +20,12 @@ _LOOK = 0.2
 
 @dataclass(frozen=True)
 class Outcome:
-    """How an attempt ended. `stopped`: the worker has to go, and the run wants another attempt."""
+    """How an attempt ended. `stopped`: the worker has to go, and the run wants another attempt. `was_forced`: dbt did not
+    end by itself."""
 
     status: Literal["success", "error", "cancelled", "stopped"]
     error: str = ""
+    was_forced: bool = False
 
 
 class Stop:
@@ -77,7 +79,7 @@ class Execution:
         deadline = time.monotonic() + self._settings.run_timeout
         log_path = self._settings.run_log(self._run.id)
         with RunLog(log_path, limit=self._settings.log_bytes) as log:
-            log.write(f"Attempt {self._attempt}: dbt {' '.join(arguments)}")
+            log.write_always(f"Attempt {self._attempt}: dbt {' '.join(arguments)}")
             with DbtProcess(arguments, environment=environment, folder=self._settings.project) as dbt:
                 for line in dbt.lines(pause=_LOOK):
                     if line is not None:
@@ -87,13 +89,13 @@ class Execution:
                     on_look()
                     outcome = self._reason_to_end(deadline)
                     if outcome is not None:
-                        log.write(f"Ending dbt: {outcome.error or outcome.status}")
+                        log.write_always(f"Ending dbt: {outcome.error or outcome.status}")
                         dbt.interrupt()
                         dbt.kill(patience=PATIENCE)
-                        return outcome
+                        return replace(outcome, was_forced=True)
                 self._save()
                 outcome = self._outcome(dbt.exit_code())
-            log.write(f"Ended: {outcome.status}" + (f": {outcome.error}" if outcome.error else ""))
+            log.write_always(f"Ended: {outcome.status}" + (f": {outcome.error}" if outcome.error else ""))
             return outcome
 
     def _reason_to_end(self, deadline: float) -> Outcome | None:
@@ -140,7 +142,8 @@ class Execution:
         if self._failed_node:
             return Outcome("error", f"dbt failed at {self._failed_node}; {where}, mend the cause and start again.")
         if exit_code < 0:
-            return Outcome("error", f"dbt was killed by signal {-exit_code}, often for want of memory; {where}.")
+            sentence = f"dbt was killed by signal {-exit_code}, often for want of memory; {where}."
+            return Outcome("error", sentence, was_forced=True)
         said = _first_line(self._last_error) or "it said nothing"
         return Outcome("error", f"dbt ended with exit code {exit_code}: {said}; {where}.")
 

@@ -20,7 +20,7 @@ from webhook.store import RunStore
 
 MAX_WAIT = 300.0
 # Waiting requests hold a thread each; beyond this number a request is answered at once, so that some stay free.
-MAX_WAITERS = 12
+MAX_WAITERS = 8
 _KEY_LENGTH = 255
 _LOOK = 0.1
 _RETRY_AFTER = "30"
@@ -151,7 +151,9 @@ def _existing(store: RunStore, run_id: str) -> Run:
 
 
 def _with_nodes(store: RunStore, run: Run) -> dict[str, Any]:
-    return run.as_json() | {"nodes": [node.as_json() for node in store.nodes(run)]}
+    """The run with the nodes that finished, and the names of those at work."""
+    nodes = [node.as_json() for node in store.nodes(run)]
+    return run.as_json() | {"at_work": store.nodes_at_work(run), "nodes": nodes}
 
 
 def _brief(run: Run) -> dict[str, Any]:

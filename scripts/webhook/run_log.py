@@ -4,6 +4,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 
+_CUT = "The rest is left out: the log has reached its limit."
+
 
 class RunLog:
     """Appends lines to a file until it has `limit` bytes, then says once that the rest is left out."""
@@ -22,14 +24,21 @@ class RunLog:
         self._file.close()
 
     def write(self, text: str) -> None:
-        """Write a line with the time (UTC) before it, at once visible to readers."""
-        used = self._file.tell()
-        if used >= self._limit:
+        """Write a line with the time (UTC) before it, at once visible to readers, if there is room."""
+        if self._file.tell() >= self._limit:
             return
-        line = f"{datetime.now(UTC):%H:%M:%S}  {text}\n".encode()
-        if used + len(line) >= self._limit:
-            line = f"The rest is left out: the log has reached {self._limit} bytes.\n".encode().rjust(
-                self._limit - used
-            )
+        room = self._limit - self._file.tell()
+        line = _line(text)
+        self._put(line if len(line) < room else _line(_CUT).rjust(room))
+
+    def write_always(self, text: str) -> None:
+        """Write one of the few short lines that a log must not end without, room or not."""
+        self._put(_line(text[:1000]))
+
+    def _put(self, line: bytes) -> None:
         self._file.write(line)
         self._file.flush()
+
+
+def _line(text: str) -> bytes:
+    return f"{datetime.now(UTC):%H:%M:%S}  {text}\n".encode()

@@ -45,11 +45,22 @@ class RunStore:
         return [_run(row) for row in self.database.read(sql, *parameters, limit)]
 
     def nodes(self, run: Run) -> list[Node]:
-        """Nodes of the run's last attempt, in the order in which they started."""
+        """Nodes that finished in the run's last attempt, in the order in which they did."""
         rows = self.database.read(
-            "SELECT * FROM nodes WHERE run_id = ? AND attempt = ? ORDER BY started_at, node", run.id, run.attempts
+            "SELECT * FROM nodes WHERE run_id = ? AND attempt = ? AND ended_at IS NOT NULL ORDER BY ended_at, node",
+            run.id,
+            run.attempts,
         )
         return [_node(row) for row in rows]
+
+    def nodes_at_work(self, run: Run) -> list[str]:
+        """Names of the nodes that dbt has started and not finished."""
+        rows = self.database.read(
+            "SELECT name FROM nodes WHERE run_id = ? AND attempt = ? AND ended_at IS NULL ORDER BY started_at, node",
+            run.id,
+            run.attempts,
+        )
+        return [str(row["name"]) for row in rows]
 
     def counts(self) -> dict[str, int]:
         """Kept runs by status."""

@@ -14,7 +14,6 @@ from webhook.dbt_process import TARGET
 from webhook.runs import Node, Run
 from webhook.settings import Settings
 
-
 # Both tell of every refused connection at length; a WarehouseError tells it in a sentence.
 for _name in ("urllib3", "clickhouse_connect"):
     logging.getLogger(_name).setLevel(logging.CRITICAL)
@@ -63,12 +62,15 @@ class Warehouse:
     def write_nodes(self, nodes: Iterable[tuple[str, int, Node]], *, version: int) -> None:
         self._insert("ops.dbt_nodes", [_node_event(run_id, attempt, node, version) for run_id, attempt, node in nodes])
 
-    def kill_queries_of(self, marker: str) -> None:
-        """End what a dbt that is gone left running in ClickHouse."""
+    def kill_dbt_queries(self) -> None:
+        """End what a dbt that is gone left running: ClickHouse goes on with a write whose client has died.
+
+        Only the worker runs dbt against this target, so a query that begins with dbt's comment naming it is the worker's.
+        """
         self._do(
             lambda client: client.command(
-                "KILL QUERY WHERE user = currentUser() AND Settings['log_comment'] = {marker:String} SYNC",
-                parameters={"marker": marker},
+                "KILL QUERY WHERE user = 'dbt' AND startsWith(query, '/* {\"app\": \"dbt\"')"
+                f' AND position(query, \'"target_name": "{TARGET}"\') > 0 SYNC'
             )
         )
 

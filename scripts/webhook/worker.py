@@ -17,7 +17,7 @@ from webhook.runs import Run
 from webhook.settings import Settings, SettingsError
 from webhook.store import RunStore
 from webhook.turns import Turns
-from webhook.warehouse import Warehouse
+from webhook.warehouse import Warehouse, WarehouseError
 
 _IDLE = 0.1
 _PRUNE_EVERY = 3600.0
@@ -56,7 +56,8 @@ class Worker:
         self._stop = stop
         self._store = RunStore(Database(settings.database))
         self._reporter = Reporter(self._store, Warehouse(settings))
-        self._turns = Turns(self._store, self._reporter, Warehouse(settings), patience=settings.publish_wait)
+        self._warehouse = Warehouse(settings)
+        self._turns = Turns(self._store, self._reporter, self._warehouse, patience=settings.publish_wait)
         self._pruned_at = 0.0
 
     def work(self) -> None:
@@ -93,13 +94,23 @@ class Worker:
                 self._reporter.wake()
 
         execution = Execution(self._store, self._settings, run, attempt=attempt, stop=self._stop)
+        self._end_leftovers()
         outcome = execution.run(look)
+        if outcome.was_forced:
+            self._end_leftovers()
         if outcome.status == "stopped":
             self._store.give_way(run.id, outcome.error)
         else:
             self._store.finish(run.id, outcome.status, outcome.error)
         self._reporter.wake()
         logger.info("run %s: %s%s", run.id, outcome.status, f": {outcome.error}" if outcome.error else "")
+
+    def _end_leftovers(self) -> None:
+        """No query of an earlier dbt may write beside the next one."""
+        try:
+            self._warehouse.kill_dbt_queries()
+        except WarehouseError as error:
+            logger.warning("%s; queries of an ended dbt may still run", error)
 
     def _prepare(self) -> None:
         for folder in (self._settings.home / "logs", self._settings.dbt_target):

@@ -1,0 +1,169 @@
+"""`dbt build` against a real warehouse: what it makes, who may read it, and what stops it."""
+
+import re
+import shutil
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from clickhouse_connect.driver.exceptions import DatabaseError
+
+
+@pytest.fixture(scope="module", autouse=True)
+def built(dbt: Any) -> None:
+    for target in ("dev", "prod"):
+        result = dbt("build", "--target", target)
+        assert result.returncode == 0, result.stdout
+        assert "WARN=0 ERROR=0 SKIP=0" in result.stdout
+
+
+def rows(clickhouse: Any, sql: str, user: str = "superset") -> list[tuple[Any, ...]]:
+    with clickhouse.client(user) as client:
+        return [tuple(row) for row in client.query(sql).result_rows]
+
+
+def test_fact_sales_has_each_item_once_with_its_attributes(clickhouse: Any) -> None:
+    found = rows(
+        clickhouse,
+        "SELECT order_item_id, order_status, customer_name, customer_state, customer_city, product_name, quantity,"
+        " gross_revenue, net_revenue, gross_product_margin, net_product_margin FROM analytics.fact_sales"
+        " ORDER BY order_item_id",
+    )
+    d = Decimal
+    assert found == [
+        (1, "delivered", "Ada Berg", "Ohio", "Dayton", "Lamp", 3, d("59.97"), d("59.97"), d("38.94"), d("38.94")),
+        (2, "delivered", "Ada Berg", "Ohio", "Dayton", "Chair", 1, d("0.10"), d("0.10"), d("-0.20"), d("-0.20")),
+        (3, "cancelled", "Ben Cole", "Ohio", None, "Lamp", 1, d("19.99"), d(0), d("12.98"), d(0)),
+        (4, "paid", "Ben Cole", "Ohio", None, "Chair", 3, d("0.30"), d("0.30"), d("-0.60"), d("-0.60")),
+        (5, "returned", "Cy Dunn", "Texas", "Waco", "Lamp", 2, d("39.98"), d(0), d("25.96"), d(0)),
+        (6, "paid", "Ben Cole", "Ohio", None, "Gift card", 1, d(0), d(0), d(0), d(0)),
+    ]
+
+
+def test_states_add_up_and_leave_cancelled_and_returned_orders_out_of_net(clickhouse: Any) -> None:
+    found = rows(
+        clickhouse,
+        "SELECT customer_state, gross_customers, net_customers, gross_orders, net_orders, gross_units, net_units,"
+        " gross_revenue, net_revenue, net_revenue_per_order FROM analytics.agg_sales_by_state ORDER BY customer_state",
+    )
+    d = Decimal
+    assert found == [
+        ("Ohio", 2, 2, 3, 2, 9, 8, d("80.36"), d("60.37"), d("30.19")),
+        ("Texas", 1, 0, 1, 0, 2, 0, d("39.98"), d(0), None),
+    ]
+
+
+def test_money_is_decimal_everywhere(clickhouse: Any) -> None:
+    columns = rows(
+        clickhouse,
+        "SELECT table, name, type FROM system.columns WHERE database IN ('analytics', 'analytics_dev')",
+        "default",
+    )
+    money = ("price", "cost", "revenue", "margin", "amount", "subtotal")
+    assert not [column for column in columns if "Float" in column[2]]
+    assert not [column for column in columns if column[1].endswith(money) and "Decimal" not in column[2]]
+
+
+def test_a_missing_value_stays_missing(clickhouse: Any) -> None:
+    assert rows(clickhouse, "SELECT count() FROM analytics.stg_customers WHERE phone IS NULL") == [(2,)]
+    assert rows(clickhouse, "SELECT count() FROM analytics.fact_sales WHERE customer_city = ''") == [(0,)]
+
+
+def test_superset_reads_views_and_marts_and_nothing_of_raw(clickhouse: Any) -> None:
+    for view, expected in (("stg_customers", 4), ("stg_products", 3), ("stg_orders", 4), ("stg_order_items", 6)):
+        assert rows(clickhouse, f"SELECT count() FROM analytics.{view}") == [(expected,)]
+    for forbidden in ("raw.orders", "analytics_dev.fact_sales"):
+        with pytest.raises(DatabaseError, match="Not enough privileges"):
+            rows(clickhouse, f"SELECT * FROM {forbidden}")
+
+
+def test_views_read_the_last_state_of_rows_that_were_loaded_incrementally(clickhouse: Any, refill_raw: None) -> None:
+    with clickhouse.client("loader") as loader:
+        loader.command(
+            "CREATE OR REPLACE TABLE raw.orders ENGINE = ReplacingMergeTree(_elt_run) ORDER BY order_id AS"
+            " SELECT * FROM raw.orders"
+        )
+        loader.command(
+            "INSERT INTO raw.orders SELECT * REPLACE ('shipped' AS status, 2 AS _elt_run) FROM raw.orders WHERE order_id = 3"
+        )
+        assert loader.command("SELECT count() FROM raw.orders") == 5
+    assert rows(clickhouse, "SELECT status FROM analytics.stg_orders WHERE order_id = 3") == [("shipped",)]
+    assert rows(clickhouse, "SELECT count() FROM analytics.stg_orders") == [(4,)]
+
+
+def test_the_business_day_follows_the_shops_time_zone(clickhouse: Any, dbt: Any) -> None:
+    sql = "SELECT order_day, order_year, order_quarter, order_month FROM analytics_dev.stg_orders ORDER BY order_id LIMIT 2"
+    assert rows(clickhouse, sql, "dbt") == [(date(2025, 3, 31), 2025, 1, 3), (date(2025, 12, 31), 2025, 4, 12)]
+    result = dbt("run", "--select", "stg_orders", env={"SHOP_TIMEZONE": "Europe/Berlin"})
+    assert result.returncode == 0, result.stdout
+    # Summer time began the day before: 22:30 in UTC is half past midnight there.
+    assert rows(clickhouse, sql, "dbt") == [(date(2025, 4, 1), 2025, 2, 4), (date(2026, 1, 1), 2026, 1, 1)]
+    refused = dbt("run", "--select", "stg_orders", env={"SHOP_TIMEZONE": "UTC'), sleep(3"})
+    assert refused.returncode == 2 and "which is no time zone name" in refused.stdout
+
+
+def test_poisoned_rows_stop_the_build_before_any_mart(clickhouse: Any, dbt: Any, refill_raw: None) -> None:
+    with clickhouse.client("loader") as loader:
+        loader.command(
+            "INSERT INTO raw.order_items (order_item_id, order_id, product_id, quantity, unit_price, subtotal) VALUES"
+            " (6, 1, 1, 1, 1, 1), (7, 99, 1, 1, 1, 1), (8, 1, 99, 1, 1, 1), (9, 1, 1, 2, 1, 1), (10, 1, 1, -1, 1, -1)"
+        )
+        loader.command("INSERT INTO raw.orders (order_id, customer_id, status) VALUES (5, 99, 'lost')")
+        loader.command("INSERT INTO raw.products (product_id, price) VALUES (4, -1)")
+    before = rows(
+        clickhouse, "SELECT uuid FROM system.tables WHERE database = 'analytics_dev' AND name = 'fact_sales'", "dbt"
+    )
+    result = dbt("build")
+    assert result.returncode == 1
+    failed = {line.split()[6] for line in result.stdout.splitlines() if " FAIL " in line}
+    assert failed == {
+        "unique_stg_order_items_order_item_id",
+        "relationships_stg_order_items_order_id__order_id__ref_stg_orders_",
+        "relationships_stg_order_items_product_id__product_id__ref_stg_products_",
+        "line_is_quantity_times_price",
+        "not_negative_stg_order_items_quantity",
+        "relationships_stg_orders_customer_id__customer_id__ref_stg_customers_",
+        "accepted_values_stg_orders_status__pending__paid__shipped__delivered__cancelled__returned",
+        "not_negative_stg_products_price",
+    }
+    after = rows(
+        clickhouse, "SELECT uuid FROM system.tables WHERE database = 'analytics_dev' AND name = 'fact_sales'", "dbt"
+    )
+    assert before == after
+
+
+def test_an_order_whose_total_is_wrong_only_warns(clickhouse: Any, dbt: Any, refill_raw: None) -> None:
+    with clickhouse.client("loader") as loader:
+        loader.command(
+            "INSERT INTO raw.orders (order_id, customer_id, status, total_amount) VALUES (5, 1, 'paid', 1.00)"
+        )
+    result = dbt("test", "--select", "order_total_is_sum_of_its_lines")
+    assert result.returncode == 0 and "WARN=1 ERROR=0" in result.stdout
+
+
+def test_raw_that_was_just_loaded_is_fresh(dbt: Any) -> None:
+    result = dbt("source", "freshness")
+    assert result.returncode == 0 and result.stdout.count(" PASS ") == 4, result.stdout
+
+
+def test_without_the_sample_shop_only_its_models_are_left_out(dbt: Any, repo: Path, tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    shutil.copytree(repo / "dbt", project, ignore=shutil.ignore_patterns("target", "logs"))
+    (project / "models/marts/own.sql").write_text("select 1 as one\n")
+    listed = dbt("-q", "ls", project=project, env={"SAMPLE_SHOP": "false"})
+    assert listed.stdout.split() == ["ecommerce.marts.own"]
+    result = dbt("build", project=project, env={"SAMPLE_SHOP": "false"})
+    assert result.returncode == 0 and "PASS=1 " in result.stdout
+
+
+def test_the_page_of_marts_names_the_columns_and_types_that_are_there(clickhouse: Any, repo: Path) -> None:
+    page = (repo / "docs/marts.md").read_text()
+    for name, text in re.findall(r"^## (\w+)\n(.*?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL):
+        listed = re.findall(r"^\| `(\w+)` \| `([^`]+)` \|", text, re.MULTILINE)
+        assert listed == rows(
+            clickhouse,
+            f"SELECT name, type FROM system.columns WHERE table = '{name}' AND database = 'analytics' ORDER BY position",
+            "dbt",
+        )

@@ -1,0 +1,28 @@
+from pathlib import Path
+
+import pytest
+from webhook.runs import RunRequest
+from webhook.selection import unknown_names
+
+
+@pytest.fixture(scope="module")
+def project(repo: Path) -> Path:
+    return repo / "dbt"
+
+
+@pytest.mark.parametrize(
+    "selector",
+    [
+        *("fact_sales", "+fact_sales+1", "@stg_orders", "marts", "ecommerce.marts", "tag:any", "source:raw.orders"),
+        *("path:models/marts", "models/marts", "stg_*", "fact_sales,marts", "unique_fact_sales_order_item_id"),
+        *("line_is_quantity_times_price", "fact_sales_has_every_order_item", "fact_sales.sql"),
+    ],
+)
+def test_what_may_exist_is_left_to_dbt(project: Path, selector: str) -> None:
+    assert unknown_names(RunRequest(select=(selector,)), project) == {}
+
+
+def test_a_misspelt_model_is_answered_with_those_near_it(project: Path) -> None:
+    unknown = unknown_names(RunRequest(select=("+fact_sale",), exclude=("nothing_like_it",)), project)
+    assert "fact_sales" in unknown["fact_sale"]
+    assert unknown["nothing_like_it"] == []
