@@ -1,6 +1,6 @@
-"""Provisions Superset if lock, config, assets or the admin's password changed since the last time; else it is done in a fraction of a second.
+"""Provisions Superset if lock, config, assets or the admin's password changed since the last time.
 
-    python superset/provision.py [--force]
+If nothing did, it says so in a tenth of a second. By hand: `python superset/provision.py --force`.
 """
 
 import argparse
@@ -13,7 +13,7 @@ CONFIG = HERE / "config"
 sys.path[:0] = [folder for folder in (str(HERE), str(CONFIG)) if folder not in sys.path]
 
 from provisioning import stamp  # noqa: E402
-from provisioning.bundles import asset_files, bundle_folders, read_contents  # noqa: E402
+from provisioning.bundles import bundle_folders, read_contents  # noqa: E402
 from provisioning.errors import ProvisionError  # noqa: E402
 from stack_superset.settings import Settings, SettingsError, required  # noqa: E402
 
@@ -27,26 +27,29 @@ def run(*, force: bool) -> None:
     settings = Settings.from_environ(os.environ)
     admin_password = required(os.environ, "SUPERSET_ADMIN_PASSWORD")
     folders = bundle_folders(HERE / "assets", sample_shop=settings.sample_shop)
+    contents = read_contents(folders, {"SHOP_CURRENCY": settings.currency})
+    future = stamp.wanted(settings, admin_password, contents)
     with stamp.metadata_database(settings) as database:
-        future = stamp.wanted(settings, admin_password, asset_files(folders))
         changed = list(future) if force else stamp.changed(stamp.read(database), future)
         if not changed:
             say("Nothing changed since the last provisioning.")
             return
         say(f"Provisioning, because of: {', '.join(changed)}.")
-        settings.home.mkdir(parents=True, exist_ok=True)
+        settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.environ["SUPERSET_CONFIG_PATH"] = str(CONFIG / "superset_config.py")
         # Not before here: it imports Superset, which takes seconds.
         from provisioning.steps import provision
 
-        provision(admin_password=admin_password, contents=read_contents(folders), changed=changed, say=say)
+        provision(admin_password=admin_password, contents=contents, changed=changed, say=say)
         stamp.write(database, future)
 
 
 def main(argv: list[str] | None = None) -> int:
     """Exit code 0 when the metadata database is as the files say; 1, with one sentence, when not."""
     parser = argparse.ArgumentParser(prog="provision.py", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--force", action="store_true", help="all steps, whatever changed; hand edits of assets in the files are lost")
+    parser.add_argument(
+        "--force", action="store_true", help="all steps, whatever changed; hand edits of assets in the files are lost"
+    )
     asked = parser.parse_args(argv)
     try:
         run(force=asked.force)

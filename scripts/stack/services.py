@@ -166,7 +166,11 @@ def _airflow(*words: str) -> Callable[[Context], list[Command]]:
 
 def _airflow_init_commands(context: Context) -> list[Command]:
     python = str(context.paths.python("airflow"))
-    return [[python, str(context.paths.repo / "airflow" / "provision.py")], [python, "-m", "elt", "boot"]]
+    return [
+        [python, str(context.paths.repo / "airflow" / "provision.py")],
+        [python, "-m", "elt", "recover"],
+        [python, "-m", "elt", "plan"],
+    ]
 
 
 # --- The webhook --------------------------------------------------------------------------------------------------

@@ -1,6 +1,5 @@
-"""How Superset is served: one process, eight threads. Read by gunicorn, in both ways of running.
-
-    gunicorn --config superset/config/gunicorn_conf.py 'superset.app:create_app()'
+"""How Superset is served: one process, eight threads. Read by gunicorn, in both ways of running:
+`gunicorn --config superset/config/gunicorn_conf.py 'superset.app:create_app()'`.
 """
 
 import os

@@ -53,7 +53,10 @@ DEFAULT_SQLLAB_LIMIT = 1_000
 SQLLAB_TIMEOUT = 60
 SUPERSET_WEBSERVER_TIMEOUT = 90
 SQLALCHEMY_EXAMPLES_URI = SQLALCHEMY_DATABASE_URI
-CURRENCIES = [_settings.currency, *(code for code in ("USD", "EUR", "GBP", "INR", "MXN", "JPY", "CNY") if code != _settings.currency)]
+CURRENCIES = [
+    _settings.currency,
+    *(code for code in ("USD", "EUR", "GBP", "INR", "MXN", "JPY", "CNY") if code != _settings.currency),
+]
 
 # --- Caches: files, a bounded number of them; fresh numbers within five minutes of a run ----------------------------
 _CACHE = {"CACHE_TYPE": "FileSystemCache", "CACHE_DEFAULT_TIMEOUT": 300, "CACHE_THRESHOLD": 1_000}

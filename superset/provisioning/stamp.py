@@ -22,26 +22,29 @@ HERE = Path(__file__).resolve().parents[1]
 LOCK = 7_305_411
 
 
-def files_digest(root: Path, files: Iterable[Path]) -> str:
-    """A digest of names and contents, the same in whatever order the files come."""
-    digest = hashlib.sha256()
-    for file in sorted(files):
-        content = file.read_bytes()
-        digest.update(f"{file.relative_to(root).as_posix()}\0{len(content)}\0".encode())
-        digest.update(content)
-    return digest.hexdigest()
+def digest(contents: Mapping[str, bytes]) -> str:
+    """A digest of names and contents, the same in whatever order they come."""
+    whole = hashlib.sha256()
+    for name in sorted(contents):
+        whole.update(f"{name}\0{len(contents[name])}\0".encode())
+        whole.update(contents[name])
+    return whole.hexdigest()
 
 
-def wanted(settings: Settings, admin_password: str, assets: Iterable[Path], root: Path = HERE) -> dict[str, str]:
+def _files(root: Path, files: Iterable[Path]) -> dict[str, bytes]:
+    return {file.relative_to(root).as_posix(): file.read_bytes() for file in files}
+
+
+def wanted(settings: Settings, admin_password: str, assets: Mapping[str, str], root: Path = HERE) -> dict[str, str]:
     """The stamp of the present lock, code, assets and admin password.
 
     The password enters keyed with the secret key, which is not in the metadata database: the stamp cannot be used to try passwords.
     """
     code = [root / "provision.py", *(root / "config").rglob("*.py"), *(root / "provisioning").rglob("*.py")]
     return {
-        "lock": files_digest(root, [root / "requirements.lock"]),
-        "config": files_digest(root, code),
-        "assets": files_digest(root, assets),
+        "lock": digest(_files(root, [root / "requirements.lock"])),
+        "config": digest(_files(root, code)),
+        "assets": digest({name: text.encode() for name, text in assets.items()}),
         "admin": hmac.new(settings.secret_key.encode(), admin_password.encode(), hashlib.sha256).hexdigest(),
     }
 

@@ -4,11 +4,11 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
-import superset
 from flask import Flask
 from flask_migrate import upgrade
 from superset.app import create_app
 
+import superset
 from provisioning.errors import ProvisionError
 
 ADMIN = "admin"
@@ -33,8 +33,9 @@ def _set_admin(password: str) -> None:
 
 
 def _set_permissions() -> None:
-    from superset import appbuilder, security_manager
     from superset.extensions import db
+
+    from superset import appbuilder, security_manager
 
     appbuilder.add_permissions(update_perms=True)
     security_manager.sync_role_definitions()
@@ -42,21 +43,27 @@ def _set_permissions() -> None:
 
 
 def _import_assets(contents: Mapping[str, str]) -> None:
-    from superset import security_manager
     from superset.commands.exceptions import CommandInvalidError, ImportFailedError
     from superset.commands.importers.v1.assets import ImportAssetsCommand
     from superset.utils.core import override_user
 
+    from superset import security_manager
+
+    command = ImportAssetsCommand(dict(contents))
     with override_user(security_manager.find_user(ADMIN)):
         try:
-            ImportAssetsCommand(dict(contents)).run()
+            # run() validates too, but logs what it finds as if it were a fault of Superset.
+            command.validate()
+            command.run()
         except CommandInvalidError as error:
-            raise ProvisionError(f"superset/assets cannot be imported: {error.normalized_messages()}; correct the file.") from error
+            raise ProvisionError(
+                f"superset/assets cannot be imported: {error.normalized_messages()}; correct the file."
+            ) from error
         except ImportFailedError as error:
-            cause = error.__cause__ or error.__context__ or error
-            if isinstance(cause, CommandInvalidError):
-                raise ProvisionError(f"superset/assets cannot be imported: {cause.normalized_messages()}; correct the file.") from error
-            raise ProvisionError(f"superset/assets cannot be imported: {type(cause).__name__}: {cause}; correct the file.") from error
+            cause = error.__cause__ or error
+            raise ProvisionError(
+                f"superset/assets cannot be imported: {type(cause).__name__}: {cause}; correct the file."
+            ) from error
 
 
 def provision(

@@ -188,48 +188,61 @@ def _array(column: SourceColumn, years: YearRange) -> Carried:
     quoted = quote_postgres(column.name)
     depth = column.dimensions
     texts = f"{quoted}::text[]"
-    refused = f"array_ndims({quoted}) <> {depth}"
-    because = f"an array of another depth than the declared {depth}"
-    inner = "String"
+    inner = _SIMPLE.get(column.base, "String")
+    silent = [f"array_ndims({quoted}) <> {depth}"]
+    loud = []
+    because = f"which is not an array of the declared depth {depth}"
     if column.base == "numeric":
         precision, scale = _precision(column.typmod)
         inner = f"Decimal({precision}, {scale})"
-        if not _declared_within(column.typmod, precision, scale):
-            refused += _any_element(
-                quoted, f"coalesce(min_scale(e) > {scale}, true) OR abs(e) >= 1e{precision - scale}::numeric"
-            )
-            because = f"an element of which Array({inner}) does not hold exactly"
+        because += f", or has an element that {inner} does not hold exactly"
+        if _declared_within(column.typmod, precision, scale):
+            loud.append(_any_element(quoted, "e = 'NaN'"))
+        else:
+            wide = f"abs(e) >= 1e{precision - scale}::numeric"
+            silent.append(_any_element(quoted, f"coalesce(min_scale(e) > {scale}, true) OR {wide}"))
     elif column.base in ("date", "timestamp", "timestamptz"):
         inner = "Date32" if column.base == "date" else "DateTime64(6, 'UTC')"
-        refused += _any_element(
-            quoted, f"NOT (e >= '{years.first:04}-01-01' AND e < {_first_day_after(years, column.base)})"
-        )
-        because = f"an element of which {inner} does not hold (years {years.first} to {years.last})"
+        because += f", or has an element that {inner} does not hold (years {years.first} to {years.last})"
+        outside = f"NOT (e >= '{years.first:04}-01-01' AND e < {_first_day_after(years, column.base)})"
+        (loud if years.loud else silent).append(_any_element(quoted, outside))
         if column.base == "timestamptz":
             # The session's zone is UTC, which is what this cast goes by.
             texts = f"{quoted}::timestamp[]::text[]"
-    else:
-        inner = _SIMPLE.get(column.base, "String")
-    element = f"Nullable({inner})"
     strings = "Array(" * depth + "Nullable(String)" + ")" * depth
     parsed = f"JSONExtract({{wire}}, '{strings}')"
     if not column.not_null:
         # ClickHouse has no Nullable(Array): a NULL array arrives as an empty one (docs/types.md).
         parsed = f"JSONExtract(ifNull({{wire}}, '[]'), '{strings}')"
-    if column.base == "bytea":
-        parsed = _unhex(parsed, depth)
-    kind = "Array(" * depth + element + ")" * depth
-    convert = parsed if inner == "String" else f"CAST({parsed} AS {kind})"
-    select = _loud(quoted, refused, f"to_json({texts})")
-    return Carried(column.name, column.declared, kind, select, convert, refused, because)
+    element = "unhex(substring({x}, 3))" if column.base == "bytea" else _strictly(inner)
+    kind = "Array(" * depth + f"Nullable({inner})" + ")" * depth
+    select = _loud(quoted, " OR ".join(silent), f"to_json({texts})")
+    refused = " OR ".join([*silent, *loud])
+    return Carried(column.name, column.declared, kind, select, _each(parsed, depth, element), refused, because)
 
 
 def _any_element(quoted: str, predicate: str) -> str:
-    return f" OR EXISTS (SELECT FROM unnest({quoted}) AS e WHERE e IS NOT NULL AND ({predicate}))"
+    return f"EXISTS (SELECT FROM unnest({quoted}) AS e WHERE e IS NOT NULL AND ({predicate}))"
 
 
-def _unhex(expression: str, depth: int) -> str:
+_ZERO = {"Date32": "1970-01-01", "UUID": "00000000-0000-0000-0000-000000000000", "Bool": "false"}
+
+
+def _strictly(kind: str) -> str:
+    """An expression over {x} that reads its text as `kind`, or fails.
+
+    A cast to Nullable, and of a Nullable, makes NULL of what it cannot read; so neither may be cast as such.
+    """
+    if kind == "String":
+        return "{x}"
+    zero = "1970-01-01 00:00:00" if kind.startswith("DateTime64") else _ZERO.get(kind, "0")
+    return f"if(isNull({{x}}), NULL, CAST(ifNull({{x}}, '{zero}') AS {kind}))"
+
+
+def _each(expression: str, depth: int, element: str) -> str:
+    """`element` applied to every innermost element of an array of `depth`."""
     if depth == 0:
-        return f"unhex(substring({expression}, 3))"
-    variable = f"x{depth}"
-    return f"arrayMap({variable} -> {_unhex(variable, depth - 1)}, {expression})"
+        return element.replace("{x}", expression)
+    if element == "{x}":
+        return expression
+    return f"arrayMap(x{depth} -> {_each(f'x{depth}', depth - 1, element)}, {expression})"

@@ -28,6 +28,9 @@ from elt.warehouse import TABLE_EXISTS, Warehouse
 
 HEARTBEAT_SECONDS = 15.0
 
+_EXPLAINED = (CountMismatchError, SourceRefusedError, WarehouseRefusedError, WarehouseUnavailableError)
+"""What a value that cannot be carried may look like."""
+
 OnProgress = Callable[[Progress], None]
 
 
@@ -52,7 +55,10 @@ def load(
     try:
         event = _stream(settings, warehouse, source, shape, event, on_progress)
         if not event.rows_sent == event.rows_written == event.rows_present:
-            raise CountMismatchError(str(entry.name), event.rows_sent, event.rows_written, event.rows_present)
+            mismatch = CountMismatchError(str(entry.name), event.rows_sent, event.rows_written, event.rows_present)
+            # Some servers acknowledge an insert whose conversion failed (chDB 4.4, streaming insert).
+            _explain(settings, warehouse, shape, mismatch)
+            raise mismatch
         for statement in statements.settle(shape, event.loading_table):
             warehouse.command(statement)
         ops.write(warehouse, [replace(event, status="loaded", ended_at=ops.now())])
@@ -138,7 +144,7 @@ def _stream(
 def _explain(settings: Settings, warehouse: Warehouse, shape: Shape, cause: EltError) -> None:
     """Raises ValueRefusedError instead when the source has a row that explains the failure."""
     query = statements.find_refused(shape)
-    if query is None or not isinstance(cause, WarehouseRefusedError | WarehouseUnavailableError | SourceRefusedError):
+    if query is None or not isinstance(cause, _EXPLAINED):
         return
     try:
         # A server that is away needs no explanation by the source's rows.

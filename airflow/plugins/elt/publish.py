@@ -63,6 +63,10 @@ def open_journal(warehouse: Warehouse, run: ops.Run) -> list[ops.Publish]:
             ops.Publish(run.run, target, "open", load.loading_table, old, new, present, load.snapshot, opened, opened)
         )
     ops.write(warehouse, journal)
+    if {entry.new_uuid for entry in ops.publishes(warehouse, run.run) if entry.status == "open"} != {
+        entry.new_uuid for entry in journal
+    }:
+        raise TransientError(f"The journal of run {run.run} is not in ops.publishes as written; publish again")
     return journal
 
 

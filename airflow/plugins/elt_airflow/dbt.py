@@ -45,7 +45,7 @@ class DbtBuildOperator(ResumableJobMixin, BaseOperator):  # type: ignore[misc]
     owner_key = "load_run_of_plain_key"
 
     def __init__(self, *, load_run: Any, full_refresh: Any = False, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        super().__init__(**{"doc_md": type(self).__doc__, **kwargs})
         self.load_run = load_run
         self.full_refresh = full_refresh
 

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from superset.utils.log import DBEventLogger
@@ -14,10 +14,10 @@ PRUNED_EVERY_SECONDS = 24 * 3600
 def prune(older_than: datetime) -> None:
     """Deletes log rows and SQL Lab's finished queries from before an instant (naive UTC, as Superset writes them)."""
     from sqlalchemy import delete
-
-    from superset import db
     from superset.models.core import Log
     from superset.models.sql_lab import Query
+
+    from superset import db
 
     db.session.execute(delete(Log).where(Log.dttm < older_than))
     # Deleted by SQL and not through the ORM: there may be many. Saved queries are another table.
@@ -44,4 +44,4 @@ class BoundedEventLogger(DBEventLogger):  # type: ignore[misc]
     def log(self, *args: Any, **kwargs: Any) -> None:
         super().log(*args, **kwargs)
         if self._due():
-            prune(datetime.utcnow() - KEPT)
+            prune(datetime.now(UTC).replace(tzinfo=None) - KEPT)

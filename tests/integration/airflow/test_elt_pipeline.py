@@ -27,6 +27,16 @@ def first_run(stack: Any) -> str:
     return run
 
 
+def clear(stack: Any, run: str, *tasks: str) -> None:
+    """What the button Clear does: these tasks of a run, or all of them."""
+    body = {"dag_run_id": run, "dry_run": False, "only_failed": False, "reset_dag_runs": True}
+    if tasks:
+        body["task_ids"] = list(tasks)
+    status, answer = stack.api("POST", "/dags/elt_pipeline/clearTaskInstances", body)
+    assert status == 200, answer
+    until(lambda: {each["dag_run_id"]: each["state"] for each in stack.runs()}[run] != "success", 10, "the cleared run")
+
+
 def count(postgres: Any, table: str) -> int:
     with psycopg2.connect(postgres.dsn()) as connection, connection.cursor() as cursor:
         cursor.execute(f"SELECT count(*) FROM public.{table}")
@@ -112,6 +122,56 @@ def test_scheduler_killed_while_dbt_is_under_way_gives_one_dbt_run(stack: Any, f
         worker.signal_group(signal.SIGCONT)
     assert stack.finished(run) == "success"
     assert len(stack.dbt_runs()) == before + 1
+
+
+def test_api_server_killed_under_a_running_task_fails_nothing(stack: Any, first_run: str) -> None:
+    worker, server = stack.services["webhook-worker"], stack.services["airflow-webserver"]
+    before = len(stack.dbt_runs())
+    worker.signal_group(signal.SIGSTOP)
+    try:
+        run = stack.trigger(tables=["customers"])
+        until(lambda: len(stack.dbt_runs()) > before, 60, "the dbt run")
+        server.kill()
+        time.sleep(3)
+        server.start()
+        until(lambda: stack.runs(), 60, "the api-server")
+    finally:
+        worker.signal_group(signal.SIGCONT)
+    assert stack.finished(run, 90) == "success"
+    assert stack.tasks(run)[DBT]["try_number"] == 1
+    assert len(stack.dbt_runs()) == before + 1
+
+
+def test_cleared_dbt_task_takes_the_result_that_is_there(stack: Any, first_run: str) -> None:
+    before = len(stack.dbt_runs())
+    clear(stack, first_run, DBT)
+    assert stack.finished(first_run) == "success"
+    assert stack.tasks(first_run)[DBT]["try_number"] == 2
+    assert len(stack.dbt_runs()) == before
+
+
+def test_run_cleared_from_its_start_loads_and_builds_again(stack: Any, first_run: str) -> None:
+    before = len(stack.dbt_runs())
+    clear(stack, first_run)
+    assert stack.finished(first_run, 90) == "success"
+    assert len(stack.dbt_runs()) == before + 1
+
+
+def test_failed_dbt_test_is_named_in_log_and_news_and_not_tried_again(
+    stack: Any, first_run: str, sample_shop: Any
+) -> None:
+    sql(sample_shop, "UPDATE orders SET total_amount = total_amount + 1 WHERE order_id = 1")
+    try:
+        stack.notifications.events.clear()
+        run = stack.trigger()
+        assert stack.finished(run) == "failed"
+    finally:
+        sql(sample_shop, "UPDATE orders SET total_amount = total_amount - 1 WHERE order_id = 1")
+    assert stack.tasks(run)[DBT]["try_number"] == 1
+    assert "order_total_is_sum_of_its_lines" in stack.task_log(run, DBT)
+    (event,) = until(lambda: stack.notifications.events, 20, "the news of the failure")
+    assert event["task"] == DBT
+    assert "order_total_is_sum_of_its_lines (fail)" in event["error"]
 
 
 def test_load_that_can_only_fail_again_fails_at_once_and_reaches_notify_url(
