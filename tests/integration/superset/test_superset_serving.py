@@ -1,0 +1,81 @@
+"""What a person meets: login, headers, SQL Lab on the warehouse with the rights of the read-only user."""
+
+from typing import Any
+
+import pytest
+import requests
+
+
+def test_the_admin_logs_in_and_a_wrong_password_does_not(superset: Any) -> None:
+    assert superset.login().status_code == 200
+    assert superset.login("wrong").status_code == 401
+
+
+def test_sql_lab_answers_on_a_mart(api: Any) -> None:
+    answer = api.sql("SELECT count(*) AS days, sum(amount) AS amount FROM superset_test_days")
+    assert answer.status_code == 200, answer.text
+    (row,) = answer.json()["data"]
+    assert (int(row["days"]), float(row["amount"])) == (90, 90.0)
+
+
+def test_sql_lab_answers_on_ops(api: Any) -> None:
+    answer = api.sql("SELECT count(*) AS n FROM ops.runs FINAL")
+    assert answer.status_code == 200, answer.text
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "INSERT INTO superset_test_days SELECT * FROM superset_test_days",
+        "DROP TABLE superset_test_days",
+        "TRUNCATE TABLE superset_test_days",
+        "ALTER TABLE superset_test_days DELETE WHERE 1",
+        "CREATE TABLE analytics.superset_test_mine (id UInt8) ENGINE = Memory",
+        "SELECT * FROM raw.superset_test_secret",
+        "SELECT * FROM file('/etc/passwd', 'LineAsString')",
+        "SELECT * FROM url('http://127.0.0.1:1/', 'LineAsString')",
+        "SELECT * FROM remote('127.0.0.1:1', 'raw', 'superset_test_secret')",
+        "SELECT * FROM executable('id', 'LineAsString', 's String')",
+        "SELECT 1 INTO OUTFILE '/tmp/superset_test_outfile'",
+    ],
+)
+def test_sql_lab_refuses_what_is_not_reading_marts(api: Any, warehouse: Any, query: str) -> None:
+    answer = api.sql(query)
+    assert answer.status_code in (400, 403, 422, 500), answer.text
+    assert answer.json()["errors"]
+    with warehouse.client("default") as admin:
+        assert admin.command("SELECT count() FROM analytics.superset_test_days") == 90
+
+
+def test_the_database_user_itself_refuses_writes(warehouse: Any) -> None:
+    """SQL Lab's own switch is not the fence."""
+    with (
+        warehouse.client("superset") as client,
+        pytest.raises(Exception, match=r"(?i)readonly|not enough privileges|access.denied"),
+    ):
+        client.command("INSERT INTO analytics.superset_test_days SELECT * FROM analytics.superset_test_days")
+
+
+def test_the_browser_is_told_to_talk_to_nobody_else(superset: Any) -> None:
+    headers = requests.get(f"{superset.url}/login/", headers={"Origin": "http://elsewhere.example"}, timeout=30).headers
+    policy = headers["Content-Security-Policy"]
+    assert "http:" not in policy and "https:" not in policy and "*" not in policy
+    assert "Access-Control-Allow-Origin" not in headers
+    assert headers["Set-Cookie"].startswith("superset_session=")
+    assert "HttpOnly" in headers["Set-Cookie"] and "SameSite=Lax" in headers["Set-Cookie"]
+
+
+def test_a_change_without_csrf_token_is_refused(superset: Any) -> None:
+    token = superset.login().json()["access_token"]
+    answer = requests.post(
+        f"{superset.url}/api/v1/dashboard/",
+        json={"dashboard_title": "no token"},
+        headers={"Authorization": f"Bearer {token}"},
+        timeout=30,
+    )
+    assert answer.status_code == 400
+    assert "CSRF" in answer.text
+
+
+def test_features_that_need_celery_are_off(api: Any) -> None:
+    assert api.get("/api/v1/report/").status_code == 404
