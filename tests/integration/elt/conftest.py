@@ -1,0 +1,135 @@
+"""A source database of each test's own, a pipeline.yml beside it, and a warehouse that is tidy afterwards."""
+
+import itertools
+import os
+import secrets
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import pytest
+from elt import ops, run
+from elt.names import raw
+from elt.progress import Progress
+from elt.settings import Settings
+from elt.warehouse import Warehouse
+from elt.whole_run import Listener, WholeRun, load_everything
+
+READER = "elt_test_reader"
+_numbers = itertools.count(1)
+
+
+@dataclass(frozen=True)
+class Shop:
+    """One test's source and how it is copied."""
+
+    admin_dsn: str
+    settings: Settings
+    environment: dict[str, str]
+    admin_client: Any
+    repo: Path
+
+    def sql(self, *statements: str) -> list[tuple[Any, ...]]:
+        """Runs statements as the owner of the source; returns the rows of the last one."""
+        connection = psycopg2.connect(self.admin_dsn)
+        connection.autocommit = True
+        try:
+            with connection.cursor() as cursor:
+                for statement in statements:
+                    cursor.execute(statement)
+                return cursor.fetchall() if cursor.description else []
+        finally:
+            connection.close()
+
+    def tables(self, *entries: str) -> None:
+        """Writes pipeline.yml; an entry is a table's name or what stands in its braces."""
+        lines = [f"      - {{{entry if entry.startswith('name:') else f'name: {entry}'}}}" for entry in entries]
+        text = "sources:\n  - name: shop\n    kind: postgres\n    tables:\n" + "\n".join(lines) + "\n"
+        self.settings.elt_pipeline.write_text(text, encoding="utf-8")
+
+    def load(self, *tables: str, **options: Any) -> WholeRun:
+        return load_everything(self.settings, quiet(), tables=tables, **options)
+
+    def warehouse(self, sql: str) -> list[tuple[Any, ...]]:
+        """A query as the warehouse's admin."""
+        return [tuple(row) for row in self.admin_client.query(sql).result_rows]
+
+    def python(self, *arguments: str, **changes: str) -> subprocess.Popen[str]:
+        """A process of `python -m elt`."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "elt", *arguments],
+            env=self.environment | changes,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=self.repo,
+        )
+
+    def run_python(self, *arguments: str, **changes: str) -> tuple[int, str, str]:
+        """Exit code, output and errors of `python -m elt`."""
+        with self.python(*arguments, **changes) as process:
+            out, err = process.communicate(timeout=60)
+        return process.returncode, out, err
+
+
+def quiet(progress: list[Progress] | None = None) -> Listener:
+    return Listener(lambda _: None, (lambda _: None) if progress is None else progress.append)
+
+
+@pytest.fixture
+def shop(postgres: Any, clickhouse: Any, tmp_path: Path, repo: Path) -> Iterator[Shop]:
+    name = f"elt_{os.getpid()}_{next(_numbers)}"
+    password = secrets.token_hex(8)
+    root = postgres.dsn()
+    _run(
+        root,
+        f"DO $$ BEGIN CREATE ROLE {READER} LOGIN; EXCEPTION WHEN duplicate_object THEN NULL; END $$",
+        f"ALTER ROLE {READER} PASSWORD '{password}'",
+        f"ALTER ROLE {READER} SET default_transaction_read_only = on",
+        f"CREATE DATABASE {name}",
+    )
+    admin_dsn = postgres.dsn(dbname=name)
+    _run(admin_dsn, f"ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO {READER}")
+    environment = {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": str(repo / "airflow" / "plugins"),
+        "SOURCE_URL": postgres.dsn(dbname=name, user=READER, password=password),
+        "MASK_SALT": "salt",
+        "ELT_PIPELINE": str(tmp_path / "pipeline.yml"),
+        "ELT_PLAN": str(tmp_path / "plan.json"),
+        **clickhouse.env("loader"),
+    }
+    settings = Settings(**{key.lower(): value for key, value in environment.items() if key not in ("PATH", "PYTHONPATH")})
+    with clickhouse.client() as admin:
+        before = _raw_tables(admin)
+        yield Shop(admin_dsn, settings, environment, admin, repo)
+        _close_runs(settings)
+        for table in _raw_tables(admin) - before:
+            admin.command(f"DROP TABLE IF EXISTS {raw(table)}")
+    _run(root, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def _run(dsn: str, *statements: str) -> None:
+    connection = psycopg2.connect(dsn)
+    connection.autocommit = True
+    with connection.cursor() as cursor:
+        for statement in statements:
+            cursor.execute(statement)
+    connection.close()
+
+
+def _raw_tables(admin: Any) -> set[str]:
+    rows: Sequence[Any] = admin.query("SELECT name FROM system.tables WHERE database = 'raw'").result_rows
+    return {str(row[0]) for row in rows}
+
+
+def _close_runs(settings: Settings) -> None:
+    """No test leaves a run or a publish open for the next one."""
+    run.recover(settings, holder="cli/tests")
+    with Warehouse(settings) as warehouse:
+        for one in ops.running(warehouse):
+            run.fail(settings, run=one.run, run_key=one.run_key, error="the test has ended")
