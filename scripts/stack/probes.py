@@ -46,7 +46,11 @@ def services_run(context: Context) -> Iterator[str]:
     if states is None:
         raise StackError("The stack is not running: start it by ./run.sh.")
     names = [row.name for row in services.enabled(context.env) if not row.one_shot]
-    down = [f"{name} ({states.get(name, 'missing').lower()})" for name in names if states.get(name) != "RUNNING"]
+    down = [
+        f"{name} ({states.get(name, 'missing').lower()})"
+        for name in names
+        if states.get(name) not in ("RUNNING", "STARTING")
+    ]
     if down:
         raise StackError(f"{', '.join(down)}: run ./run.sh, which starts what is missing.")
     yield f"{len(names)} services under one supervisor"

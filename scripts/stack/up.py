@@ -17,6 +17,8 @@ from stack.services import Context, Service
 
 HEALTHY_WITHIN = 180.0
 FIRST_RUN_WITHIN = 1800.0
+# A service that ends this often while it is waited for will not come up by itself.
+STARTS = 3
 
 
 def up(paths: Paths, screen: Screen, *, mode: str | None, wait_for_run: bool) -> None:
@@ -218,16 +220,23 @@ class _Starter:
         asked = datetime.now(UTC)
         supervisor.start(paths, row.name)
         deadline = time.monotonic() + HEALTHY_WITHIN
+        pids: set[int] = set()
         while not self._gave_up.is_set():
             missing = row.healthy(env, asked) if row.healthy else ""
             if not missing:
                 return
-            state = (supervisor.states(paths) or {}).get(row.name, "gone")
-            if state in ("FATAL", "EXITED", "gone") or time.monotonic() > deadline:
+            if (note := launch.read_note(paths, row.name)) and note.at >= asked:
+                pids.add(note.pid)
+            if len(pids) > STARTS or time.monotonic() > deadline:
+                why = f"ended {STARTS} times" if len(pids) > STARTS else f"is not healthy ({missing})"
                 raise StackError(
-                    f"{row.name} did not become healthy ({state.lower()}, {missing}): see `scripts/logs {row.name}`."
+                    f"{row.name} {why}; its last words: {self._last_words(row)}. See `scripts/logs {row.name}`."
                 )
             time.sleep(0.2)
+
+    def _last_words(self, row: Service) -> str:
+        lines = supervisor.log_path(self._context.paths, row.name).read_text(errors="replace").strip().splitlines()
+        return lines[-1].rstrip(".") if lines else "none"
 
 
 def _listed(names: Iterable[str]) -> str:
