@@ -9,12 +9,12 @@ import sys
 import threading
 import time
 
-from embedded.access import read_users
 from embedded.engine import Engine
 from embedded.errors import StartError
 from embedded.queries import Queries
 from embedded.server import Server, start_expiry
 from embedded.settings import Settings
+from embedded.users import read_users
 
 log = logging.getLogger("embedded")
 _FINISH_SECONDS = 6
@@ -39,7 +39,13 @@ def serve() -> None:
         signal.signal(number, lambda *_: stop.set())
     threading.Thread(target=server.serve_forever, args=(0.1,), daemon=True, name="accept").start()
     start_expiry(queries)
-    log.info("ClickHouse %s (embedded) on http://%s:%s after %.1f s", engine.version, settings.host, settings.port, time.monotonic() - started)
+    log.info(
+        "ClickHouse %s (embedded) on http://%s:%s after %.1f s",
+        engine.version,
+        settings.host,
+        settings.port,
+        time.monotonic() - started,
+    )
     stop.wait()
     log.info("Stopping: %s queries are running", queries.running)
     server.shutdown()

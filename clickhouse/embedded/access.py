@@ -1,22 +1,21 @@
-"""Who a client is, and what the server itself refuses: all that the engine, which knows one user only, cannot tell apart."""
+"""What the server itself refuses to a request: all that the engine, which knows one user only, would let pass.
+
+Rights on databases, tables, engines and sources are the engine's own work (roles of users.xml); here stand the ways
+around them that are closed on a real server by other means.
+"""
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import re
-import secrets
-from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from xml.etree import ElementTree
+from collections.abc import Iterator, Mapping
 
-from embedded.errors import QueryError, StartError
+from embedded.errors import QueryError
 from embedded.lexer import Token
-from embedded.statement import Statement
+from embedded.statement import DEPTH, Statement
+from embedded.unsupported import check_supported
+from embedded.users import User
 
-ADMIN = "default"
-# Settings that would lend a request somebody else's rights or limits.
+# Settings that would lend a request somebody else's rights or limits, or take the mark off its query.
 _RESERVED = {
     "profile",
     "role",
@@ -25,152 +24,82 @@ _RESERVED = {
     "default_materialized_view_sql_security",
     "send_logs_source_regexp",
 }
-
-
-@dataclass(frozen=True)
-class User:
-    """A user of users.xml: every right comes from `role`, every limit from `profile`."""
-
-    name: str
-    role: str
-    profile: str
-    digest: bytes
-
-    @property
-    def admin(self) -> bool:
-        return self.name == ADMIN
-
-
-def _digest(password: str) -> bytes:
-    return hashlib.sha256(password.encode(errors="surrogateescape")).digest()
-
-
-def read_users(path: Path, environment: Mapping[str, str]) -> dict[str, User]:
-    """The users of users.xml, with passwords from the environment names that it gives. Raises StartError."""
-    users: dict[str, User] = {}
-    for element in ElementTree.parse(path).getroot().findall("./users/*"):
-        source = element.find("password")
-        variable = "" if source is None else source.get("from_env", "")
-        password = environment.get(variable, "")
-        if not password:
-            raise StartError(f"{variable or 'The password'} of user {element.tag} is not set: put it into .env.")
-        grants = [re.fullmatch(r"GRANT (\w+)", query.text or "") for query in element.findall("./grants/query")]
-        roles = [grant.group(1) for grant in grants if grant]
-        if not roles:
-            raise StartError(f"User {element.tag} in {path} has no role: give it one by <query>GRANT role</query>.")
-        profile = element.findtext("profile") or "default"
-        users[element.tag] = User(element.tag, roles[0], profile, _digest(password))
-    if ADMIN not in users:
-        raise StartError(f"{path} has no user {ADMIN}: the engine cannot open without it.")
-    return users
-
-
-def authenticate(users: Mapping[str, User], name: str, password: str) -> User:
-    """The user, or code 516 in the same time and words for an unknown name and a wrong password."""
-    user = users.get(name)
-    expected = secrets.token_bytes(32) if user is None else user.digest
-    if not hmac.compare_digest(expected, _digest(password)) or user is None:
-        raise QueryError(
-            516, f"{name}: Authentication failed: password is incorrect, or there is no user with such name."
-        )
-    return user
+# Functions that read files, run programs or call out without any grant in the embedded engine.
+_CLOSED = re.compile(
+    r"file|executable|executablepool|python|disk|catboostevaluate|ai(?:generate|filter|classify|embed|extract|redact|similarity|translate)",
+    re.IGNORECASE,
+)
+_TAKES_FUNCTION = re.compile(r"(?:array|map)\w*", re.IGNORECASE)
+# Table functions that the grant lent for input() would open.
+_READS_FILES = re.compile(r"\w*(?:local|file|filesystem|flight)(?:cluster)?", re.IGNORECASE)
 
 
 def check_setting(user: User, name: str, value: str) -> None:
     """Refuse a setting that a request may not bring, wherever it stands."""
-    if name == "role" and value == user.role:
-        return
-    if name == "role":
+    name = name.lower()
+    if name == "role" and value != user.role:
         raise QueryError(512, f"Role {value} should be granted to set as a current: each user has one fixed role")
-    if name in _RESERVED and not user.admin:
+    if name != "role" and name in _RESERVED and not user.admin:
         raise QueryError(497, f"{user.name}: setting {name} belongs to the server and cannot be changed by a request")
 
 
-def check_statement(user: User, statement: Statement) -> None:
+def check_statement(user: User, statement: Statement, bound: Mapping[str, str]) -> None:
     """Refuse what the engine would allow to every request or cannot do; raises QueryError saying what to do instead."""
-    _check_files(statement)
-    _check_unsupported(statement)
-    _check_settings(user, statement)
-    if not user.admin:
-        _check_definer(user, statement)
+    check_supported(statement)
+    for name, value in assignments(statement):
+        check_setting(user, name, value)
+    if user.admin:
+        return
+    _check_functions(user, statement)
+    for value in bound.values():
+        if _CLOSED.fullmatch(value.strip("`\"' ")):
+            raise QueryError(497, f"{user.name}: {value} cannot be the value of a parameter")
 
 
-def _check_files(statement: Statement) -> None:
-    for one, two, three in zip(statement.tokens, statement.tokens[1:], statement.tokens[2:], strict=False):
-        if three.kind == "string" and (one.upper, two.upper) in (("INTO", "OUTFILE"), ("FROM", "INFILE")):
-            clause = f"{one.upper} {two.upper}"
-            raise QueryError(344, f"{clause} is for clickhouse-client: over HTTP the file is the request's or answer's body")
-
-
-def _check_unsupported(statement: Statement) -> None:
-    verb = statement.verb
-    if verb == "SET" and any(token.upper == "ROLE" for token in statement.tokens[1:3]):
-        raise QueryError(512, "SET ROLE is not for clients: each user has one fixed role, given in clickhouse/config/users.xml")
-    if verb == "EXECUTE":
-        raise QueryError(344, "EXECUTE AS is not supported: send the request as that user")
-    if verb in ("GRANT", "REVOKE"):
-        raise QueryError(514, f"{verb} is not supported: grants stand in clickhouse/config/users.xml", "ACCESS_STORAGE_READONLY")
-    entity = next((token.upper for token in statement.tokens[1:4] if token.upper not in ("OR", "REPLACE", "IF")), "")
-    if verb in ("CREATE", "ALTER", "DROP") and entity in ("USER", "ROLE", "QUOTA", "ROW", "POLICY", "MASKING") + ("SETTINGS", "PROFILE"):
-        raise QueryError(
-            514, f"{verb} {entity} is not supported: users, roles and profiles stand in clickhouse/config/users.xml",
-            "ACCESS_STORAGE_READONLY",
-        )  # fmt: skip
-    if verb in ("CREATE", "ATTACH", "REPLACE", "ALTER"):
-        _check_engine(statement.tokens)
-
-
-def _check_engine(found: tuple[Token, ...]) -> None:
-    for index, token in enumerate(found[:-1]):
-        if token.upper != "ENGINE":
-            continue
-        name = found[index + 2] if found[index + 1].text == "=" and index + 2 < len(found) else found[index + 1]
-        engine = name.name
-        if engine in ("Kafka", "NATS", "RabbitMQ"):
-            raise QueryError(344, f"Engine {engine} is not in this server: load the stream with INSERT over HTTP")
-        if engine == "Replicated" or engine.startswith(("Replicated", "Shared")):
-            raise QueryError(344, f"Engine {engine} needs a cluster: use {re.sub('^(Replicated|Shared)', '', engine) or 'Atomic'}")
-
-
-def _check_settings(user: User, statement: Statement) -> None:
-    """Names in SET and in every SETTINGS clause."""
+def assignments(statement: Statement) -> Iterator[tuple[str, str]]:
+    """Names and values in SET and in every SETTINGS clause."""
     found = statement.tokens
     for index, token in enumerate(found):
-        if token.upper != "SETTINGS" and not (index == 0 and token.upper == "SET"):
-            continue
-        for name, equals, value in _assignments(found[index + 1 :]):
-            if equals.text == "=":
-                check_setting(user, name.name.lower(), value.name)
+        if token.upper == "SETTINGS" or (index == 0 and token.upper == "SET"):
+            yield from _assignments(found[index + 1 :])
 
 
-def _assignments(found: tuple[Token, ...]) -> list[tuple[Token, Token, Token]]:
-    pairs, depth, start = [], 0, True
-    for index, token in enumerate(found[:-2]):
-        if start and found[index + 1].text == "=":
-            pairs.append((token, found[index + 1], found[index + 2]))
-        if token.kind == "symbol":
-            depth += {"(": 1, "[": 1, "{": 1, ")": -1, "]": -1, "}": -1}.get(token.text, 0)
-        if depth < 0:
-            break
-        start = depth == 0 and token.text == ","
-        if index == 0:
-            continue
-    return pairs
-
-
-def _check_definer(user: User, statement: Statement) -> None:
-    """A view may run as its maker and as nobody else."""
-    found = statement.tokens
-    definer, security = None, None
+def _assignments(found: tuple[Token, ...]) -> Iterator[tuple[str, str]]:
+    depth, start = 0, True
     for index, token in enumerate(found):
         following = found[index + 1 : index + 3]
-        if token.upper == "DEFINER" and following and following[0].text == "=" and len(following) == 2:
-            definer = following[1].name
-            if definer != user.name or following[1].upper == "CURRENT_USER":
-                raise QueryError(497, f"{user.name}: DEFINER = {definer} is refused: write DEFINER = {user.name}")
-        if token.upper == "SQL" and len(following) == 2 and following[0].upper == "SECURITY":
-            security = following[1].upper
-    if security == "NONE":
-        raise QueryError(497, f"{user.name}: SQL SECURITY NONE is refused: write DEFINER = {user.name} SQL SECURITY DEFINER")
-    if security == "DEFINER" and definer is None:
-        raise QueryError(497, f"{user.name}: SQL SECURITY DEFINER needs its definer here: write DEFINER = {user.name} beside it")
+        if start and len(following) == 2 and following[0].text == "=":
+            yield token.name, following[1].name
+        depth += DEPTH.get(token.text, 0) if token.kind == "symbol" else 0
+        if depth < 0:
+            return
+        start = depth == 0 and token.text == ","
+
+
+def _check_functions(user: User, statement: Statement) -> None:
+    """Functions may be called, applied to columns, or handed to another function by name."""
+    found = statement.tokens
+    callers: list[bool] = []
+    for index, token in enumerate(found):
+        before, after = found[max(index - 2, 0) : index], found[index + 1 : index + 2]
+        if token.kind == "symbol" and token.text == "(":
+            callers.append(bool(before) and _TAKES_FUNCTION.fullmatch(before[-1].name) is not None)
+        elif token.kind == "symbol" and token.text == ")" and callers:
+            callers.pop()
+        if token.kind not in ("word", "quoted"):
+            continue
+        called = bool(after) and after[0].text == "("
+        lent = statement.kind == "input" and called and _READS_FILES.fullmatch(token.name)
+        if not lent and not _CLOSED.fullmatch(token.name):
+            continue
+        if before and before[-1].text == ".":
+            continue
+        is_table = bool(before) and before[-1].upper in ("INTO", "TABLE", "EXISTS", "VIEW")
+        applied = any(previous.upper == "APPLY" for previous in before)
+        handed_over = any(callers) and not (after and after[0].text == ".")
+        if lent or (called and not is_table) or applied or handed_over:
+            raise QueryError(
+                497,
+                f"{user.name}: {token.name} is refused: files, programs and the network are closed to SQL."
+                f" If {token.name} is a column, write table.{token.name}",
+            )

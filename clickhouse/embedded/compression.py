@@ -59,7 +59,7 @@ _COMPRESSORS: dict[str, Callable[[], Any]] = {
 
 def accepted(header: str) -> str | None:
     """The coding to answer in for an Accept-Encoding header, or None for plain."""
-    offered = {part.split(";")[0].strip().lower() for part in header.split(",") if ";q=0" != part.strip()[-4:]}
+    offered = {part.split(";")[0].strip().lower() for part in header.split(",") if part.strip()[-4:] != ";q=0"}
     return next((coding for coding in PREFERENCE if coding in offered), None)
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from embedded.access import ADMIN, User
 from embedded.errors import QueryError, StartError, from_engine
+from embedded.users import ADMIN, User
 
 # What chDB sets otherwise than a server does.
 _AS_A_SERVER = {"implicit_select": "0", "allow_introspection_functions": "0"}
@@ -44,12 +44,12 @@ class Connection:
         self._raw = raw
         self._insert: Any = None
 
-    def run(self, sql: str, output_format: str = "TabSeparated", parameters: Mapping[str, str] | None = None) -> tuple[bytes, Figures]:
+    def run(
+        self, sql: str, output_format: str = "TabSeparated", parameters: Mapping[str, str] | None = None
+    ) -> tuple[bytes, Figures]:
         """Run one statement. Raises QueryError."""
         try:
-            result = self._raw.query(
-                sql.encode(errors="surrogateescape"), output_format, params=dict(parameters or {})
-            )
+            result = self._raw.query(sql.encode(errors="surrogateescape"), output_format, params=dict(parameters or {}))
         except RuntimeError as error:
             raise from_engine(error) from None
         body = bytes(result.bytes())

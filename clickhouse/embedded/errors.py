@@ -11,6 +11,7 @@ NAMES = {
     115: "UNKNOWN_SETTING",
     164: "READONLY",
     210: "NETWORK_ERROR",
+    216: "QUERY_WITH_SAME_ID_IS_ALREADY_RUNNING",
     236: "ABORTED",
     344: "SUPPORT_IS_DISABLED",
     354: "INFLATE_FAILED",
@@ -27,9 +28,9 @@ NAMES = {
 
 # As ClickHouse's exceptionCodeToHTTPStatus has them; every other code is 500. Never 429, 503 or 504: clients retry those.
 _STATUS = (
-    {code: 400 for code in (6, 26, 27, 32, 33, 36, 38, 41, 43, 53, 62, 69, 70, 72, 117, 131, 321, 427, 1000)}
-    | {code: 403 for code in (164, 192, 193, 497, 512, 516)}
-    | {code: 404 for code in (46, 47, 50, 56, 60, 63, 73, 81, 115, 372, 511)}
+    dict.fromkeys((6, 26, 27, 32, 33, 36, 38, 41, 43, 53, 62, 69, 70, 72, 117, 131, 321, 427, 1000), 400)
+    | dict.fromkeys((164, 192, 193, 497, 512, 516), 403)
+    | dict.fromkeys((46, 47, 50, 56, 60, 63, 73, 81, 115, 372, 511), 404)
     | {159: 408, 48: 501, 194: 401}
 )
 _PREFIX = re.compile(r"\s*Code: (\d+)\. DB::(?:Exception|NetException|ErrnoException): ")

@@ -8,21 +8,43 @@ from dataclasses import dataclass
 
 from embedded.errors import QueryError
 
-# Mirrors src/Parsers/Lexer.cpp of ClickHouse, curly quotes and heredocs ($tag$..$tag$) included.
+# Mirrors src/Parsers/Lexer.cpp of ClickHouse, curly quotes and heredocs ($tag$..$tag$) included. What the engine calls an
+# unrecognized token is refused here too: a token that only one of the two sees could hide a statement from the rules.
 _TOKEN = re.compile(
     r"""
-      (?P<space>[\s\0\u00a0\u1680\u2000-\u200d\u2028\u2029\u202f\u205f\u2060\u3000\ufeff]+)
+      (?P<space>[ \t\n\r\f\v\u00a0\u1680\u180e\u2000-\u200d\u2028\u2029\u202f\u205f\u2060\u3000\ufeff]+)
     | (?P<comment>--[^\n]*|//[^\n]*|\#[ !][^\n]*|/\*)
-    | (?P<heredoc>\$(?P<tag>\w*)\$)
+    | (?P<heredoc>\$[A-Za-z0-9_]*\$)
     | (?P<string>'(?:[^'\\]|\\.|'')*'|\u2018[^\u2019]*\u2019)
     | (?P<quoted>`(?:[^`\\]|\\.|``)*`|"(?:[^"\\]|\\.|"")*"|\u201c[^\u201d]*\u201d)
-    | (?P<number>\d(?:\w|(?<=[eEpP])[+-]|\.(?=\d))*|\.\d\w*)
-    | (?P<word>[^\W\d][\w$]*)
-    | (?P<symbol>->|::|<=|>=|!=|<>|==|\|\||.)
+    | (?P<number>[0-9](?:[A-Za-z0-9_]|(?<=[eEpP])[+-](?=[0-9])|\.(?=[0-9]))*|\.[0-9][A-Za-z0-9_]*)
+    | (?P<word>[A-Za-z_$][A-Za-z0-9_$]*)
+    | (?P<symbol>->|::|<=>|<=|>=|!=|<>|==|\|\||[-+*/%(){}\[\],.;:?<>=!^~|&@\u2212\\])
+    | (?P<open>['`"\u2018\u201c])
+    | (?P<unknown>.)
     """,
     re.VERBOSE | re.DOTALL,
 )
+_ESCAPE = re.compile(r"\\x([0-9a-fA-F]{2})|\\(.)|(['\"`])\3", re.DOTALL)
+_ESCAPED = {
+    "b": "\b",
+    "f": "\f",
+    "n": "\n",
+    "r": "\r",
+    "t": "\t",
+    "0": "\0",
+    "a": "\a",
+    "v": "\v",
+    "e": "\x1b",
+    "N": "",
+}
 _COMMENT_EDGE = re.compile(r"/\*|\*/")
+
+
+def _unescaped(found: re.Match[str]) -> str:
+    if found.group(1):
+        return chr(int(found.group(1), 16))
+    return _ESCAPED.get(found.group(2), found.group(2)) if found.group(2) else found.group(3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +64,11 @@ class Token:
     @property
     def name(self) -> str:
         """The identifier or literal without its quotes and escapes."""
-        if self.kind in ("quoted", "string") and not self.text.startswith("$"):
-            return re.sub(r"\\(.)|(['\"`])\2", lambda found: found.group(1) or found.group(2), self.text[1:-1])
+        if self.kind == "string" and self.text.startswith("$"):
+            size = self.text.index("$", 1) + 1
+            return self.text[size:-size]
+        if self.kind in ("quoted", "string"):
+            return _ESCAPE.sub(_unescaped, self.text[1:-1])
         return self.text
 
 
@@ -63,14 +88,18 @@ def tokens(text: str) -> Iterator[Token]:
         kind, start, position = str(found.lastgroup), found.start(), found.end()
         if kind == "comment" and found.group() == "/*":
             position = _comment_end(text, position, start)
-        elif kind in ("heredoc", "tag"):
+        elif kind == "heredoc":
             end = text.find(found.group(), position)
-            if end < 0:
+            if end < 0:  # the engine then takes it for a name; more text may still bring the end
                 raise Unfinished(start)
             position = end + len(found.group())
             yield Token("string", text[start:position], start, position)
-        elif kind == "symbol" and found.group() in "'`\"\u2018\u201c":
+        elif kind == "open":
             raise Unfinished(start)
+        elif kind == "unknown":
+            raise QueryError(
+                62, f"Syntax error: Unrecognized token: failed at position {start + 1} ({found.group()!a})"
+            )
         elif kind not in ("space", "comment"):
             yield Token(kind, found.group(), start, position)
 

@@ -18,7 +18,9 @@ CHUNK = 1 << 20
 class Request:
     """The body can be read once; `unread` says whether some of it is still in the connection."""
 
-    def __init__(self, method: str, target: str, headers: Message, source: BinaryIO, proceed: Callable[[], None]) -> None:
+    def __init__(
+        self, method: str, target: str, headers: Message, source: BinaryIO, proceed: Callable[[], None]
+    ) -> None:
         self.method = method
         self.headers = headers
         address = urlsplit("http:" + target if target.startswith("//") else target)
@@ -44,14 +46,18 @@ class Request:
         """User name and password. Raises QueryError 516 for more than one way at once or a broken header."""
         ways = []
         if self.headers.get("X-ClickHouse-User") is not None or self.headers.get("X-ClickHouse-Key") is not None:
-            ways.append((self.headers.get("X-ClickHouse-User") or "default", self.headers.get("X-ClickHouse-Key") or ""))
+            ways.append(
+                (self.headers.get("X-ClickHouse-User") or "default", self.headers.get("X-ClickHouse-Key") or "")
+            )
         authorization = self.headers.get("Authorization")
         if authorization is not None:
             ways.append(_basic(authorization))
         if "user" in self.parameters or "password" in self.parameters:
             ways.append((self.parameters.get("user", "default"), self.parameters.get("password", "")))
         if len(ways) > 1:
-            raise QueryError(516, "Invalid authentication: it is not allowed to use several ways of giving a password at once")
+            raise QueryError(
+                516, "Invalid authentication: it is not allowed to use several ways of giving a password at once"
+            )
         return ways[0] if ways else ("default", "")
 
     def body(self) -> Iterator[bytes]:
@@ -99,7 +105,9 @@ class Request:
 def _basic(header: str) -> tuple[str, str]:
     scheme, _, value = header.partition(" ")
     if scheme.lower() != "basic":
-        raise QueryError(516, f"Invalid authentication: {scheme} is not supported, use Basic or X-ClickHouse-User and -Key")
+        raise QueryError(
+            516, f"Invalid authentication: {scheme} is not supported, use Basic or X-ClickHouse-User and -Key"
+        )
     try:
         name, _, password = base64.b64decode(value, validate=True).decode().partition(":")
     except (binascii.Error, UnicodeDecodeError):

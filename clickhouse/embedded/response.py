@@ -39,7 +39,11 @@ class Response:
             raise ClientGoneError from error
 
     def _head(self, status: int, extra: dict[str, str]) -> bytes:
-        lines = [] if self._status_sent else [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}", f"Date: {formatdate(usegmt=True)}"]
+        lines = (
+            []
+            if self._status_sent
+            else [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}", f"Date: {formatdate(usegmt=True)}"]
+        )
         if not self._status_sent:
             lines += [f"Connection: {'Keep-Alive' if self.keep else 'Close'}"]
             lines += ["Keep-Alive: timeout=30"] if self.keep else []

@@ -97,7 +97,8 @@ class Handler(BaseHTTPRequestHandler):
             response.whole(b"Ok.\n")
         elif request.path not in ("/", "/query"):
             response.whole(
-                f"There is no handle {request.path}\n\nUse / or /ping for health checks.\n".encode(errors="replace"), status=404
+                f"There is no handle {request.path}\n\nUse / or /ping for health checks.\n".encode(errors="replace"),
+                status=404,
             )
         elif request.method in ("GET", "HEAD") and "query" not in request.parameters:
             response.whole(b"Ok.\n")
@@ -112,7 +113,7 @@ class Handler(BaseHTTPRequestHandler):
             self.connection.shutdown(socket.SHUT_WR)
             self.connection.settimeout(_LINGER_SECONDS)
             end = time.monotonic() + _LINGER_SECONDS
-            while time.monotonic() < end and self.rfile.read1(1 << 20):  # type: ignore[attr-defined]
+            while time.monotonic() < end and self.rfile.read1(1 << 20):
                 pass
         except OSError:
             pass

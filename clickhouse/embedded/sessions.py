@@ -5,9 +5,9 @@ from __future__ import annotations
 import threading
 import time
 
-from embedded.access import User
 from embedded.engine import Connection, Engine
 from embedded.errors import QueryError
+from embedded.users import User
 
 DEFAULT_TIMEOUT = 60.0
 LONGEST_TIMEOUT = 3600.0

@@ -5,17 +5,20 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 from embedded.errors import QueryError
 from embedded.lexer import Token, Unfinished, tokens
 
 # Statements whose parser takes INTO OUTFILE and FORMAT, so that the engine can stream their answer.
 _WITH_OUTPUT = {"SELECT", "WITH", "(", "SHOW", "DESCRIBE", "DESC", "EXISTS", "EXPLAIN", "FROM", "CHECK"}
-_OPENING = {"(": 1, "[": 1, "{": 1, ")": -1, "]": -1, "}": -1}
+# What each bracket adds to the nesting.
+DEPTH = {"(": 1, "[": 1, "{": 1, ")": -1, "]": -1, "}": -1}
 # A word FORMAT after one of these is a name, not the clause.
-_BEFORE_NAME = set(
-    "SELECT FROM JOIN AS BY WHERE PREWHERE HAVING QUALIFY AND OR NOT IN LIKE ILIKE ON USING WHEN THEN ELSE CASE TABLE INTO DISTINCT"
-    " BETWEEN VIEW DATABASE DICTIONARY INTERVAL . , ( [ = == != <> < > <= >= + - / % || -> :: ? :".split()
+_BEFORE_NAME = frozenset(
+    """SELECT FROM JOIN AS BY WHERE PREWHERE HAVING QUALIFY AND OR NOT IN LIKE ILIKE ON USING WHEN THEN ELSE CASE TABLE
+    INTO DISTINCT BETWEEN VIEW DATABASE DICTIONARY INTERVAL
+    . , ( [ = == != <> < > <= >= + - / % || -> :: ? :""".split()  # noqa: SIM905 - readable as it is
 )
 
 
@@ -105,7 +108,7 @@ def _after_target(stream: Iterator[Token], seen: list[Token]) -> Iterator[Token]
         seen.append(token)
         if token.text == "(" and not name_ended:
             name_ended = True
-        depth += _OPENING.get(token.text, 0) if token.kind == "symbol" else 0
+        depth += DEPTH.get(token.text, 0) if token.kind == "symbol" else 0
         if depth or token.text == ")":
             if token.text == "(" and depth == 1 and token.kind == "symbol" and not _may_be_columns(seen):
                 yield token
@@ -172,7 +175,7 @@ def _insert_select(text: str, stream: Iterator[Token], seen: list[Token]) -> Sta
             if name is not None and name.kind in ("word", "quoted"):
                 _, data = _settings_after(text, name.end)
                 return Statement(text[: token.start], tuple(seen[:-1]), "input", name.name, token.start, data)
-        depth += _OPENING.get(token.text, 0)
+        depth += DEPTH.get(token.text, 0)
         previous = token
     return None
 
@@ -188,12 +191,22 @@ def _whole(text: str, found: tuple[Token, ...]) -> Statement:
     if any(token.text == ";" and token.kind == "symbol" for token in found):
         raise QueryError(62, "Syntax error (Multi-statements are not allowed): send one statement in a request")
     text = text[: found[-1].end]
-    if found[0].upper not in _WITH_OUTPUT:
+    if found[0].upper not in _WITH_OUTPUT or _inserts(found):
         return Statement(text, found, "other")
     at = _format_clause(found)
     if at is None:
         return Statement(text, found, "output")
     return Statement(text, found, "output", found[at + 1].name, found[at].start)
+
+
+def _inserts(found: tuple[Token, ...]) -> bool:
+    """WITH .. INSERT INTO .. SELECT."""
+    depth = 0
+    for token, after in pairwise(found):
+        depth += DEPTH.get(token.text, 0) if token.kind == "symbol" else 0
+        if found[0].upper == "WITH" and depth == 0 and token.upper == "INSERT" and after.upper == "INTO":
+            return True
+    return False
 
 
 def _format_clause(found: tuple[Token, ...]) -> int | None:
@@ -202,7 +215,7 @@ def _format_clause(found: tuple[Token, ...]) -> int | None:
     for index in range(len(found) - 1, 0, -1):
         token = found[index]
         if token.kind == "symbol":
-            depth -= _OPENING.get(token.text, 0)
+            depth -= DEPTH.get(token.text, 0)
         if depth or token.upper != "FORMAT" or index + 1 >= len(found):
             continue
         after = found[index + 2 : index + 3]

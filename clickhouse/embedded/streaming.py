@@ -13,7 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from embedded.engine import Connection, Figures
-from embedded.errors import ClientGoneError, QueryError
+from embedded.errors import ClientGoneError
 from embedded.response import Response
 
 _PIPE = 1 << 18
@@ -47,6 +47,9 @@ class Runner:
 
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(max_workers=512, thread_name_prefix="query")
+
+    def submit(self, work: Callable[[], Figures]) -> Future[Figures]:
+        return self._pool.submit(work)
 
     def stream(
         self,
@@ -92,7 +95,9 @@ class Runner:
             os.close(reader)
             connection.watch(None)
 
-    def wait(self, work: Callable[[], tuple[bytes, Figures]], client: socket.socket, cancel: Callable[[], None]) -> tuple[bytes, Figures]:
+    def wait(
+        self, work: Callable[[], tuple[bytes, Figures]], client: socket.socket, cancel: Callable[[], None]
+    ) -> tuple[bytes, Figures]:
         """Run a statement whose answer is small, stopping it when the client leaves."""
         future = self._pool.submit(work)
         poll = select.poll()
@@ -130,7 +135,9 @@ def _drain(reader: int, future: Future[Figures], cancel: Callable[[], None]) -> 
 
 
 class _Pump:
-    def __init__(self, reader: int, client: socket.socket, response: Response, told: Progress, future: Future[Figures]) -> None:
+    def __init__(
+        self, reader: int, client: socket.socket, response: Response, told: Progress, future: Future[Figures]
+    ) -> None:
         self._reader = reader
         self._response = response
         self._told = told
@@ -175,6 +182,3 @@ class _Pump:
             if ready:
                 raise ClientGoneError
             self._response.progress(self._told.figures)
-
-
-__all__ = ["Progress", "QueryError", "Runner"]

@@ -1,0 +1,237 @@
+"""One query on its connection: settings, rights, engine, answer."""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+
+from embedded import compression, multipart
+from embedded.access import assignments, check_setting, check_statement
+from embedded.definer import with_definer
+from embedded.engine import TAG, Engine, quoted, refuse_several
+from embedded.errors import QueryError
+from embedded.formats import content_type
+from embedded.inserts import insert, insert_from_input
+from embedded.kill import by_client_id
+from embedded.reading import read_statement
+from embedded.request import Request
+from embedded.response import Response
+from embedded.sessions import Session
+from embedded.statement import Statement, parse
+from embedded.streaming import Runner
+from embedded.users import User
+
+# Parameters of the interface; every other one is a setting.
+_INTERFACE = {
+    "query", "user", "password", "database", "default_format", "session_id", "session_timeout", "session_check",
+    "close_session", "query_id", "quota_key", "role", "wait_end_of_query", "buffer_size", "stacktrace",
+    "client_protocol_version", "compress", "decompress",
+    "send_progress_in_http_headers", "http_headers_progress_interval_ms", "enable_http_compression",
+    "http_zlib_compression_level", "http_write_exception_in_output_format", "cancel_http_readonly_queries_on_client_close",
+}  # fmt: skip
+TRUE = {"1", "true"}
+# The role of users.xml that lends READ ON FILE for the one pipe of an input().
+_INPUT_ROLE = "input"
+
+
+@dataclass
+class Query:
+    """`tag` marks the query in the engine; `client` is watched while the query runs."""
+
+    engine: Engine
+    runner: Runner
+    admin: User
+    session: Session
+    request: Request
+    response: Response
+    client: socket.socket
+    query_id: str
+    tag: str
+
+    def run(self, *, persistent: bool) -> None:
+        """Answer the request. Raises QueryError, or ClientGoneError when nobody is left to answer."""
+        mark = multipart.boundary(self.request.headers) if self.request.method == "POST" else None
+        if mark is None:
+            self._run(persistent)
+            return
+        form = multipart.read_form(self.request.body(), mark)
+        try:
+            self.request.parameters |= form.fields
+            self._run(persistent, form)
+        finally:
+            form.close()
+            if persistent:
+                for name in form.files:
+                    with suppress(QueryError):
+                        self.session.connection.run(f"DROP TEMPORARY TABLE IF EXISTS {_name(name)}")
+
+    def _run(self, persistent: bool, form: multipart.Form | None = None) -> None:
+        statement, data = read_statement(self.request.parameters, self.request.body())
+        self.bound = {
+            key.removeprefix("param_"): value
+            for key, value in self.request.parameters.items()
+            if key.startswith("param_")
+        }
+        user = self.session.user
+        check_statement(user, statement, self.bound)
+        self.text = with_definer(user, statement)
+        self._lend_settings(set(form.files) if form else set())
+        if form is not None:
+            self._load_external(form)
+        if self.request.method in ("GET", "HEAD"):
+            self._only_read(statement, persistent)
+        self._choose_answer(statement)
+        if statement.kind == "output":
+            self._output(statement)
+        elif statement.kind in ("insert", "input"):
+            self._insert(statement, data)
+        else:
+            self._other(statement)
+        self._remember(statement)
+
+    # Settings
+
+    def _lend_settings(self, external: set[str]) -> None:
+        """Give the connection the request's settings and database, and take back those of the request before."""
+        session, connection = self.session, self.session.connection
+        lent = {}
+        for name, value in self.request.parameters.items():
+            table, _, what = name.rpartition("_")
+            if name in _INTERFACE or name.startswith("param_"):
+                continue
+            if what in ("structure", "types", "format") and table in external:
+                continue
+            check_setting(session.user, name, value)
+            if not re.fullmatch(r"\w+", name):
+                raise QueryError(115, f"Unknown setting '{name}'")
+            lent[name] = value
+        for name in session.lent.keys() - lent.keys():
+            connection.run(f"SET {name} = {session.own.get(name) or self._profile_value(name)}")
+        session.lent = {}
+        mark = {} if "log_comment" in session.own else {"log_comment": self.query_id}
+        connection.set(mark | {TAG: self.tag} | lent)
+        session.lent = lent
+        if "session_timezone" in lent:
+            self.response.headers["X-ClickHouse-Timezone"] = lent["session_timezone"]
+        parameters, headers = self.request.parameters, self.request.headers
+        database = parameters.get("database") or headers.get("X-ClickHouse-Database") or session.own_database
+        if database != session.database:
+            connection.run(f"USE {_name(database)}")
+            session.database = database
+
+    def _profile_value(self, name: str) -> str:
+        value = self.engine.default(self.session.user, name)
+        return "DEFAULT" if value is None else quoted(value)
+
+    def _remember(self, statement: Statement) -> None:
+        """Keep what the statement did to the session."""
+        session = self.session
+        if statement.verb == "USE":
+            session.own_database = session.database = statement.tokens[-1].name
+        elif statement.verb == "SET":
+            session.own |= {name: quoted(value) for name, value in assignments(statement)}
+
+    def _only_read(self, statement: Statement, persistent: bool) -> None:
+        if statement.kind != "output" and statement.verb not in ("SET", "USE"):
+            raise QueryError(
+                164,
+                "Cannot execute query in readonly mode. For queries over HTTP, method GET implies readonly."
+                " You should use method POST for modifying queries.",
+            )
+        if not persistent and self.engine.default(self.session.user, "readonly") is None:
+            self.session.connection.set({"readonly": "2"})
+
+    def _load_external(self, form: multipart.Form) -> None:
+        structures = multipart.table_structures(self.request.parameters)
+        connection = self.session.connection
+        for name, file in form.files.items():
+            if name not in structures:
+                raise QueryError(36, f"External table {name} has no {name}_structure or {name}_types")
+            columns, data_format = structures[name]
+            create = parse(f"CREATE TEMPORARY TABLE {_name(name)} ({columns})", complete=True)
+            assert create is not None
+            check_statement(self.session.user, create, {})
+            refuse_several(connection, create.text)
+            connection.run(create.text)
+            connection.begin_insert(f"INSERT INTO {_name(name)}", data_format)
+            try:
+                while chunk := file.read(1 << 20):
+                    connection.append(chunk)
+                connection.finish_insert()
+            except BaseException:
+                connection.cancel_insert()
+                raise
+
+    # Running
+
+    def _choose_answer(self, statement: Statement) -> None:
+        parameters, headers = self.request.parameters, self.request.headers
+        default = parameters.get("default_format") or headers.get("X-ClickHouse-Format") or "TabSeparated"
+        self.format = statement.format or default
+        if not re.fullmatch(r"\w+", self.format):
+            raise QueryError(73, f"Unknown format {self.format}", "UNKNOWN_FORMAT")
+        if parameters.get("enable_http_compression", "1") in TRUE:
+            self.response.coding = compression.accepted(headers.get("Accept-Encoding") or "")
+        if statement.kind == "output":
+            self._name_format()
+
+    def _name_format(self) -> None:
+        self.response.headers["X-ClickHouse-Format"] = self.format
+        self.response.content_type = content_type(self.format)
+
+    def _cancel(self) -> None:
+        self.engine.kill(self.tag)
+
+    def _output(self, statement: Statement) -> None:
+        refuse_several(self.session.connection, statement.text)
+        parameters = self.request.parameters
+        self.runner.stream(
+            self.session.connection,
+            lambda path: statement.into_outfile(path, self.format),
+            self.bound,
+            self.response,
+            self.client,
+            self._cancel,
+            whole=parameters.get("wait_end_of_query") in TRUE,
+            progress=parameters.get("send_progress_in_http_headers") in TRUE,
+        )
+
+    def _insert(self, statement: Statement, data: Iterable[bytes]) -> None:
+        connection, user = self.session.connection, self.session.user
+        if statement.kind == "insert":
+            self.response.whole(b"", insert(connection, statement, data, self.bound))
+            return
+        refuse_several(connection, statement.text)
+        if not user.admin:
+            connection.run(f"SET ROLE {user.role}, {_INPUT_ROLE}")
+        try:
+            figures = insert_from_input(connection, self.runner, statement, data, self.bound, self._cancel)
+        finally:
+            if not user.admin:
+                connection.run(f"SET ROLE {user.role}")
+        self.response.whole(b"", figures)
+
+    def _other(self, statement: Statement) -> None:
+        connection, text = self.session.connection, self.text
+        refuse_several(connection, statement.text)
+        kill = statement.words("KILL", "QUERY")
+        if kill:  # the engine's list of queries is not the user's to read
+            connection, text = self.engine.connect(self.admin), by_client_id(self.session.user, statement)
+        try:
+            body, figures = self.runner.wait(
+                lambda: connection.run(text, self.format, self.bound), self.client, self._cancel
+            )
+        finally:
+            if kill:
+                connection.close()
+        if body:
+            self._name_format()
+        self.response.whole(body, figures)
+
+
+def _name(identifier: str) -> str:
+    escaped = identifier.replace("\\", "\\\\").replace("`", "\\`")
+    return f"`{escaped}`"

@@ -1,0 +1,48 @@
+"""Where a request has its statement and where its data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
+
+from embedded.statement import Statement, parse
+
+# The statement in front of data is looked for in this many bytes of the body, then in twice as many, and so on.
+_HEAD = 1 << 16
+
+
+def read_statement(parameters: Mapping[str, str], body: Iterator[bytes]) -> tuple[Statement, Iterable[bytes]]:
+    """The statement, from `query` and as much of the body as it takes, and the data behind it.
+
+    A statement begins in `query` and goes on in the body after a line break, unless `query` is an INSERT whose data
+    the body has. Raises QueryError for what is not one statement.
+    """
+    text = parameters.get("query", "").encode(errors="surrogateescape")
+    if text.strip():
+        whole = _decoded(text)
+        found = parse(whole, complete=True)
+        if found is not None and found.data is not None:
+            rest = whole[found.data :].encode(errors="surrogateescape")
+            return found, chain([rest] if rest.strip() else [], body)
+        text += b"\n"
+    size = _HEAD
+    for more in body:
+        text += more
+        if len(text) < size:
+            continue
+        found = parse(_decoded(text), complete=False)
+        if found is not None:
+            return _with_data(found, text, body)
+        size = len(text) * 2
+    found = parse(_decoded(text), complete=True)
+    assert found is not None, "a complete text is a statement or an error"
+    return (found, ()) if found.data is None else _with_data(found, text, body)
+
+
+def _with_data(found: Statement, text: bytes, body: Iterator[bytes]) -> tuple[Statement, Iterable[bytes]]:
+    at = len(_decoded(text)[: found.data].encode(errors="surrogateescape"))
+    return found, chain([text[at:]] if len(text) > at else [], body)
+
+
+def _decoded(text: bytes) -> str:
+    return text.decode(errors="surrogateescape")

@@ -1,0 +1,64 @@
+"""Statements that this server cannot do, each refused with what to use instead."""
+
+from __future__ import annotations
+
+import re
+
+from embedded.errors import QueryError
+from embedded.statement import Statement
+
+_USERS = "users, roles, grants and profiles stand in clickhouse/config/users.xml"
+_ENTITIES = {"USER", "ROLE", "QUOTA", "ROW", "POLICY", "MASKING", "SETTINGS", "PROFILE"}
+# A table of these cannot be made, and the attempt leaves the data folder unable to open again (code 722).
+_BREAKING = re.compile(r"Kafka|NATS|RabbitMQ", re.IGNORECASE)
+_CLUSTERED = re.compile(r"(?:Replicated|Shared)(\w*)", re.IGNORECASE)
+
+
+def check_supported(statement: Statement) -> None:
+    """Raises QueryError with the cure."""
+    _check_files(statement)
+    verb, found = statement.verb, statement.tokens
+    if verb == "SET" and any(token.upper == "ROLE" for token in found[1:3]):
+        raise QueryError(512, f"SET ROLE is not supported: each user has one fixed role; {_USERS}")
+    if verb == "EXECUTE" and statement.words("EXECUTE", "AS"):
+        raise QueryError(344, "EXECUTE AS is not supported: send the request as that user")
+    if verb in ("GRANT", "REVOKE"):
+        raise _read_only(verb)
+    if verb in ("CREATE", "ALTER", "DROP", "MOVE"):
+        noise = ("OR", "REPLACE", "TEMPORARY", "IF", "NOT", "EXISTS")
+        entity = next((token.upper for token in found[1:] if token.upper not in noise), "")
+        if entity in _ENTITIES:
+            raise _read_only(f"{verb} {entity}")
+    if any(statement.words("PARALLEL", "WITH", start=start) for start in range(1, len(found) - 1)):
+        raise QueryError(344, "PARALLEL WITH is not supported: send one statement in a request")
+    if verb in ("CREATE", "ATTACH", "REPLACE", "ALTER", "RESTORE"):
+        _check_engine(statement)
+    if verb in ("BEGIN", "COMMIT", "ROLLBACK"):
+        raise QueryError(344, f"{verb} is not supported: there are no transactions; each INSERT is atomic by block")
+
+
+def _read_only(what: str) -> QueryError:
+    return QueryError(514, f"{what} is not supported: {_USERS}", "ACCESS_STORAGE_READONLY")
+
+
+def _check_files(statement: Statement) -> None:
+    for one, two, three in zip(statement.tokens, statement.tokens[1:], statement.tokens[2:], strict=False):
+        if three.kind == "string" and (one.upper, two.upper) in (("INTO", "OUTFILE"), ("FROM", "INFILE")):
+            raise QueryError(
+                344,
+                f"{one.upper} {two.upper} is for clickhouse-client: over HTTP the file is the request's or answer's body",
+            )
+
+
+def _check_engine(statement: Statement) -> None:
+    """The engine's name stands behind ENGINE [=]; database engines too."""
+    found = statement.tokens
+    for index, token in enumerate(found):
+        if token.upper != "ENGINE":
+            continue
+        name = next((after.name for after in found[index + 1 : index + 3] if after.text != "="), "")
+        if _BREAKING.fullmatch(name):
+            raise QueryError(344, f"Engine {name} is not in this server: load the stream with INSERT over HTTP")
+        clustered = _CLUSTERED.fullmatch(name)
+        if clustered:
+            raise QueryError(344, f"Engine {name} needs a cluster: use {clustered.group(1) or 'Atomic'}")

@@ -1,0 +1,65 @@
+"""Who a client is: the users of users.xml and their passwords."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree import ElementTree
+
+from embedded.errors import QueryError, StartError
+
+ADMIN = "default"
+
+
+@dataclass(frozen=True)
+class User:
+    """A user of users.xml: every right comes from `role`, every limit from `profile`."""
+
+    name: str
+    role: str
+    profile: str
+    digest: bytes
+
+    @property
+    def admin(self) -> bool:
+        return self.name == ADMIN
+
+
+def _digest(password: str) -> bytes:
+    return hashlib.sha256(password.encode(errors="surrogateescape")).digest()
+
+
+def read_users(path: Path, environment: Mapping[str, str]) -> dict[str, User]:
+    """The users of users.xml, with passwords from the environment names that it gives. Raises StartError."""
+    users: dict[str, User] = {}
+    for element in ElementTree.parse(path).getroot().findall("./users/*"):
+        source = element.find("password")
+        variable = "" if source is None else source.get("from_env", "")
+        password = environment.get(variable, "")
+        if not password:
+            raise StartError(f"{variable or 'The password'} of user {element.tag} is not set: put it into .env.")
+        grants = [re.fullmatch(r"GRANT (\w+)", query.text or "") for query in element.findall("./grants/query")]
+        roles = [grant.group(1) for grant in grants if grant]
+        if not roles:
+            raise StartError(f"User {element.tag} in {path} has no role: give it one by <query>GRANT role</query>.")
+        profile = element.findtext("profile") or "default"
+        users[element.tag] = User(element.tag, roles[0], profile, _digest(password))
+    if ADMIN not in users:
+        raise StartError(f"{path} has no user {ADMIN}: the engine cannot open without it.")
+    return users
+
+
+def authenticate(users: Mapping[str, User], name: str, password: str) -> User:
+    """The user, or code 516 in the same time and words for an unknown name and a wrong password."""
+    user = users.get(name)
+    expected = secrets.token_bytes(32) if user is None else user.digest
+    if not hmac.compare_digest(expected, _digest(password)) or user is None:
+        raise QueryError(
+            516, f"{name}: Authentication failed: password is incorrect, or there is no user with such name."
+        )
+    return user
