@@ -46,11 +46,8 @@ def services_run(context: Context) -> Iterator[str]:
     if states is None:
         raise StackError("The stack is not running: start it by ./run.sh.")
     names = [row.name for row in services.enabled(context.env) if not row.one_shot]
-    down = [
-        f"{name} ({states.get(name, 'missing').lower()})"
-        for name in names
-        if states.get(name) not in ("RUNNING", "STARTING")
-    ]
+    running = supervisor.running(context.paths)
+    down = [f"{name} ({states.get(name, 'missing').lower()})" for name in names if name not in running]
     if down:
         raise StackError(f"{', '.join(down)}: run ./run.sh, which starts what is missing.")
     yield f"{len(names)} services under one supervisor"

@@ -94,6 +94,11 @@ def states(paths: Paths) -> dict[str, str] | None:
         return None
 
 
+def running(paths: Paths) -> set[str]:
+    """The programs that run or are about to; empty when no supervisord answers."""
+    return {name for name, state in (states(paths) or {}).items() if state in ("RUNNING", "STARTING")}
+
+
 def ensure(paths: Paths, rows: list[Service]) -> None:
     """Start supervisord where none answers; else hand it the table as it is now (services that are gone are stopped)."""
     config = paths.run / "supervisord.conf"

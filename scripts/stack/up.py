@@ -127,11 +127,10 @@ def _boot(context: Context, screen: Screen) -> list[str]:
     """Start what does not run and restart what has changed, each after what it waits for; returns the names started."""
     paths = context.paths
     rows = services.enabled(context.env)
-    states = supervisor.states(paths)
-    if states is None and (left := processes.end_all(paths)):
+    if supervisor.states(paths) is None and (left := processes.end_all(paths)):
         screen.done(f"Ended {left} processes that an earlier supervisor had left behind")
     _make_postgres_data(context, screen)
-    running = {name for name, state in (states or {}).items() if state in ("RUNNING", "STARTING")}
+    running = supervisor.running(paths)
     changed = [row for row in rows if row.name in running and _has_changed(context, row)]
     for row in reversed(changed):
         screen.waiting(f"restarting {row.name}, whose settings or code have changed")
@@ -139,7 +138,8 @@ def _boot(context: Context, screen: Screen) -> list[str]:
         running.discard(row.name)
     preflight.check_ports(context.env, rows, running)
     supervisor.ensure(paths, rows)
-    to_start = _to_start(context, rows, running)
+    # Once more: the supervisor has ended those whose own entry is new, such as after an upgrade.
+    to_start = _to_start(context, rows, supervisor.running(paths))
     if to_start:
         _Starter(context, screen, to_start).run()
         long_lived = [row.name for row in rows if not row.one_shot]
