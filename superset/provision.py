@@ -12,7 +12,7 @@ HERE = Path(__file__).resolve().parent
 CONFIG = HERE / "config"
 sys.path[:0] = [folder for folder in (str(HERE), str(CONFIG)) if folder not in sys.path]
 
-from provisioning import stamp  # noqa: E402
+from provisioning import references, stamp  # noqa: E402
 from provisioning.bundles import bundle_folders, read_contents  # noqa: E402
 from provisioning.errors import ProvisionError  # noqa: E402
 from stack_superset.settings import Settings, SettingsError, required  # noqa: E402
@@ -35,6 +35,7 @@ def run(*, force: bool) -> None:
             say("Nothing changed since the last provisioning.")
             return
         say(f"Provisioning, because of: {', '.join(changed)}.")
+        references.check(contents)
         settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.environ["SUPERSET_CONFIG_PATH"] = str(CONFIG / "superset_config.py")
         # Not before here: it imports Superset, which takes seconds.

@@ -1,8 +1,9 @@
 """The steps of provisioning, in one process: Superset's imports alone take seconds. Importing this module imports Superset."""
 
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from flask import Flask
 from flask_migrate import upgrade
@@ -42,6 +43,18 @@ def _set_permissions() -> None:
     db.session.commit()
 
 
+def _flat(messages: Any, path: str = "") -> Iterator[str]:
+    """Superset's nested messages as `file: field: what is wrong`."""
+    if isinstance(messages, Mapping):
+        for name, inner in messages.items():
+            yield from _flat(inner, f"{path}{name}: ")
+    elif isinstance(messages, list):
+        for inner in messages:
+            yield from _flat(inner, path)
+    else:
+        yield f"{path}{messages}"
+
+
 def _import_assets(contents: Mapping[str, str]) -> None:
     from superset.commands.exceptions import CommandInvalidError, ImportFailedError
     from superset.commands.importers.v1.assets import ImportAssetsCommand
@@ -56,9 +69,8 @@ def _import_assets(contents: Mapping[str, str]) -> None:
             command.validate()
             command.run()
         except CommandInvalidError as error:
-            raise ProvisionError(
-                f"superset/assets cannot be imported: {error.normalized_messages()}; correct the file."
-            ) from error
+            faults = ", ".join(_flat(error.normalized_messages()))
+            raise ProvisionError(f"superset/assets cannot be imported ({faults}); correct the file.") from error
         except ImportFailedError as error:
             cause = error.__cause__ or error
             raise ProvisionError(

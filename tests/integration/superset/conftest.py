@@ -26,7 +26,7 @@ class SupersetServer:
 
     def provision(self, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
         command = [str(self.python), str(self.repo / "superset" / "provision.py"), *arguments]
-        return subprocess.run(command, env=self.env | env, capture_output=True, text=True, timeout=120, check=False)
+        return subprocess.run(command, env=self.env | env, capture_output=True, text=True, timeout=300, check=False)
 
     def login(self, password: str | None = None) -> requests.Response:
         body = {"username": "admin", "password": password or self.env["SUPERSET_ADMIN_PASSWORD"], "provider": "db"}
@@ -146,7 +146,7 @@ def superset(
         except requests.RequestException:
             return False
 
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 180
     while not healthy():
         if process.poll() is not None or time.monotonic() > deadline:
             process.kill()

@@ -85,11 +85,12 @@ def test_a_broken_asset_fails_with_its_file_and_field_and_changes_nothing(supers
     shutil.copytree(superset.repo / "superset", copy, ignore=shutil.ignore_patterns("__pycache__"))
     chart = copy / "assets/shop/charts/broken.yaml"
     chart.parent.mkdir(exist_ok=True)
-    chart.write_text("uuid: 2c0c33c5-7d0c-4b0c-9d5e-1c1f6f3f0a10\nversion: 1.0.0\nviz_type: table\n")
+    chart.write_text(
+        "uuid: 2c0c33c5-7d0c-4b0c-9d5e-1c1f6f3f0a10\nversion: 1.0.0\nviz_type: table\ndataset_uuid: 0f8f4c58-7a0e-4f0b-8a1c-52d40b3a7c01\n"
+    )
     refused = dataclasses.replace(superset, repo=tmp_path).provision()
     assert refused.returncode == 1
-    assert "charts/broken.yaml" in refused.stderr
-    assert "slice_name" in refused.stderr
+    assert "charts/broken.yaml: slice_name: Missing data" in refused.stderr
     assert "Traceback" not in refused.stderr
     assert "Nothing changed" in superset.provision().stdout, "the stamp is that of the files that were imported"
 

@@ -3,13 +3,14 @@
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from shop import seasons
 
 UNTIL = date(2026, 11, 20)
 
 
+@settings(deadline=None)
 @given(orders=st.integers(1, 5_000), days=st.integers(1, 800))
 def test_every_order_gets_an_hour_of_the_period(orders: int, days: int) -> None:
     hours = list(seasons.hours(orders, days, UNTIL))
