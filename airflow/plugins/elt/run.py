@@ -106,8 +106,10 @@ def publish(settings: Settings, *, run: int, wait_seconds: float = WAIT_SECONDS)
 
 def publish_locked(warehouse: Warehouse, lock: RunLock, run: int, *, wait_seconds: float = WAIT_SECONDS) -> None:
     """As `publish`, for a caller that holds the lock."""
+    # First it goes on, so that recovery does not sweep away the tables of a run that had failed.
+    _workable(warehouse, run, publishing_again=True)
     recovery.recover(warehouse, lock, own_run=run, wait_seconds=wait_seconds)
-    found = _workable(warehouse, run, publishing_again=True)
+    found = ops.find_run(warehouse, run)
     if found.status == "success":
         return
     journal = publishing.open_journal(warehouse, found)

@@ -1,6 +1,5 @@
 """A source database of each test's own, a pipeline.yml beside it, and a warehouse that is tidy afterwards."""
 
-import itertools
 import os
 import secrets
 import subprocess
@@ -20,7 +19,6 @@ from elt.warehouse import Warehouse
 from elt.whole_run import Listener, WholeRun, load_everything
 
 READER = "elt_test_reader"
-_numbers = itertools.count(1)
 
 
 @dataclass(frozen=True)
@@ -80,24 +78,38 @@ def quiet(progress: list[Progress] | None = None) -> Listener:
     return Listener(lambda _: None, (lambda _: None) if progress is None else progress.append)
 
 
-@pytest.fixture
-def shop(postgres: Any, clickhouse: Any, tmp_path: Path, repo: Path) -> Iterator[Shop]:
-    name = f"elt_{os.getpid()}_{next(_numbers)}"
-    password = secrets.token_hex(8)
-    root = postgres.dsn()
+@pytest.fixture(scope="session")
+def elt_source(postgres: Any) -> tuple[str, str]:
+    """A database for the loader's tests: its owner's address, and the address of a role that may only read."""
+    name, password = f"elt_{os.getpid()}", secrets.token_hex(8)
     _run(
-        root,
+        postgres.dsn(),
         f"DO $$ BEGIN CREATE ROLE {READER} LOGIN; EXCEPTION WHEN duplicate_object THEN NULL; END $$",
         f"ALTER ROLE {READER} PASSWORD '{password}'",
         f"ALTER ROLE {READER} SET default_transaction_read_only = on",
         f"CREATE DATABASE {name}",
     )
-    admin_dsn = postgres.dsn(dbname=name)
-    _run(admin_dsn, f"ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO {READER}")
+    owner = postgres.dsn(dbname=name)
+    _run(owner, f"ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO {READER}")
+    return owner, postgres.dsn(dbname=name, user=READER, password=password)
+
+
+@pytest.fixture
+def shop(elt_source: tuple[str, str], clickhouse: Any, tmp_path: Path, repo: Path) -> Iterator[Shop]:
+    owner, reader = elt_source
+    _run(
+        owner,
+        """DO $$ DECLARE s text; BEGIN
+            FOR s IN SELECT nspname FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'
+            LOOP EXECUTE format('DROP SCHEMA %I CASCADE', s); END LOOP;
+        END $$""",
+        "CREATE SCHEMA public",
+        f"GRANT USAGE ON SCHEMA public TO {READER}",
+    )
     environment = {
         "PATH": os.environ["PATH"],
         "PYTHONPATH": str(repo / "airflow" / "plugins"),
-        "SOURCE_URL": postgres.dsn(dbname=name, user=READER, password=password),
+        "SOURCE_URL": reader,
         "MASK_SALT": "salt",
         "ELT_PIPELINE": str(tmp_path / "pipeline.yml"),
         "ELT_PLAN": str(tmp_path / "plan.json"),
@@ -106,11 +118,10 @@ def shop(postgres: Any, clickhouse: Any, tmp_path: Path, repo: Path) -> Iterator
     settings = Settings(**{key.lower(): value for key, value in environment.items() if key not in ("PATH", "PYTHONPATH")})
     with clickhouse.client() as admin:
         before = _raw_tables(admin)
-        yield Shop(admin_dsn, settings, environment, admin, repo)
+        yield Shop(owner, settings, environment, admin, repo)
         _close_runs(settings)
         for table in _raw_tables(admin) - before:
             admin.command(f"DROP TABLE IF EXISTS {raw(table)}")
-    _run(root, f"DROP DATABASE {name} WITH (FORCE)")
 
 
 def _run(dsn: str, *statements: str) -> None:

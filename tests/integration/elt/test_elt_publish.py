@@ -1,0 +1,294 @@
+"""Publishing: all or nothing, never twice, never backwards, in turns with dbt."""
+
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from elt import ops
+from elt import publish as publishing
+from elt.errors import RunLockedError, TerminalError, TransientError
+from elt.lock import run_lock
+from elt.names import raw
+from elt.pipeline import read_pipeline
+from elt.run import begin, fail, load_table, publish, recover
+from elt.snapshot import held_snapshot, hold
+from elt.warehouse import Warehouse
+
+
+@pytest.fixture
+def two(shop: Any) -> Any:
+    """Tables a and b, published with one row each; the source has two rows by now."""
+    shop.sql(
+        "CREATE TABLE a (id int PRIMARY KEY)",
+        "CREATE TABLE b (id int PRIMARY KEY)",
+        "INSERT INTO a VALUES (1)",
+        "INSERT INTO b VALUES (1)",
+    )
+    shop.tables("public.a", "public.b")
+    shop.load()
+    shop.sql("INSERT INTO a VALUES (2)", "INSERT INTO b VALUES (2)")
+    return shop
+
+
+def counts(shop: Any) -> list[int]:
+    return [shop.warehouse(f"SELECT count() FROM raw.{name}")[0][0] for name in ("a", "b")]
+
+
+def loading_tables(shop: Any) -> list[str]:
+    return [row[0] for row in shop.warehouse("SELECT name FROM system.tables WHERE database='raw' AND name LIKE '%__loading_%'")]
+
+
+def loaded_run(shop: Any, key: str = "dag/run") -> int:
+    run = begin(shop.settings, run_key=key, tables=None, full_refresh=False)
+    for target in ("a", "b"):
+        load_table(shop.settings, run=run, target=target, attempt=1)
+    return run
+
+
+def test_the_steps_of_the_dag(two: Any) -> None:
+    run = begin(two.settings, run_key="dag/one", tables=None, full_refresh=False)
+    assert begin(two.settings, run_key="dag/one", tables=None, full_refresh=False) == run
+    for target in ("a", "b"):
+        assert load_table(two.settings, run=run, target=target, attempt=1).rows == 2
+    assert counts(two) == [1, 1]
+    first = publish(two.settings, run=run)
+    assert [(table.target, table.rows) for table in first.tables] == [("a", 2), ("b", 2)]
+    assert publish(two.settings, run=run) == first
+    assert counts(two) == [2, 2] and loading_tables(two) == []
+    with pytest.raises(TerminalError, match="published already"):
+        load_table(two.settings, run=run, target="a", attempt=2)
+    assert begin(two.settings, run_key="dag/one", tables=None, full_refresh=False) != run
+
+
+def test_a_run_of_some_tables_leaves_the_others(two: Any) -> None:
+    run = begin(two.settings, run_key="dag/some", tables=["public.a"], full_refresh=False)
+    with pytest.raises(TerminalError, match="does not copy b"):
+        load_table(two.settings, run=run, target="b", attempt=1)
+    load_table(two.settings, run=run, target="a", attempt=1)
+    publish(two.settings, run=run)
+    assert counts(two) == [2, 1]
+    with pytest.raises(TerminalError, match="no table c"):
+        begin(two.settings, run_key="dag/other", tables=["c"], full_refresh=False)
+
+
+def test_a_repeated_attempt_gets_a_table_of_its_own_and_the_last_counts(two: Any) -> None:
+    run = begin(two.settings, run_key="dag/again", tables=None, full_refresh=False)
+    first = load_table(two.settings, run=run, target="a", attempt=1)
+    two.sql("INSERT INTO a VALUES (3)")
+    second = load_table(two.settings, run=run, target="a", attempt=1)
+    assert (first.attempt, second.attempt) == (1, 2) and first.loading_table != second.loading_table
+    load_table(two.settings, run=run, target="b", attempt=1)
+    publish(two.settings, run=run)
+    assert counts(two) == [3, 2]
+
+
+def test_a_table_that_lost_rows_after_it_was_counted_is_not_published(two: Any) -> None:
+    run = loaded_run(two)
+    two.admin_client.command(f"TRUNCATE TABLE raw.`b__loading_{run}_1`")
+    with pytest.raises(TerminalError, match="has 0 rows and was loaded with 2"):
+        publish(two.settings, run=run)
+    assert counts(two) == [1, 1]
+
+
+def test_a_run_with_a_table_missing_publishes_none(two: Any) -> None:
+    run = begin(two.settings, run_key="dag/half", tables=None, full_refresh=False)
+    load_table(two.settings, run=run, target="a", attempt=1)
+    with pytest.raises(TerminalError, match="has not loaded b"):
+        publish(two.settings, run=run)
+    assert counts(two) == [1, 1]
+
+
+def test_a_run_that_was_overtaken_does_not_bring_back_the_past(two: Any) -> None:
+    old = loaded_run(two)
+    two.sql("INSERT INTO a VALUES (3)")
+    two.load()
+    with pytest.raises(TerminalError, match="was overtaken"):
+        publish(two.settings, run=old)
+    assert counts(two) == [3, 2]
+
+
+def test_a_cut_publish_is_rolled_forward_once_and_never_back(two: Any) -> None:
+    run = loaded_run(two)
+    with Warehouse(two.settings) as warehouse:
+        publishing.open_journal(warehouse, ops.find_run(warehouse, run))
+    two.admin_client.command(f"EXCHANGE TABLES raw.a AND raw.`a__loading_{run}_1`")
+    assert counts(two) == [2, 1]
+    code, out, err = two.run_python("recover")
+    assert code == 0 and "finished the publish of raw.b" in out, err
+    assert counts(two) == [2, 2] and loading_tables(two) == []
+    code, out, err = two.run_python("recover")
+    assert code == 0 and "nothing to recover" in out, err
+    assert counts(two) == [2, 2]
+    assert publish(two.settings, run=run).run == run
+
+
+def test_the_next_run_finishes_what_was_cut_and_then_does_its_own(two: Any) -> None:
+    run = loaded_run(two)
+    with Warehouse(two.settings) as warehouse:
+        publishing.open_journal(warehouse, ops.find_run(warehouse, run))
+        two.sql("INSERT INTO a VALUES (3)")
+        two.load("a")
+        assert counts(two) == [3, 2]
+        assert ops.find_run(warehouse, run).status == "success"
+
+
+def test_a_publisher_that_wakes_up_late_changes_nothing(two: Any) -> None:
+    run = loaded_run(two)
+    with Warehouse(two.settings) as warehouse:
+        journal = publishing.open_journal(warehouse, ops.find_run(warehouse, run))
+        publish(two.settings, run=run)
+        publishing.roll_forward(warehouse, journal)
+        assert counts(two) == [2, 2]
+        two.sql("INSERT INTO a VALUES (3)")
+        two.load()
+        publishing.roll_forward(warehouse, journal)
+    assert counts(two) == [3, 2]
+
+
+def test_a_publisher_that_gave_up_its_turn_and_wakes_up_late_changes_nothing(two: Any) -> None:
+    run = loaded_run(two)
+    with Warehouse(two.settings) as warehouse:
+        journal = publishing.open_journal(warehouse, ops.find_run(warehouse, run))
+        publishing.abandon(warehouse, journal)
+        two.sql("INSERT INTO a VALUES (3)")
+        two.load()
+        for entry in journal:
+            with pytest.raises(TerminalError, match="UNKNOWN_TABLE"):
+                warehouse.command(f"EXCHANGE TABLES {raw(entry.target)} AND {raw(entry.loading_table)}")
+        publishing.roll_forward(warehouse, journal)
+    assert counts(two) == [3, 2]
+
+
+def dbt_run(shop: Any, status: str, heartbeat: datetime) -> None:
+    version = ops.microseconds()
+    shop.admin_client.command(
+        "INSERT INTO ops.dbt_runs (id, status, queued_at, heartbeat_at, version) VALUES "
+        f"('elt-test', '{status}', now64(6), '{heartbeat:%Y-%m-%d %H:%M:%S}', {version})"
+    )
+
+
+def test_a_publish_waits_for_dbt_and_gives_up_its_turn_in_time(two: Any) -> None:
+    run = loaded_run(two)
+    try:
+        dbt_run(two, "running", datetime.now(UTC))
+        with pytest.raises(TransientError, match="dbt run elt-test"):
+            publish(two.settings, run=run, wait_seconds=1.5)
+        assert counts(two) == [1, 1]
+        assert two.warehouse("SELECT count() FROM ops.publishes FINAL WHERE status = 'open'") == [(0,)]
+        ended = threading.Timer(1.5, dbt_run, (two, "success", datetime.now(UTC)))
+        ended.start()
+        publish(two.settings, run=run, wait_seconds=20)
+        assert counts(two) == [2, 2]
+    finally:
+        dbt_run(two, "success", datetime.now(UTC))
+
+
+def test_a_dbt_run_without_a_heartbeat_is_dead_and_not_waited_for(two: Any) -> None:
+    try:
+        dbt_run(two, "running", datetime.now(UTC) - timedelta(seconds=61))
+        began = time.monotonic()
+        publish(two.settings, run=loaded_run(two), wait_seconds=20)
+        assert counts(two) == [2, 2] and time.monotonic() - began < 10
+    finally:
+        dbt_run(two, "success", datetime.now(UTC))
+
+
+def test_a_second_run_is_refused_and_told_who_is_at_work(two: Any) -> None:
+    with Warehouse(two.settings) as warehouse, run_lock(two.settings, warehouse, holder="cli/desk/7", wait_seconds=0):
+        code, _, err = two.run_python("load")
+        assert code == 1 and "Another run is at work: cli/desk/7 since" in err
+        with (
+            pytest.raises(RunLockedError, match="cli/desk/7"),
+            run_lock(two.settings, warehouse, holder="x", wait_seconds=0),
+        ):
+            pass
+    assert counts(two) == [1, 1]
+    two.load()
+
+
+def test_a_failed_run_is_recorded_and_its_leftovers_go_with_the_next(two: Any) -> None:
+    run = loaded_run(two, "dag/failing")
+    fail(two.settings, run=run, run_key="dag/failing", error="a task failed: " + two.settings.source_url.get_secret_value())
+    fail(two.settings, run=None, run_key="dag/never began", error="no source")
+    with Warehouse(two.settings) as warehouse:
+        found = ops.find_run(warehouse, run)
+        assert found.status == "failed" and "***" in found.error and "postgresql://" not in found.error
+        never = ops.latest_run(warehouse, "dag/never began")
+        assert never is not None and never.status == "failed"
+    assert loading_tables(two) != []
+    two.load()
+    assert loading_tables(two) == [] and counts(two) == [2, 2]
+
+
+def test_a_failed_run_goes_on_when_its_task_is_run_again(two: Any) -> None:
+    run = loaded_run(two, "dag/cleared")
+    fail(two.settings, run=run, run_key="dag/cleared", error="the webhook was away")
+    publish(two.settings, run=run)
+    assert counts(two) == [2, 2]
+
+
+def test_loads_of_other_processes_read_the_held_snapshot_and_truncate_waits(two: Any) -> None:
+    run = begin(two.settings, run_key="dag/held", tables=None, full_refresh=False)
+    file = read_pipeline(two.settings.elt_pipeline)
+    assert file.source.tables != "all"
+    with Warehouse(two.settings) as warehouse:
+        found = ops.find_run(warehouse, run)
+        with held_snapshot(two.settings, warehouse, found, file.source.tables):
+            two.sql("INSERT INTO a VALUES (3)")
+            emptied = threading.Thread(target=two.sql, args=("TRUNCATE b",))
+            load_table(two.settings, run=run, target="b", attempt=1)
+            emptied.start()
+            assert load_table(two.settings, run=run, target="a", attempt=1).rows == 2
+            assert emptied.is_alive()
+        emptied.join(10)
+        publish(two.settings, run=run)
+        assert counts(two) == [2, 2]
+        with pytest.raises(TerminalError, match="published already"):
+            load_table(two.settings, run=run, target="a", attempt=1)
+
+
+def test_a_load_whose_snapshot_is_gone_fails_for_good(two: Any) -> None:
+    run = begin(two.settings, run_key="dag/gone", tables=None, full_refresh=False)
+    file = read_pipeline(two.settings.elt_pipeline)
+    assert file.source.tables != "all"
+    ready = threading.Event()
+    seen = []
+    hold(
+        two.settings,
+        run=run,
+        entries=file.source.tables,
+        ready=lambda held: seen.append(held.snapshot) or ready.set(),
+        finished=ready.is_set,
+    )
+    with pytest.raises(TerminalError, match=f"snapshot {seen[0]} of this run is gone"):
+        load_table(two.settings, run=run, target="a", attempt=1)
+    with pytest.raises(TerminalError, match="has not loaded"):
+        publish(two.settings, run=run)
+
+
+def test_a_truncate_under_way_cannot_fake_an_empty_table(two: Any) -> None:
+    """The load waits for it, and then reads what is true."""
+    import psycopg2
+
+    run = begin(two.settings, run_key="dag/truncate", tables=["a"], full_refresh=False)
+    connection = psycopg2.connect(two.admin_dsn)
+    with connection.cursor() as cursor:
+        cursor.execute("TRUNCATE a")
+        results: list[int] = []
+        load = threading.Thread(
+            target=lambda: results.append(load_table(two.settings, run=run, target="a", attempt=1).rows)
+        )
+        load.start()
+        time.sleep(0.7)
+        assert load.is_alive() and results == []
+        connection.rollback()
+    load.join(20)
+    connection.close()
+    assert results == [2]
+
+
+def test_recovery_waits_for_nobody_when_there_is_nothing(two: Any) -> None:
+    found = recover(two.settings, holder="cli/test")
+    assert found.nothing
