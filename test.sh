@@ -28,7 +28,8 @@ export PATH="$bin:$PATH"
 lint() {
     ruff check --quiet .
     ruff format --quiet --check .
-    mypy airflow/plugins clickhouse/embedded scripts/stack scripts/webhook scripts/shop scripts/webhook_server.py
+    mypy airflow/plugins airflow/provision.py clickhouse/embedded scripts/stack scripts/webhook scripts/shop \
+        scripts/webhook_server.py superset/provisioning superset/provision.py superset/config
     # shellcheck disable=SC2046 # none of our file names holds a space
     shellcheck $(git ls-files -- '*.sh' .ci/run scripts | xargs grep -l -m1 -E '^#!/usr/bin/env bash|^# shellcheck shell=bash')
     yamllint --strict .

@@ -230,10 +230,8 @@ def _superset_init_commands(context: Context) -> list[Command]:
 
 
 def _superset_commands(context: Context) -> list[Command]:
-    env = context.env
-    words = ["--bind", f"{env.BIND_ADDRESS}:{env.SUPERSET_PORT}", "--workers", "1", "--worker-class", "gthread"]
-    words += ["--threads", "8", "--timeout", "120", "--no-control-socket", "superset.app:create_app()"]
-    return [[str(context.paths.python("superset")), "-m", "gunicorn", *words]]
+    config = str(context.paths.repo / "superset" / "config" / "gunicorn_conf.py")
+    return [[str(context.paths.python("superset")), "-m", "gunicorn", "--config", config, "superset.app:create_app()"]]
 
 
 # --- The table ----------------------------------------------------------------------------------------------------
@@ -316,7 +314,7 @@ SERVICES: tuple[Service, ...] = (
     ),
     Service(
         name="airflow-scheduler",
-        commands=_airflow("scheduler"),
+        commands=_airflow("scheduler", "--skip-serve-logs"),
         reads=AIRFLOW,
         computed=_airflow_names,
         after=("airflow-init", "webhook-server"),
