@@ -142,6 +142,8 @@ class DbtBuildOperator(ResumableJobMixin, BaseOperator):  # type: ignore[misc]
         line = f"{number}: {node.name} {node.status} in {node.seconds:.1f} s"
         if node.failed:
             self.log.error("%s: %s", line, node.message[:MESSAGE_CHARACTERS])
+        elif node.status == "warn":
+            self.log.warning("%s: %s", line, node.message[:MESSAGE_CHARACTERS])
         else:
             self.log.info(line)
 

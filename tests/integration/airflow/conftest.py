@@ -169,17 +169,16 @@ class Stack:
         return json.dumps(answer) if status == 200 else ""
 
     def finished(self, run: str, seconds: float = 60, dag: str = "elt_pipeline") -> str:
-        """Waits for the end of a run; its state. Says which tasks stood how when it takes too long."""
+        """Waits for the end of a run; its state. A task that waits for a retry fails the test with its log."""
 
         def state() -> str:
             found = {each["dag_run_id"]: each["state"] for each in self.runs(dag)}.get(run, "")
+            for name, task in self.tasks(run, dag).items():
+                if task["state"] == "up_for_retry":
+                    raise AssertionError(f"{name} failed:\n{self.task_log(run, name, task['try_number'], dag)[-6000:]}")
             return found if found in ("success", "failed") else ""
 
-        try:
-            return str(until(state, seconds, f"end of {run}"))
-        except AssertionError:
-            states = {name: task["state"] for name, task in self.tasks(run, dag).items()}
-            raise AssertionError(f"{run} is not final after {seconds} s: {states}") from None
+        return str(until(state, seconds, f"end of {run}"))
 
     def dbt_runs(self, key_part: str = "") -> list[dict[str, Any]]:
         status, answer = http("GET", f"{self.webhook_url}/runs?limit=100", token=self.webhook_token)

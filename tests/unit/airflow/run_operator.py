@@ -1,7 +1,10 @@
-"""Run by Airflow's python: one attempt of run_dbt_transformations against the webhook in WEBHOOK_URL.
+"""Run by Airflow's python: attempts of run_dbt_transformations against the webhook in WEBHOOK_URL.
 
-What Airflow keeps between attempts of a task is kept in a file, so that a test can kill this process with -9 and start
-the next attempt. Prints the result, or the error's class and text, as the last line.
+    run_operator.py STATE LOAD_RUN[,LOAD_RUN..] [full]
+
+One attempt for each LOAD_RUN. What Airflow keeps between attempts of a task is kept in the file STATE, so that a test can
+kill this process with -9 and start the next attempt. Prints a line of JSON for each: the result, or the error's classes
+and text.
 """
 
 import json
@@ -29,13 +32,12 @@ class StateFile:
         half.replace(self.path)
 
 
-state, load_run = StateFile(Path(sys.argv[1])), sys.argv[2]
+state = StateFile(Path(sys.argv[1]))
 ti = SimpleNamespace(dag_id="elt_pipeline", run_id="manual__1", task_id="run_dbt_transformations", stats_tags={})
-operator = DbtBuildOperator(
-    task_id=ti.task_id, load_run=load_run, full_refresh="True" if "full" in sys.argv else "False"
-)
-try:
-    answer = {"result": operator.execute({"ti": ti, "task_state_store": state})}
-except Exception as error:  # noqa: BLE001 - the test judges which
-    answer = {"raised": [kind.__name__ for kind in type(error).__mro__], "text": str(error)}
-print(json.dumps(answer))
+for load_run in sys.argv[2].split(","):
+    operator = DbtBuildOperator(task_id=ti.task_id, load_run=load_run, full_refresh=str("full" in sys.argv))
+    try:
+        answer = {"result": operator.execute({"ti": ti, "task_state_store": state})}
+    except Exception as error:  # noqa: BLE001 - the test judges which
+        answer = {"raised": [kind.__name__ for kind in type(error).__mro__], "text": str(error)}
+    print(json.dumps(answer))

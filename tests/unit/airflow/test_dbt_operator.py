@@ -29,11 +29,11 @@ def begin(
 ) -> Callable[..., subprocess.Popen[str]]:
     """Starts an attempt of the task; attempts of one test share what Airflow would keep between them."""
 
-    def start(load_run: int = 1, *flags: str, token: str = TOKEN) -> subprocess.Popen[str]:
+    def start(load_runs: str = "1", *flags: str, token: str = TOKEN) -> subprocess.Popen[str]:
         return airflow_python(
             "run_operator.py",
             str(tmp_path / "state.json"),
-            str(load_run),
+            load_runs,
             *flags,
             WEBHOOK_URL=webhook.url,
             WEBHOOK_TOKEN=token,
@@ -43,14 +43,22 @@ def begin(
 
 
 @pytest.fixture
-def attempt(begin: Callable[..., subprocess.Popen[str]]) -> Callable[..., dict[str, Any]]:
-    """An attempt from start to end: its result or its error, and its log."""
+def attempts(begin: Callable[..., subprocess.Popen[str]]) -> Callable[..., list[dict[str, Any]]]:
+    """Attempts from start to end, one for each load run: results or errors, and the log of all."""
 
-    def run(load_run: int = 1, *flags: str, token: str = TOKEN) -> dict[str, Any]:
-        out, err = begin(load_run, *flags, token=token).communicate(timeout=60)
-        lines = out.strip().splitlines()
-        assert lines, err
-        return {**json.loads(lines[-1]), "log": out + err}
+    def run(load_runs: str, *flags: str, token: str = TOKEN) -> list[dict[str, Any]]:
+        out, err = begin(load_runs, *flags, token=token).communicate(timeout=60)
+        lines = [line for line in out.splitlines() if line.startswith('{"result"') or line.startswith('{"raised"')]
+        assert len(lines) == len(load_runs.split(",")), err
+        return [{**json.loads(line), "log": out + err} for line in lines]
+
+    return run
+
+
+@pytest.fixture
+def attempt(attempts: Callable[..., list[dict[str, Any]]]) -> Callable[..., dict[str, Any]]:
+    def run(*flags: str, token: str = TOKEN) -> dict[str, Any]:
+        return attempts("1", *flags, token=token)[0]
 
     return run
 
@@ -65,7 +73,7 @@ def test_success_gives_the_run_and_logs_each_node(attempt: Any, webhook: Any) ->
 
 def test_full_refresh_is_passed_on(attempt: Any, webhook: Any) -> None:
     webhook.outcomes = [("success", [], "")]
-    attempt(1, "full")
+    attempt("full")
     assert webhook.posts[0]["body"]["full_refresh"] is True
 
 
@@ -105,17 +113,16 @@ def test_lost_answer_to_the_post_does_not_double_the_run(attempt: Any, webhook: 
     assert len(webhook.runs) == 1
 
 
-def test_attempt_after_a_failed_run_starts_its_successor(attempt: Any, webhook: Any) -> None:
+def test_attempt_after_a_failed_run_starts_its_successor(attempts: Any, webhook: Any) -> None:
     webhook.outcomes = [("error", [node("fact_sales", "error", "warehouse was away")], ""), ("success", [], "")]
-    assert "DbtRunError" in attempt()["raised"]
-    assert attempt()["result"]["id"] == "run-2"
+    first, second = attempts("1,1")
+    assert "DbtRunError" in first["raised"]
+    assert second["result"]["id"] == "run-2"
 
 
-def test_success_of_an_earlier_load_does_not_count_for_a_new_one(attempt: Any, webhook: Any) -> None:
+def test_success_of_an_earlier_load_does_not_count_for_a_new_one(attempts: Any, webhook: Any) -> None:
     webhook.outcomes = [("success", [], ""), ("success", [], "")]
-    assert attempt(1)["result"]["id"] == "run-1"
-    assert attempt(1)["result"]["id"] == "run-1"
-    assert attempt(2)["result"]["id"] == "run-2"
+    assert [each["result"]["id"] for each in attempts("1,1,2,2")] == ["run-1", "run-1", "run-2", "run-2"]
     assert [post["key"] for post in webhook.posts] == [KEY, f"{KEY}/2"]
 
 
@@ -138,21 +145,13 @@ def test_failing_nodes_and_their_messages_are_in_error_and_log(attempt: Any, web
     assert f"{webhook.url}/runs/run-1/logs" in failed["text"]
 
 
-@pytest.mark.parametrize(
-    ("status", "nodes", "again"),
-    [
-        ("error", [node("unique_orders", "fail", "3 rows")], False),
-        ("error", [node("unique_orders", "fail", "3 rows"), node("fact_sales", "error", "away")], True),
-        ("error", [], True),
-        ("cancelled", [], False),
-        ("interrupted", [], True),
-    ],
-)
-def test_only_what_can_go_better_is_tried_again(
-    attempt: Any, webhook: Any, status: str, nodes: list[dict[str, Any]], again: bool
-) -> None:
-    webhook.outcomes = [(status, nodes, "")]
-    assert ("AirflowFailException" not in attempt()["raised"]) is again
+def test_only_what_can_go_better_is_tried_again(attempts: Any, webhook: Any) -> None:
+    fails, errs = node("unique_orders", "fail", "3 rows"), node("fact_sales", "error", "away")
+    for_good = [("error", [fails], ""), ("cancelled", [], "")]
+    for_now = [("error", [fails, errs], ""), ("error", [], ""), ("interrupted", [], "")]
+    webhook.outcomes = for_good + for_now
+    stops = ["AirflowFailException" in each["raised"] for each in attempts("1,1,1,1,1")]
+    assert stops == [True, True, False, False, False]
 
 
 def test_wrong_token_fails_without_retry_and_is_not_shown(attempt: Any, webhook: Any) -> None:

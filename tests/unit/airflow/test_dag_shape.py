@@ -1,0 +1,107 @@
+"""What the DAG files promise: the graph of the design, retries, no catch-up, parameters, notes for the night."""
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Start = Callable[..., subprocess.Popen[str]]
+TABLES = ("customers", "products", "orders", "order_items")
+
+
+def describe(start: Start, repo: Path, **environment: str) -> dict[str, Any]:
+    out, err = start("describe_dags.py", str(repo / "airflow/dags"), **environment).communicate(timeout=60)
+    assert out, err
+    described: dict[str, Any] = json.loads(out.strip().splitlines()[-1])
+    return described
+
+
+@pytest.fixture(scope="module")
+def dags(airflow_python: Start, repo: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    plan = tmp_path_factory.mktemp("plan") / "plan.json"
+    tables = [{"source": f"public.{name}", "target": name, "mode": "full"} for name in TABLES]
+    plan.write_text(json.dumps({"version": 1, "tables": tables}))
+    described = describe(airflow_python, repo, ELT_PLAN=str(plan), ELT_SCHEDULE="15 4 * * *")
+    assert described["errors"] == {}
+    return dict(described["dags"])
+
+
+def test_graph_is_that_of_the_design(dags: dict[str, Any]) -> None:
+    loads = [f"load_data.load_{name}" for name in TABLES]
+    assert {name: task["upstream"] for name, task in dags["elt_pipeline"]["tasks"].items()} == {
+        "create_clickhouse_databases": [],
+        **{load: ["create_clickhouse_databases"] for load in loads},
+        "publish_raw": sorted(loads),
+        "run_dbt_transformations": ["publish_raw"],
+    }
+
+
+def test_schedule_is_that_of_the_environment_and_nothing_is_caught_up(dags: dict[str, Any]) -> None:
+    dag = dags["elt_pipeline"]
+    assert "15 4 * * *" in dag["schedule"]
+    assert dag["start"] == "2025-01-01T00:00:00+00:00"
+    assert (dag["catchup"], dag["max_active_runs"]) == (False, 1)
+
+
+@pytest.mark.parametrize("name", ["elt_pipeline", "airflow_retention"])
+def test_every_task_is_retried_bounded_told_of_and_explained(dags: dict[str, Any], name: str) -> None:
+    for task_id, task in dags[name]["tasks"].items():
+        assert (task["retries"], task["retry_delay"]) == (2, 300.0), task_id
+        assert task["timeout"], task_id
+        assert task["callbacks"] == 1, task_id
+        assert task["docs"], task_id
+
+
+def test_failed_run_is_closed(dags: dict[str, Any]) -> None:
+    assert dags["elt_pipeline"]["callbacks"]
+
+
+def test_parameters_allow_the_planned_tables_only(dags: dict[str, Any]) -> None:
+    params = dags["elt_pipeline"]["params"]
+    assert params["tables"]["schema"]["items"] == {"type": "string", "enum": list(TABLES)}
+    assert params["full_refresh"]["schema"]["type"] == "boolean"
+
+
+def test_notes_for_the_night_name_every_task(dags: dict[str, Any]) -> None:
+    notes = dags["elt_pipeline"]["docs"]
+    for task in ("create_clickhouse_databases", "load_<table>", "publish_raw", "run_dbt_transformations"):
+        assert f"| `{task}` |" in notes
+
+
+def test_wiring_fits_on_one_screen(repo: Path) -> None:
+    assert len((repo / "airflow/dags/elt_pipeline.py").read_text().splitlines()) <= 60
+
+
+def test_pipeline_without_a_plan_yet_is_still_a_chain(airflow_python: Start, repo: Path, tmp_path: Path) -> None:
+    pipeline = tmp_path / "pipeline.yml"
+    pipeline.write_text("sources:\n  - name: other\n    kind: postgres\n    tables: all\n")
+    missing = str(tmp_path / "none.json")
+    described = describe(airflow_python, repo, ELT_PIPELINE=str(pipeline), ELT_PLAN=missing, ELT_SCHEDULE="")
+    assert described["errors"] == {}
+    dag = described["dags"]["elt_pipeline"]
+    assert dag["tasks"]["publish_raw"]["upstream"] == ["create_clickhouse_databases"]
+    assert "NullTimetable" in dag["schedule"] or dag["schedule"] == "None"
+
+
+def test_names_that_airflow_does_not_take_become_distinct_tasks(
+    airflow_python: Start, repo: Path, tmp_path: Path
+) -> None:
+    targets = ["Order Items", "Order-Items", 'a"b', "größe", "sales__orders", "x" * 240 + "1", "x" * 240 + "2"]
+    plan = tmp_path / "plan.json"
+    tables = [{"source": "public.t", "target": name, "mode": "full"} for name in targets]
+    plan.write_text(json.dumps({"version": 1, "tables": tables}))
+    described = describe(airflow_python, repo, ELT_PLAN=str(plan))
+    assert described["errors"] == {}
+    loads = [name for name in described["dags"]["elt_pipeline"]["tasks"] if name.startswith("load_data.")]
+    assert len(loads) == len(targets)
+    assert "load_data.load_sales__orders" in loads
+
+
+def test_broken_plan_is_an_import_error_with_the_cure(airflow_python: Start, repo: Path, tmp_path: Path) -> None:
+    plan = tmp_path / "plan.json"
+    plan.write_text("{")
+    (error,) = describe(airflow_python, repo, ELT_PLAN=str(plan))["errors"].values()
+    assert "python -m elt plan" in error
