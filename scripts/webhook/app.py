@@ -11,11 +11,9 @@ from webhook.auth import BearerToken
 from webhook.database import Database
 from webhook.health import Health
 from webhook.problems import Problem, from_http_exception
-from webhook.routes import make_blueprint
+from webhook.routes import MAX_BODY, make_blueprint
 from webhook.settings import Settings, SettingsError
 from webhook.store import RunStore
-
-MAX_BODY = 64 * 1024
 
 
 def create_app(settings: Settings) -> Flask:
@@ -24,7 +22,9 @@ def create_app(settings: Settings) -> Flask:
         raise SettingsError("WEBHOOK_TOKEN is not set: put a random text of at least 16 characters into .env.")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     app = Flask("webhook", static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
+    # One byte more than is allowed: Werkzeug cuts a chunked body off at its limit without a word, so that only a body
+    # that reaches beyond ours can be told from one that ends there.
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY + 1
     app.json.sort_keys = False  # type: ignore[attr-defined]
     store = RunStore(Database(settings.database))
     app.register_blueprint(make_blueprint(settings, store, BearerToken(settings.token), Health(settings)))

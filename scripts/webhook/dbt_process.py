@@ -1,5 +1,6 @@
 """Starting dbt as an operating-system process of its own, reading what it prints, and ending it."""
 
+import contextlib
 import os
 import selectors
 import signal
@@ -98,22 +99,10 @@ class DbtProcess:
         """Wait for the end. Negative: the number of the signal that ended it."""
         return self._process.wait()
 
-    def interrupt(self) -> None:
-        """Ask dbt to end, as Ctrl-C does."""
-        self._signal(signal.SIGINT)
-
-    def kill(self, *, patience: float = 0.0) -> None:
-        """End the process group, after `patience` seconds in which it may end by itself."""
-        deadline = time.monotonic() + patience
-        while self._process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.05)
-        self._signal(signal.SIGKILL)
-        self._process.wait()
-
-    def _signal(self, number: signal.Signals) -> None:
+    def kill(self) -> None:
+        """End the process and whatever it started, now."""
         # Only while it is ours to signal: after poll() has seen the end the id may belong to somebody else.
         if self._process.poll() is None:
-            try:
-                os.killpg(self._process.pid, number)
-            except ProcessLookupError:
-                return
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()

@@ -13,8 +13,6 @@ from webhook.runs import Node, Run
 from webhook.settings import Settings
 from webhook.store import RunStore
 
-# How long dbt may take to end by itself once it was told to.
-PATIENCE = 5.0
 _LOOK = 0.2
 
 
@@ -90,8 +88,9 @@ class Execution:
                     outcome = self._reason_to_end(deadline)
                     if outcome is not None:
                         log.write_always(f"Ending dbt: {outcome.error or outcome.status}")
-                        dbt.interrupt()
-                        dbt.kill(patience=PATIENCE)
+                        # At once: what holds for a kill -9 at any moment holds here too, and dbt would first wait for
+                        # its queries.
+                        dbt.kill()
                         return replace(outcome, was_forced=True)
                 self._save()
                 outcome = self._outcome(dbt.exit_code())
@@ -117,7 +116,7 @@ class Execution:
             log.write(event.text)
         if event.level in {"error", "raw"} and event.text.strip():
             self._last_error = event.text.strip()
-        if event.name == "NoNodesSelected":
+        if event.name == "NothingToDo":
             self._found_nothing = True
         if event.total is not None:
             self._total = event.total

@@ -8,6 +8,7 @@ from typing import Any, get_args
 
 from flask import Blueprint, Response, current_app, json, request
 from pydantic import ValidationError
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from webhook.auth import BearerToken
 from webhook.health import Health
@@ -18,6 +19,7 @@ from webhook.selection import unknown_names
 from webhook.settings import Settings
 from webhook.store import RunStore
 
+MAX_BODY = 64 * 1024
 MAX_WAIT = 300.0
 # Waiting requests hold a thread each; beyond this number a request is answered at once, so that some stay free.
 MAX_WAITERS = 8
@@ -166,6 +168,8 @@ def _brief(run: Run) -> dict[str, Any]:
 def _read_request(settings: Settings) -> RunRequest:
     """The body, whatever its content type: curl sends JSON as a form unless told otherwise."""
     body = request.get_data()
+    if len(body) > MAX_BODY:
+        raise RequestEntityTooLarge
     try:
         asked = RunRequest.model_validate_json(body) if body.strip() else RunRequest()
     except ValidationError as error:

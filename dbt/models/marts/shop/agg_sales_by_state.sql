@@ -5,28 +5,39 @@ with sales as (
 
     select * from {{ ref('fact_sales') }}
 
+),
+
+states as (
+
+    select
+        sales.customer_state as customer_state,
+        uniqExact(sales.customer_id) as gross_customers,
+        uniqExactIf(sales.customer_id, sales.is_net_sale) as net_customers,
+        uniqExact(sales.order_id) as gross_orders,
+        uniqExactIf(sales.order_id, sales.is_net_sale) as net_orders,
+        sum(sales.quantity) as gross_units,
+        sumIf(sales.quantity, sales.is_net_sale) as net_units,
+        sum(sales.gross_revenue) as gross_revenue,
+        sum(sales.net_revenue) as net_revenue,
+        sum(sales.gross_product_margin) as gross_product_margin,
+        sum(sales.net_product_margin) as net_product_margin
+    from sales
+    group by sales.customer_state
+
 )
 
 select
-    customer_state,
-    uniqExact(customer_id) as gross_customers,
-    uniqExactIf(customer_id, is_net_sale) as net_customers,
-    uniqExact(order_id) as gross_orders,
-    uniqExactIf(order_id, is_net_sale) as net_orders,
-    sum(quantity) as gross_units,
-    sumIf(quantity, is_net_sale) as net_units,
-    sum(sales.gross_revenue) as gross_revenue,
-    sum(sales.net_revenue) as net_revenue,
-    sum(sales.gross_product_margin) as gross_product_margin,
-    sum(sales.net_product_margin) as net_product_margin,
+    *,
     if(
         net_orders = 0,
         null,
         cast(
             round(
-                divideDecimal(net_revenue, toDecimal64(greatest(net_orders, 1), 0), 4), 2
+                divideDecimal(
+                    net_revenue, toDecimal64(greatest(net_orders, 1), 0), 4
+                ),
+                2
             ) as Decimal(18, 2)
         )
     ) as net_revenue_per_order
-from sales
-group by customer_state
+from states

@@ -1,0 +1,212 @@
+"""From a POST to the marts and to `ops`, with a real worker, a real dbt and a real warehouse."""
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+OPEN_PUBLISH = """
+INSERT INTO ops.publishes (run, target, status, loading_table, opened_at, heartbeat_at, version)
+SELECT {run:UInt64}, 'orders', {status:String}, 'orders__loading', now64(6), now64(6) - {age:UInt32},
+    toUnixTimestamp64Micro(now64(6))
+"""
+
+
+def ops(clickhouse: Any, sql: str, **parameters: Any) -> list[tuple[Any, ...]]:
+    with clickhouse.client() as admin:
+        return [tuple(row) for row in admin.query(sql, parameters).result_rows]
+
+
+def ops_run(clickhouse: Any, run_id: str) -> tuple[Any, ...] | None:
+    sql = "SELECT status, attempts, nodes, failed, error FROM ops.dbt_runs FINAL WHERE id = {id:String}"
+    found = ops(clickhouse, sql, id=run_id)
+    return found[0] if found else None
+
+
+@pytest.fixture
+def publishing(clickhouse: Any) -> Iterator[Callable[..., None]]:
+    """Writes the loader's journal: a publish that is open, with a heartbeat of that age, or done."""
+    runs: set[int] = set()
+
+    def write(run: int, status: str, age: int = 0) -> None:
+        runs.add(run)
+        with clickhouse.client("loader") as loader:
+            loader.command(OPEN_PUBLISH, parameters={"run": run, "status": status, "age": age})
+
+    yield write
+    for run in runs:
+        write(run, "abandoned")
+
+
+def test_a_build_ends_in_marts_in_the_record_and_in_ops(
+    make_webhook: Callable[..., Any], clickhouse: Any, until: Any
+) -> None:
+    webhook = make_webhook()
+    webhook.start_web()
+    webhook.start_worker()
+    body = {"exclude": ["slow", "quick", "wrong"], "key": "dag/run/task"}
+    run = webhook.post(wait=60, **body)
+    assert run["status"] == "success", (run, webhook.call("GET", f"{run['url']}/logs").text)
+    models = {node["name"] for node in run["nodes"] if node["resource_type"] == "model"}
+    assert models == {
+        *("stg_customers", "stg_products", "stg_orders", "stg_order_items", "fact_sales", "agg_sales_by_state")
+    }
+    assert {node["status"] for node in run["nodes"]} == {"success", "pass"}
+    assert run["progress"] == {"total": len(run["nodes"]), "done": len(run["nodes"]), "failed": 0}
+    assert (run["attempts"], run["at_work"], run["error"]) == (1, [], None)
+    log = webhook.call("GET", run["logs_url"]).text
+    assert "OK created sql table model" in log and "Ended: success" in log
+    assert "NodeFinished" not in log
+
+    with clickhouse.client("superset") as reader:
+        assert reader.command("SELECT count() FROM analytics.fact_sales") == 6
+    until(lambda: ops_run(clickhouse, run["id"]) == ("success", 1, len(run["nodes"]), 0, ""), "ops has the end")
+    nodes = ops(
+        clickhouse,
+        "SELECT count(), uniqExact(node), countIf(ended_at > now() - 120) FROM ops.dbt_nodes FINAL WHERE run_id = {id:String}",
+        id=run["id"],
+    )
+    assert nodes == [(len(run["nodes"]),) * 3]
+    assert webhook.post(**body)["id"] == run["id"]
+    status = webhook.call("GET", "/status", token=None).json()
+    assert (status["running"], status["last"]["id"], status["last_success"]["id"]) == (None, run["id"], run["id"])
+    health = webhook.call("GET", "/health", token=None)
+    assert (health.status_code, health.json()["status"]) == (200, "ok")
+
+
+def test_a_failed_test_is_told_in_a_sentence_and_its_key_starts_a_successor(
+    make_webhook: Callable[..., Any], clickhouse: Any, until: Any
+) -> None:
+    webhook = make_webhook()
+    webhook.start_web()
+    webhook.start_worker()
+    run = webhook.post("wrong", key="k", wait=60)
+    assert run["status"] == "error"
+    assert "not_negative_wrong_one: Got 1 result" in run["error"] and f"/runs/{run['id']}/logs" in run["error"]
+    failed = [node for node in run["nodes"] if node["status"] == "fail"]
+    assert [(node["name"], node["rows"]) for node in failed] == [("not_negative_wrong_one", 1)]
+    until(lambda: ops_run(clickhouse, run["id"]) == ("error", 1, 2, 1, run["error"]), "ops has the end")
+    successor = webhook.post("wrong", key="k")
+    assert successor["id"] != run["id"]
+    nothing = webhook.post("tag:nobody", wait=60)
+    assert nothing["status"] == "error" and "Nothing in the dbt project matches select 'tag:nobody'" in nothing["error"]
+    docs = webhook.post(command="docs", wait=60)
+    assert docs["status"] == "success" and (webhook.home / "target/catalog.json").is_file()
+
+
+def test_dbt_gives_way_to_a_publish_and_goes_on_when_it_is_done(
+    make_webhook: Callable[..., Any], clickhouse: Any, until: Any, publishing: Callable[..., None]
+) -> None:
+    webhook = make_webhook()
+    webhook.start_web()
+    publishing(11, "open")
+    webhook.start_worker()
+    run = webhook.post("quick")
+    until(lambda: "publishing raw.orders" in webhook.run(run["id"])["note"], "the run gives way")
+    until(lambda: (ops_run(clickhouse, run["id"]) or [""])[0] == "queued", "ops says that it does not run")
+    assert webhook.run(run["id"])["status"] == "queued"
+    publishing(11, "done")
+    done = webhook.final(run["id"])
+    assert (done["status"], done["attempts"]) == ("success", 1)
+
+
+@pytest.mark.parametrize("age", [0, 3600])
+def test_a_publish_that_does_not_end_fails_the_run_with_the_command_that_recovers(
+    make_webhook: Callable[..., Any], publishing: Callable[..., None], age: int
+) -> None:
+    webhook = make_webhook(WEBHOOK_PUBLISH_WAIT="2")
+    webhook.start_web()
+    publishing(12, "open", age)
+    webhook.start_worker()
+    run = webhook.post("quick", wait=30)
+    assert (run["status"], run["attempts"]) == ("error", 0)
+    assert "scripts/exec airflow-scheduler python -m elt recover" in run["error"] and "run 12" in run["error"]
+
+
+def test_a_run_survives_a_warehouse_that_is_away_and_ops_hears_of_it_later(
+    make_webhook: Callable[..., Any], clickhouse: Any, until: Any, free_port: Callable[[], int]
+) -> None:
+    door = Door(free_port(), clickhouse.port)
+    webhook = make_webhook(CLICKHOUSE_HTTP_PORT=str(door.port))
+    webhook.start_web()
+    webhook.start_worker()
+    try:
+        run = webhook.post("quick")
+        until(lambda: "ClickHouse" in webhook.run(run["id"])["note"], "the run waits for ClickHouse")
+        assert webhook.call("GET", "/health", token=None).json()["checks"]["warehouse"]["ok"] is False
+        door.open()
+        assert webhook.final(run["id"])["status"] == "success"
+        until(lambda: (ops_run(clickhouse, run["id"]) or [""])[0] == "success", "ops has the end")
+    finally:
+        door.close()
+
+
+def test_a_run_that_takes_too_long_is_ended_with_its_queries(
+    make_webhook: Callable[..., Any], clickhouse: Any, until: Any
+) -> None:
+    webhook = make_webhook(WEBHOOK_RUN_TIMEOUT="5")
+    webhook.start_web()
+    webhook.start_worker()
+    run = webhook.post("slow", wait=40)
+    assert run["status"] == "error" and "WEBHOOK_RUN_TIMEOUT" in run["error"]
+    until(lambda: not sleeping_queries(clickhouse), "its queries end", 5)
+
+
+def test_a_cancel_ends_dbt_and_its_queries(make_webhook: Callable[..., Any], clickhouse: Any, until: Any) -> None:
+    webhook = make_webhook()
+    webhook.start_web()
+    webhook.start_worker()
+    run = webhook.post("slow")
+    until(lambda: sleeping_queries(clickhouse), "dbt is at work")
+    assert webhook.run(run["id"])["at_work"] == ["slow"]
+    assert webhook.call("POST", f"{run['url']}/cancel").status_code == 202
+    cancelled = webhook.final(run["id"], 10)
+    assert cancelled["status"] == "cancelled"
+    assert [(node["name"], node["status"]) for node in cancelled["nodes"]] == [("slow", "skipped")]
+    until(lambda: not sleeping_queries(clickhouse), "its queries end", 5)
+
+
+def sleeping_queries(clickhouse: Any) -> int:
+    sql = "SELECT count() FROM system.processes WHERE query LIKE '%insert into%sleepEachRow%' AND query NOT LIKE '%system.proc%'"
+    return int(ops(clickhouse, sql)[0][0])
+
+
+class Door:
+    """A port that leads to the warehouse once it is open."""
+
+    def __init__(self, port: int, inner_port: int) -> None:
+        self.port = port
+        self._inner_port = inner_port
+        self._server: socket.socket | None = None
+
+    def open(self) -> None:
+        self._server = socket.create_server(("127.0.0.1", self.port))
+        threading.Thread(target=self._serve, args=(self._server,), daemon=True).start()
+
+    def close(self) -> None:
+        if self._server is not None:
+            self._server.close()
+
+    def _serve(self, server: socket.socket) -> None:
+        while True:
+            try:
+                outer, _ = server.accept()
+            except OSError:
+                return
+            inner = socket.create_connection(("127.0.0.1", self._inner_port))
+            for source, sink in ((outer, inner), (inner, outer)):
+                threading.Thread(target=self._pump, args=(source, sink), daemon=True).start()
+
+    @staticmethod
+    def _pump(source: socket.socket, sink: socket.socket) -> None:
+        try:
+            while data := source.recv(65536):
+                sink.sendall(data)
+        except OSError:
+            time.sleep(0)
+        finally:
+            source.close()
+            sink.close()
