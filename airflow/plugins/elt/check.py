@@ -70,7 +70,7 @@ def _notes(table: SourceTable, found: Shape) -> tuple[str, ...]:
     kept = {column.name for column in found.columns}
     columns = [column for column in table.columns if column.name in kept]
     notes = []
-    if texts := [c.name for c in columns if c.base == ""]:
+    if texts := [c.name for c in found.columns if c.as_text]:
         notes.append(f"as text: {', '.join(texts)}")
     if unbounded := [c.name for c in columns if _is_unbounded(c)]:
         notes.append(f"numeric without precision: {', '.join(unbounded)}")

@@ -25,7 +25,8 @@ _ME = "python -m elt"
 def main(arguments: Sequence[str]) -> int:
     """Runs one command; returns the exit code."""
     options = _parser().parse_args(arguments)
-    out = Console(soft_wrap=True, highlight=False)
+    # Where nobody looks at a screen, a line is as long as it is.
+    out = Console(highlight=False, width=None if sys.stdout.isatty() else 250)
     err = Console(stderr=True, soft_wrap=True, highlight=False)
     try:
         settings = read_settings()

@@ -64,6 +64,8 @@ class Carried:
     """SQL predicate of the rows whose value cannot be carried; None where every value can."""
     because: str = ""
     """What is wrong with such a value, to end a sentence."""
+    as_text: bool = False
+    """Whether the type has no counterpart, so that its text is what arrives."""
 
 
 def override_problem(text: str) -> str | None:
@@ -120,7 +122,7 @@ def _nullable(column: SourceColumn, inner: str) -> str:
 def _as_text(column: SourceColumn) -> Carried:
     # The text that Postgres itself prints: the one rule for every type without a counterpart.
     quoted = quote_postgres(column.name)
-    return Carried(column.name, column.declared, _nullable(column, "String"), f"{quoted}::text")
+    return Carried(column.name, column.declared, _nullable(column, "String"), f"{quoted}::text", as_text=True)
 
 
 def _precision(typmod: int) -> tuple[int, int]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, ValidationError
 
 from elt.column_types import override_problem
 from elt.errors import PipelineFileError, TerminalError
@@ -55,18 +55,36 @@ class TableEntry(_Strict):
         return self.target or self.name.target
 
 
+def _kind_of_tables(value: object) -> str:
+    return _LIST if isinstance(value, list | tuple) else _ALL
+
+
+_ALL, _LIST = "tables: all", "tables: a list"
+
+Tables = Annotated[
+    Annotated[Literal["all"], Tag(_ALL)] | Annotated[tuple[TableEntry, ...], Tag(_LIST)],
+    Discriminator(_kind_of_tables),
+]
+
+
 class SourceEntry(_Strict):
     """One source. `tables` is `all` or a list."""
 
     name: Annotated[str, Field(min_length=1)]
     kind: Literal["postgres"]
-    tables: Literal["all"] | tuple[TableEntry, ...]
+    tables: Tables
+
+
+def _one_source(value: tuple[SourceEntry, ...]) -> tuple[SourceEntry, ...]:
+    if len(value) != 1:
+        raise ValueError(f"there must be one source, not {len(value)}")
+    return value
 
 
 class PipelineFile(_Strict):
     """The whole file."""
 
-    sources: Annotated[tuple[SourceEntry, ...], Field(min_length=1, max_length=1)]
+    sources: Annotated[tuple[SourceEntry, ...], AfterValidator(_one_source)]
 
     @property
     def source(self) -> SourceEntry:
@@ -149,8 +167,8 @@ def _index(node: yaml.Node | None, at: Location, lines: dict[Location, int]) -> 
 
 
 def _mistake(location: tuple[int | str, ...], message: str, kind: str, lines: dict[Location, int]) -> str:
-    # Pydantic adds the names of union branches to the location; they are no part of the file.
-    path: Location = tuple(p for p in location if not (isinstance(p, str) and p.startswith(("literal[", "tuple["))))
+    # Pydantic adds the tag of the branch to the location; it is no part of the file.
+    path: Location = tuple(part for part in location if part not in (_ALL, _LIST))
     known = path
     while known and known not in lines:
         known = known[:-1]
@@ -158,6 +176,10 @@ def _mistake(location: tuple[int | str, ...], message: str, kind: str, lines: di
     text = {
         "extra_forbidden": "is not a known key",
         "missing": "is missing",
+        "tuple_type": "must be a list",
+        "model_type": "must be keys with values",
+        "dict_type": "must be keys with values",
+        "literal_error": message.replace("Input should be", "must be"),
     }.get(kind, message.removeprefix("Value error, "))
     return f"line {lines.get(known, 1)}: {name}: {text}"
 

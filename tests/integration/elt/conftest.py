@@ -115,7 +115,9 @@ def shop(elt_source: tuple[str, str], clickhouse: Any, tmp_path: Path, repo: Pat
         "ELT_PLAN": str(tmp_path / "plan.json"),
         **clickhouse.env("loader"),
     }
-    settings = Settings(**{key.lower(): value for key, value in environment.items() if key not in ("PATH", "PYTHONPATH")})
+    settings = Settings(
+        **{key.lower(): value for key, value in environment.items() if key not in ("PATH", "PYTHONPATH")}
+    )
     with clickhouse.client() as admin:
         before = _raw_tables(admin)
         yield Shop(owner, settings, environment, admin, repo)

@@ -42,13 +42,17 @@ def test_values_of_every_type_arrive_as_they_were(shop: Any) -> None:
     )
     shop.tables("public.every_type")
     shop.load()
-    names = [row[0] for row in shop.warehouse("SELECT name FROM system.columns WHERE database='raw' AND table='every_type'")]
+    names = [
+        row[0] for row in shop.warehouse("SELECT name FROM system.columns WHERE database='raw' AND table='every_type'")
+    ]
     assert names[-2:] == ["_elt_run", "_elt_loaded_at"]
     first, second = (
         dict(zip(names, row, strict=True))
-        for row in shop.warehouse("SELECT * REPLACE(hex(raw) AS raw, hex(raw_nn) AS raw_nn, arrayMap(x -> hex(x), ab) AS ab,"
-                                  " toString(af) AS af, toString(f4) AS f4, toString(d) AS d, toString(ad) AS ad,"
-                                  " toString(ts) AS ts, toString(tz) AS tz, toString(az) AS az) FROM raw.every_type ORDER BY id")
+        for row in shop.warehouse(
+            "SELECT * REPLACE(hex(raw) AS raw, hex(raw_nn) AS raw_nn, arrayMap(x -> hex(x), ab) AS ab,"
+            " toString(af) AS af, toString(f4) AS f4, toString(d) AS d, toString(ad) AS ad,"
+            " toString(ts) AS ts, toString(tz) AS tz, toString(az) AS az) FROM raw.every_type ORDER BY id"
+        )
     )
     assert {k: v for k, v in first.items() if not k.startswith("_elt")} == {
         "id": 1, "i2": -32768, "i4": 2147483647, "i8": -9223372036854775808, "f4": "1.1754944e-38",
@@ -124,7 +128,7 @@ def test_names_that_need_quoting(shop: Any, schema: str, table: str, column: str
     shop.sql(
         f"CREATE SCHEMA IF NOT EXISTS {quoted(schema)}",
         f"GRANT USAGE ON SCHEMA {quoted(schema)} TO elt_test_reader",
-        f"CREATE TABLE {name} ({quoted(column)} bytea PRIMARY KEY, \"Other\" text)",
+        f'CREATE TABLE {name} ({quoted(column)} bytea PRIMARY KEY, "Other" text)',
         f"INSERT INTO {name} VALUES ('\\x01', 'x')",
     )
     text = f"{entry(schema)}.{entry(table)}".replace("\\", "\\\\").replace('"', '\\"')
@@ -133,7 +137,9 @@ def test_names_that_need_quoting(shop: Any, schema: str, table: str, column: str
     (published,) = done.published.tables
     assert published.target == (table if schema == "public" else f"{schema}__{table}")
     assert published.rows == 1
-    columns = shop.warehouse("SELECT name FROM system.columns WHERE database = 'raw' AND table NOT LIKE '%__loading_%' ORDER BY position")
+    columns = shop.warehouse(
+        "SELECT name FROM system.columns WHERE database = 'raw' AND table NOT LIKE '%__loading_%' ORDER BY position"
+    )
     assert (column,) in columns and ("Other",) in columns
 
 
@@ -168,7 +174,9 @@ def test_excluded_columns_never_arrive_and_overrides_are_followed(shop: Any) -> 
     )
     shop.tables("name: public.t, target: renamed, exclude: [secret], types: {n: 'Decimal(10, 2)', d: String}")
     shop.load()
-    assert shop.warehouse("SELECT * EXCEPT(_elt_run, _elt_loaded_at) FROM raw.renamed") == [(1, Decimal("1.25"), "infinity")]
+    assert shop.warehouse("SELECT * EXCEPT(_elt_run, _elt_loaded_at) FROM raw.renamed") == [
+        (1, Decimal("1.25"), "infinity")
+    ]
 
 
 UNHELD = [
@@ -245,7 +253,9 @@ def test_the_loaders_own_columns_say_which_run_and_when(shop: Any) -> None:
     shop.tables("public.t")
     done = shop.load()
     assert shop.warehouse("SELECT DISTINCT _elt_run FROM raw.t") == [(done.run,)]
-    assert shop.warehouse("SELECT uniqExact(_elt_loaded_at), max(_elt_loaded_at) > now() - 60 FROM raw.t") == [(1, True)]
+    assert shop.warehouse("SELECT uniqExact(_elt_loaded_at), max(_elt_loaded_at) > now() - 60 FROM raw.t") == [
+        (1, True)
+    ]
 
 
 @pytest.mark.parametrize(

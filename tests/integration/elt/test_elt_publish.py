@@ -37,7 +37,10 @@ def counts(shop: Any) -> list[int]:
 
 
 def loading_tables(shop: Any) -> list[str]:
-    return [row[0] for row in shop.warehouse("SELECT name FROM system.tables WHERE database='raw' AND name LIKE '%__loading_%'")]
+    return [
+        row[0]
+        for row in shop.warehouse("SELECT name FROM system.tables WHERE database='raw' AND name LIKE '%__loading_%'")
+    ]
 
 
 def loaded_run(shop: Any, key: str = "dag/run") -> int:
@@ -210,7 +213,12 @@ def test_a_second_run_is_refused_and_told_who_is_at_work(two: Any) -> None:
 
 def test_a_failed_run_is_recorded_and_its_leftovers_go_with_the_next(two: Any) -> None:
     run = loaded_run(two, "dag/failing")
-    fail(two.settings, run=run, run_key="dag/failing", error="a task failed: " + two.settings.source_url.get_secret_value())
+    fail(
+        two.settings,
+        run=run,
+        run_key="dag/failing",
+        error="a task failed: " + two.settings.source_url.get_secret_value(),
+    )
     fail(two.settings, run=None, run_key="dag/never began", error="no source")
     with Warehouse(two.settings) as warehouse:
         found = ops.find_run(warehouse, run)

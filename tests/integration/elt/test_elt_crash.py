@@ -1,0 +1,175 @@
+"""A loader that is killed, stopped or doubled at any moment loses nothing, doubles nothing, leaves nothing half there."""
+
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from typing import Any
+
+import pytest
+
+KILLS = 14
+
+
+class Watcher(threading.Thread):
+    """Polls what readers see; remembers everything that is not one of the two whole states of a table."""
+
+    def __init__(self, shop: Any, client: Any, states: dict[str, set[tuple[int, int]]]) -> None:
+        super().__init__(daemon=True)
+        self.wrong: list[str] = []
+        self.polls = 0
+        self._client, self._states, self._over = client, states, threading.Event()
+
+    def run(self) -> None:
+        while not self._over.is_set():
+            for table, allowed in self._states.items():
+                try:
+                    seen = tuple(self._client.query(f"SELECT count(), max(v) FROM raw.{table}").result_rows[0])
+                except Exception as error:  # noqa: BLE001 - whatever a reader meets is a finding
+                    self.wrong.append(f"{table}: {error}")
+                    continue
+                self.polls += 1
+                if seen not in allowed:
+                    self.wrong.append(f"{table}: {seen}")
+            time.sleep(0.01)
+
+    def stop(self) -> None:
+        self._over.set()
+        self.join(10)
+
+
+@pytest.fixture
+def versions(shop: Any) -> Any:
+    """Two tables, published at version 1; the source is at version 2 with other numbers of rows."""
+    shop.sql(
+        "CREATE TABLE big (id int PRIMARY KEY, v int, t text)",
+        "CREATE TABLE small (id int PRIMARY KEY, v int)",
+        "INSERT INTO big SELECT i, 1, md5(i::text) FROM generate_series(1, 200000) i",
+        "INSERT INTO small SELECT i, 1 FROM generate_series(1, 10) i",
+    )
+    shop.tables("public.big", "public.small")
+    shop.load()
+    shop.sql(
+        "UPDATE big SET v = 2",
+        "UPDATE small SET v = 2",
+        "INSERT INTO big SELECT i, 2, md5(i::text) FROM generate_series(200001, 300000) i",
+        "DELETE FROM small WHERE id > 7",
+    )
+    return shop
+
+
+def test_killed_at_random_moments_the_rerun_is_as_if_nothing_had_happened(versions: Any, clickhouse: Any) -> None:
+    dice = random.Random(20260101)
+    states = {"big": {(200000, 1), (300000, 2)}, "small": {(10, 1), (7, 2)}}
+    with clickhouse.client() as client:
+        watcher = Watcher(versions, client, states)
+        watcher.start()
+        for number in range(KILLS):
+            with versions.python("load", PYTHONUNBUFFERED="1") as process:
+                # Half of the kills fall anywhere, half into the publish.
+                if number % 2:
+                    for line in process.stdout:
+                        if line.startswith("publishing"):
+                            break
+                    time.sleep(dice.uniform(0, 0.15))
+                else:
+                    time.sleep(dice.uniform(0.4, 2.5))
+                process.send_signal(signal.SIGKILL)
+        code, out, err = versions.run_python("load")
+        watcher.stop()
+    assert code == 0, out + err
+    assert watcher.wrong == [] and watcher.polls > 20
+    assert versions.warehouse("SELECT count(), uniqExact(id), min(v), max(v) FROM raw.big") == [(300000, 300000, 2, 2)]
+    assert versions.warehouse("SELECT count(), uniqExact(id), min(v), max(v) FROM raw.small") == [(7, 7, 2, 2)]
+    left = "SELECT count() FROM system.tables WHERE database = 'raw' AND name LIKE '%__loading_%'"
+    assert versions.warehouse(left) == [(0,)]
+    assert versions.warehouse("SELECT count() FROM ops.publishes FINAL WHERE status = 'open'") == [(0,)]
+    assert versions.warehouse("SELECT count() FROM ops.runs FINAL WHERE status = 'running'") == [(0,)]
+
+
+STEP = """
+import sys
+from elt.run import begin, load_table, publish
+from elt.settings import Settings
+settings = Settings()
+print(eval(sys.argv[1]), flush=True)
+"""
+
+
+def step(shop: Any, expression: str) -> subprocess.Popen[str]:
+    """One step of the DAG in a process of its own, as Airflow runs it."""
+    command = [sys.executable, "-c", STEP, expression]
+    return subprocess.Popen(
+        command, env=shop.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=shop.repo
+    )
+
+
+def finish(process: subprocess.Popen[str]) -> str:
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    return out.strip()
+
+
+def test_a_stopped_attempt_that_wakes_up_late_touches_nothing(versions: Any) -> None:
+    run = finish(step(versions, "begin(settings, run_key='dag/stalled', tables=None, full_refresh=False)"))
+    with step(versions, f"load_table(settings, run={run}, target='big', attempt=1)") as stalled:
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline and not versions.warehouse(
+            f"SELECT 1 FROM ops.loads WHERE run = {run} AND status = 'running'"
+        ):
+            time.sleep(0.005)
+        stalled.send_signal(signal.SIGSTOP)
+        finish(step(versions, f"load_table(settings, run={run}, target='big', attempt=2)"))
+        finish(step(versions, f"load_table(settings, run={run}, target='small', attempt=1)"))
+        finish(step(versions, f"publish(settings, run={run})"))
+        assert versions.warehouse("SELECT count(), max(v) FROM raw.big") == [(300000, 2)]
+        stalled.send_signal(signal.SIGCONT)
+        stalled.communicate(timeout=60)
+    assert versions.warehouse("SELECT count(), max(v) FROM raw.big") == [(300000, 2)]
+    finish(step(versions, f"publish(settings, run={run})"))
+    assert versions.warehouse("SELECT count(), max(v) FROM raw.big") == [(300000, 2)]
+
+
+def test_the_source_ending_the_copy_publishes_nothing_and_the_rerun_is_whole(versions: Any) -> None:
+    with versions.python("load") as process:
+        deadline = time.monotonic() + 20
+        ended: list[Any] = []
+        while time.monotonic() < deadline and not ended and process.poll() is None:
+            ended = versions.sql(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND state = 'active' AND query LIKE 'COPY (%'"
+            )
+        _, err = process.communicate(timeout=60)
+    assert ended and process.returncode == 1
+    # psycopg2 prints a line of its own about the lost connection before it raises.
+    assert "broke off the copy" in err.splitlines()[-1]
+    assert versions.warehouse("SELECT count(), max(v) FROM raw.big") == [(200000, 1)]
+    versions.load()
+    assert versions.warehouse("SELECT count(), max(v) FROM raw.big") == [(300000, 2)]
+
+
+def test_two_runs_at_once_do_not_disturb_each_other(versions: Any) -> None:
+    with versions.python("load") as one, versions.python("load") as other:
+        results = [process.communicate(timeout=90) for process in (one, other)]
+    codes = sorted(process.returncode for process in (one, other))
+    assert codes[0] == 0, results
+    if codes[1]:
+        assert any("Another run is at work: cli/" in err for _, err in results)
+    assert versions.warehouse("SELECT count(), max(v) FROM raw.big") == [(300000, 2)]
+
+
+def test_readers_of_an_open_query_keep_what_they_read(versions: Any, clickhouse: Any) -> None:
+    with (
+        clickhouse.client() as client,
+        client.query_row_block_stream(
+            "SELECT v, sleepEachRow(0.00001) FROM raw.big SETTINGS max_block_size = 5000, max_threads = 1"
+        ) as stream,
+    ):
+        blocks = iter(stream)
+        seen = {row[0] for row in next(blocks)}
+        versions.load()
+        for block in blocks:
+            seen |= {row[0] for row in block}
+    assert seen == {1}

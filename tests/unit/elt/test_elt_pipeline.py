@@ -1,0 +1,124 @@
+"""pipeline.yml is validated whole; each mistake is named with its line, before anything runs."""
+
+from pathlib import Path
+
+import pytest
+from elt.errors import PipelineFileError, TerminalError
+from elt.names import TableName
+from elt.pipeline import TableEntry, read_pipeline
+from elt.plan import PlannedTable, choose, read_plan
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "pipeline.yml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def mistakes(folder: Path, text: str) -> tuple[str, ...]:
+    with pytest.raises(PipelineFileError) as caught:
+        read_pipeline(written(folder, text))
+    return caught.value.mistakes
+
+
+def test_the_projects_own_file_is_right(repo: Path) -> None:
+    tables = read_pipeline(repo / "pipeline.yml").source.tables
+    assert tables != "all"
+    assert [entry.target_name for entry in tables] == ["customers", "products", "orders", "order_items"]
+
+
+def test_everything_that_can_be_said_of_a_table(tmp_path: Path) -> None:
+    text = """
+sources:
+  - name: s
+    kind: postgres
+    tables:
+      - {name: sales.orders, target: o, mode: full, exclude: [a], types: {b: "Decimal(10,2)", c: String}}
+"""
+    (entry,) = read_pipeline(written(tmp_path, text)).source.tables
+    assert isinstance(entry, TableEntry)
+    assert entry.name == TableName("sales", "orders") and entry.target_name == "o" and entry.exclude == ("a",)
+
+
+def test_every_mistake_is_named_with_its_line(tmp_path: Path) -> None:
+    text = """sources:
+ - name: a
+   kind: mysql
+   tables:
+   - name: orders
+   - name: public.b
+     mode: incremental
+     where: x
+   - {name: public.c, types: {a: Float, b: "Decimal(90, 2)"}, exclude: 3}
+   - name: public.c
+     name: public.d
+   - 7
+extra: 1
+"""
+    found = mistakes(tmp_path, text)
+    assert [m.split(":")[0] for m in found] == [f"line {n}" for n in (3, 5, 7, 8, 9, 9, 9, 11, 12, 13)]
+    assert "write schema.table" in found[1] and "incremental is not there yet" in found[2]
+    assert "not a known key" in found[3] and "given twice" in found[7]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "line 1: the file: must be keys"),
+        ("sources: []", "line 1: sources: there must be one source"),
+        ("sources:\n- {name: a, kind: postgres}", "line 2: sources.0.tables: is missing"),
+        ("sources:\n- {name: a, kind: postgres, tables: some}", "line 2: sources.0.tables: must be 'all'"),
+        ("a: [1\n", "line 2: expected"),
+        ("a: \t- b: @", "line 1:"),
+    ],
+)
+def test_files_that_are_wrong_as_a_whole(tmp_path: Path, text: str, words: str) -> None:
+    assert words in mistakes(tmp_path, text)[0]
+
+
+def test_two_tables_of_one_name_in_raw_are_refused(tmp_path: Path) -> None:
+    text = """sources:
+- name: a
+  kind: postgres
+  tables:
+  - name: sales.orders
+  - name: public.sales__orders
+  - {name: public.x, target: y}
+  - name: public.y
+"""
+    found = mistakes(tmp_path, text)
+    assert found == (
+        "line 6: sales.orders and public.sales__orders would both be raw.sales__orders; give one a target:",
+        "line 8: public.x and public.y would both be raw.y; give one a target:",
+    )
+
+
+def test_a_file_that_is_away_is_told(tmp_path: Path) -> None:
+    with pytest.raises(TerminalError, match="ELT_PIPELINE"):
+        read_pipeline(tmp_path / "none.yml")
+
+
+def test_without_a_plan_the_list_of_the_file_is_the_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = written(tmp_path, "sources: [{name: s, kind: postgres, tables: [{name: s.a}, {name: public.b}]}]")
+    expected = (PlannedTable("s.a", "s__a", "full"), PlannedTable("public.b", "b", "full"))
+    assert read_plan(tmp_path / "plan.json", path) == expected
+    monkeypatch.setenv("ELT_PIPELINE", str(path))
+    assert read_plan(str(tmp_path / "plan.json")) == expected
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"version": 2, "tables": []}', '{"version": 1, "tables": [{}]}'])
+def test_a_plan_that_is_none_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "plan.json"
+    path.write_text(text)
+    with pytest.raises(TerminalError, match="python -m elt plan"):
+        read_plan(path)
+
+
+def test_tables_are_chosen_by_either_name() -> None:
+    entries = [TableEntry(name=TableName("sales", "a")), TableEntry(name=TableName("public", "b"))]
+    assert choose(entries, ["sales.a"]) == choose(entries, ["sales__a"]) == (entries[0],)
+    assert choose(entries, None) == choose(entries, []) == tuple(entries)
+    with pytest.raises(TerminalError, match="no table c; it has sales__a, b"):
+        choose(entries, ["b", "c"])
+    with pytest.raises(TerminalError, match="no table to copy"):
+        choose([], None)

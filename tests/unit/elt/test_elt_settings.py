@@ -1,0 +1,28 @@
+"""Settings come from the environment, are told by name when they are wrong, and never show a secret."""
+
+import pytest
+from elt.errors import TerminalError
+from elt.settings import Settings, read_settings
+
+NAMES = ("SOURCE_URL", "CLICKHOUSE_LOADER_PASSWORD", "CLICKHOUSE_HTTP_PORT")
+
+
+def test_what_is_missing_is_named_without_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in NAMES:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("CLICKHOUSE_HTTP_PORT", "hush")
+    with pytest.raises(TerminalError) as caught:
+        read_settings()
+    assert all(name in str(caught.value) for name in NAMES) and "hush" not in str(caught.value)
+
+
+def test_secrets_are_taken_out_of_every_text() -> None:
+    settings = Settings(
+        source_url="postgresql://u:p%40ss@h:7/d",
+        clickhouse_loader_password="hush",
+        mask_salt="",  # type: ignore[arg-type]
+    )
+    assert settings.source_address == "u@h:7/d"
+    text = settings.redact("postgresql://u:p%40ss@h:7/d p@ss p%40ss hush fine")
+    assert text == "*** *** *** *** fine"
+    assert "hush" not in repr(settings) and "p%40ss" not in repr(settings)
