@@ -146,6 +146,3 @@ def _status(options: argparse.Namespace, settings: Settings, out: Console) -> in
 
 
 _COMMANDS = {"check": _check, "plan": _plan, "load": _load, "recover": _recover, "status": _status}
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -19,7 +19,7 @@ from elt.settings import Settings
 # The keepalives are the server's: a host that is cut off does not keep its locks for two hours.
 _SESSION = """
 SET client_encoding = 'UTF8'; SET timezone = 'UTC'; SET datestyle = 'ISO'; SET intervalstyle = 'iso_8601';
-SET extra_float_digits = 3; SET bytea_output = 'hex'; SET lc_monetary = 'C'; SET search_path = pg_catalog;
+SET extra_float_digits = 3; SET bytea_output = 'hex'; SET lc_monetary = 'C';
 SET row_security = off; SET default_transaction_read_only = on;
 SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0; SET jit = off;
 SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3

@@ -15,6 +15,8 @@ from elt.pipeline import TableEntry
 RUN_COLUMN = "_elt_run"
 LOADED_COLUMN = "_elt_loaded_at"
 _WIRE_PREFIX = "_elt_wire_"
+_PAD = f"{_WIRE_PREFIX}pad"
+"""A second column for tables of one: ClickHouse (26.9) takes an empty line after a row for the end of that row."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,8 @@ class Shape:
     @property
     def wire(self) -> tuple[str, ...]:
         """Columns of the insert, in the order in which they are sent."""
-        return tuple(_wire_name(i, column) for i, column in enumerate(self.columns))
+        names = tuple(_wire_name(i, column) for i, column in enumerate(self.columns))
+        return (*names, _PAD) if len(names) == 1 else names
 
     @property
     def checked(self) -> tuple[Carried, ...]:
@@ -75,6 +78,8 @@ def create(shape: Shape, name: str, run: int, loaded_at: datetime) -> str:
         default = column.convert.replace("{wire}", wire)
         lines.append(f"{quote_clickhouse(column.name)} {kind} DEFAULT {default} COMMENT {comment}")
         lines.append(f"{wire} {sent} EPHEMERAL")
+    if _PAD in shape.wire:
+        lines.append(f"{_PAD} UInt8 EPHEMERAL")
     stamp = loaded_at.strftime("%Y-%m-%d %H:%M:%S.%f")
     lines.append(f"{RUN_COLUMN} UInt64 DEFAULT {run} COMMENT 'Run that loaded the row: ops.runs'")
     lines.append(
@@ -95,15 +100,17 @@ def settle(shape: Shape, name: str) -> list[str]:
     statements = [
         f"ALTER TABLE {raw(name)} " + ", ".join(f"MODIFY COLUMN {quote_clickhouse(n)} REMOVE DEFAULT" for n in names)
     ]
-    if converted:
-        dropped = ", ".join(f"DROP COLUMN {quote_clickhouse(_wire_name(i, column))}" for i, column in converted)
+    scaffolding = [_wire_name(i, carried) for i, carried in converted] + ([_PAD] if _PAD in shape.wire else [])
+    if scaffolding:
+        dropped = ", ".join(f"DROP COLUMN {quote_clickhouse(column)}" for column in scaffolding)
         statements.append(f"ALTER TABLE {raw(name)} {dropped}")
     return statements
 
 
 def copy_out(shape: Shape) -> str:
     """The COPY statement for the source."""
-    return f"COPY (SELECT {', '.join(c.select for c in shape.columns)} FROM {shape.table.name.sql}) TO STDOUT"
+    selected = [column.select for column in shape.columns] + (["0"] if _PAD in shape.wire else [])
+    return f"COPY (SELECT {', '.join(selected)} FROM {shape.table.name.sql}) TO STDOUT"
 
 
 def find_refused(shape: Shape) -> str | None:

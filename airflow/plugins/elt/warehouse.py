@@ -88,9 +88,13 @@ class Warehouse:
 
     def insert_text(self, table: str, columns: Sequence[str], stream: Generator[bytes, None, None]) -> int:
         """Streams TabSeparated rows into `table` (quoted name); returns the rows that ClickHouse says it wrote."""
-        names = [quote_clickhouse(column) for column in columns]
+        names = ", ".join(quote_clickhouse(column) for column in columns)
+        statement = f"INSERT INTO {table} ({names}) FORMAT TabSeparated\n".encode()
         with self._errors():
-            summary = self._client.raw_insert(table, names, stream, fmt="TabSeparated", settings=dict(_INSERT_SETTINGS))
+            # The statement goes ahead of the rows: with many columns it would be too long for an address.
+            summary = self._client.raw_insert(
+                insert_block=_after(statement, stream), fmt="TabSeparated", settings=dict(_INSERT_SETTINGS)
+            )
         return int(summary.written_rows)
 
     def count(self, table: str) -> int:
@@ -141,6 +145,11 @@ class Warehouse:
             "apply clickhouse/init to it" if code in (UNKNOWN_TABLE, UNKNOWN_DATABASE, ACCESS_DENIED) else "see there"
         )
         return WarehouseRefusedError(f"The warehouse {where} refuses ({reason}); {cure}", code)
+
+
+def _after(first: bytes, rest: Generator[bytes, None, None]) -> Generator[bytes, None, None]:
+    yield first
+    yield from rest
 
 
 def _reason(text: str) -> str:

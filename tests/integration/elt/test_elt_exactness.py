@@ -6,8 +6,10 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from elt.column_types import NARROW
 from elt.errors import TerminalError, ValueRefusedError
 from elt.run import begin, load_table
+from elt.warehouse import Warehouse
 
 EVERY_TYPE = """
 CREATE TYPE mood AS ENUM ('sad', 'it''s ok', 'täglich');
@@ -165,6 +167,44 @@ def test_empty_tables_views_partitions_and_tables_without_key(shop: Any) -> None
     }  # fmt: skip
     assert shop.warehouse("SELECT id, kept, made FROM raw.dropped") == [(7, "k", 14)]
     assert shop.warehouse("SELECT sum(n) FROM raw.seen") == [(10,)]
+
+
+def test_the_first_byte_of_a_table_may_be_anything(shop: Any) -> None:
+    values = ["", " ", "\t", "\n", "a"]
+    for number, value in enumerate(values):
+        shop.sql(f"CREATE TABLE one{number} (a text NOT NULL, b text NOT NULL)")
+        shop.sql(f"INSERT INTO one{number} VALUES ('{value}', ''), ('', 'x')")
+        shop.sql(f"CREATE TABLE alone{number} AS SELECT a FROM one{number}")
+    shop.tables(*(f"public.{name}{number}" for name in ("one", "alone") for number in range(len(values))))
+    shop.load()
+    for number, value in enumerate(values):
+        assert shop.warehouse(f"SELECT a, b FROM raw.one{number} ORDER BY b") == [(value, ""), ("", "x")]
+        assert shop.warehouse(f"SELECT a FROM raw.alone{number} ORDER BY a") == [("",), (value,)]
+
+
+def test_three_hundred_columns_with_long_names(shop: Any) -> None:
+    names = [f"{'ж' * 28}{number}" for number in range(300)]
+    shop.sql(f"CREATE TABLE wide ({', '.join(f'{name} int' for name in names)})", "INSERT INTO wide DEFAULT VALUES")
+    shop.tables("public.wide")
+    shop.load()
+    found = shop.warehouse(
+        "SELECT name FROM system.columns WHERE database = 'raw' AND table = 'wide' ORDER BY position"
+    )
+    assert [name for (name,) in found[:300]] == names
+
+
+def test_a_server_that_moves_years_silently_gets_none_to_move(shop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Warehouse, "years", lambda self: NARROW)
+    shop.sql("CREATE TABLE t (id int PRIMARY KEY, d date, ds date[])")
+    shop.sql("INSERT INTO t VALUES (1, '2299-12-31', '{1900-01-01}'), (2, NULL, NULL)")
+    shop.tables("public.t")
+    shop.load()
+    found = shop.warehouse("SELECT toString(d), toString(ds) FROM raw.t ORDER BY id")
+    assert found[0] == ("2299-12-31", "['1900-01-01']")
+    for change in ("d = '1899-12-31', ds = '{}'", "d = NULL, ds = '{2300-01-01}'"):
+        shop.sql(f"UPDATE t SET {change} WHERE id = 2")
+        with pytest.raises(ValueRefusedError, match="id = 2"):
+            shop.load()
 
 
 def test_excluded_columns_never_arrive_and_overrides_are_followed(shop: Any) -> None:
