@@ -95,6 +95,18 @@ class RunLockedError(TransientError):
         super().__init__(f"Another run is at work: {holder}; wait until it ends, then start this one again")
 
 
+class NotInRunError(TerminalError):
+    """The run does not copy this table: it was asked for others, or pipeline.yml has changed since it was planned."""
+
+    def __init__(self, run: int, target: str, tables: Sequence[str]) -> None:
+        self.run = run
+        self.target = target
+        super().__init__(
+            f"Run {run} does not copy {target}, it copies {', '.join(tables)}; "
+            "python -m elt plan writes the list of tables anew, and the next run follows it"
+        )
+
+
 class SnapshotGoneError(TerminalError):
     """The snapshot that all loads of the run share is no longer held."""
 

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 from elt import load, ops, recovery, snapshot
 from elt import publish as publishing
-from elt.errors import TerminalError, TransientError
+from elt.errors import NotInRunError, TerminalError, TransientError
 from elt.lock import RunLock, run_lock
 from elt.pipeline import TableEntry, read_pipeline
-from elt.plan import choose, entries
+from elt.plan import choose, entries, read_plan
 from elt.progress import LoadResult, Progress, PublishedTable, PublishResult
 from elt.settings import Settings
 from elt.source import Source
@@ -24,14 +24,16 @@ def begin(settings: Settings, *, run_key: str, tables: Sequence[str] | None, ful
     """Begins a run and returns its id; for a run_key whose run is not final, returns that run's.
 
     First finishes what earlier runs left: rolls cut publishes forward, closes dead runs, drops their leftovers.
-    `tables` are names in `raw` or in the source; None or empty means all. Raises TerminalError when the warehouse
+    `tables` are names in `raw` or in the source; None or empty means all of the plan file that pipeline.yml still has,
+    since those are the tables that the DAG has tasks for, and all of pipeline.yml where there is no plan. Raises TerminalError when the warehouse
     has not been set up or a table is unknown, RunLockedError when another run is at work.
     """
     with Warehouse(settings) as warehouse:
         ops.check_tables(warehouse)
         with run_lock(settings, warehouse, holder=f"{run_key}, beginning", wait_seconds=LOCK_WAIT_SECONDS) as lock:
+            wanted = tables or _still_planned(settings)
             return begin_locked(
-                settings, warehouse, lock, run_key=run_key, tables=tables, full_refresh=full_refresh
+                settings, warehouse, lock, run_key=run_key, tables=wanted, full_refresh=full_refresh
             ).run
 
 
@@ -76,13 +78,14 @@ def load_table(
     """Loads one table of the run, verified, into a table that readers do not see.
 
     It reads the run's snapshot where one is held, else the present. `attempt` counts from 1; a taken number is
-    replaced by the next free one. `progress` is called about once a second. Raises TerminalError where a retry can
-    only repeat it, TransientError where it may help.
+    replaced by the next free one. `progress` is called about once a second. Raises NotInRunError for a table that the
+    run does not copy, else TerminalError where a retry can only repeat it, TransientError where it may help.
     """
     with Warehouse(settings) as warehouse:
-        found = _workable(warehouse, run)
+        found = ops.find_run(warehouse, run)
         if target not in found.tables:
-            raise TerminalError(f"Run {run} does not copy {target}; it copies {', '.join(found.tables)}")
+            raise NotInRunError(run, target, found.tables)
+        found = _workable(warehouse, run)
         (entry,) = choose(all_entries(settings), [target])
         with Source(settings, f"elt load {target} {found.run_key}") as source:
             source.begin(snapshot.kinds(source, [entry]), found.snapshot or None)
@@ -150,6 +153,13 @@ def recover(settings: Settings, *, holder: str, wait_seconds: float = WAIT_SECON
         ops.check_tables(warehouse)
         with run_lock(settings, warehouse, holder=holder, wait_seconds=LOCK_WAIT_SECONDS) as lock:
             return recovery.recover(warehouse, lock, wait_seconds=wait_seconds)
+
+
+def _still_planned(settings: Settings) -> list[str]:
+    if not settings.elt_plan.exists():
+        return []
+    known = {entry.target_name for entry in all_entries(settings)}
+    return [table.target for table in read_plan(settings.elt_plan) if table.target in known]
 
 
 def all_entries(settings: Settings) -> tuple[TableEntry, ...]:

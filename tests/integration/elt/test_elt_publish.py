@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 from elt import ops
 from elt import publish as publishing
-from elt.errors import RunLockedError, TerminalError, TransientError
+from elt.errors import NotInRunError, RunLockedError, TerminalError, TransientError
 from elt.lock import run_lock
 from elt.names import raw
 from elt.pipeline import read_pipeline
+from elt.plan import write_plan
 from elt.run import begin, fail, load_table, publish, recover
 from elt.snapshot import held_snapshot, hold
 from elt.warehouse import Warehouse
@@ -67,13 +68,30 @@ def test_the_steps_of_the_dag(two: Any) -> None:
 
 def test_a_run_of_some_tables_leaves_the_others(two: Any) -> None:
     run = begin(two.settings, run_key="dag/some", tables=["public.a"], full_refresh=False)
-    with pytest.raises(TerminalError, match="does not copy b"):
+    with pytest.raises(NotInRunError, match="does not copy b"):
         load_table(two.settings, run=run, target="b", attempt=1)
     load_table(two.settings, run=run, target="a", attempt=1)
     publish(two.settings, run=run)
     assert counts(two) == [2, 1]
     with pytest.raises(TerminalError, match="no table c"):
         begin(two.settings, run_key="dag/other", tables=["c"], full_refresh=False)
+
+
+def test_a_scheduled_run_copies_what_was_planned_and_is_still_wanted(two: Any) -> None:
+    write_plan(two.settings)
+    two.sql("CREATE TABLE c (id int)")
+    two.tables("public.b", "public.c")
+    run = begin(two.settings, run_key="dag/planned", tables=None, full_refresh=False)
+    with Warehouse(two.settings) as warehouse:
+        assert ops.find_run(warehouse, run).tables == ("b",)
+    for target in ("a", "c"):
+        with pytest.raises(NotInRunError):
+            load_table(two.settings, run=run, target=target, attempt=1)
+    load_table(two.settings, run=run, target="b", attempt=1)
+    publish(two.settings, run=run)
+    assert counts(two) == [1, 2]
+    with pytest.raises(NotInRunError):
+        load_table(two.settings, run=run, target="c", attempt=1)
 
 
 def test_a_repeated_attempt_gets_a_table_of_its_own_and_the_last_counts(two: Any) -> None:

@@ -1,0 +1,149 @@
+"""Neighbours that go away in the middle: the network, the session with the lock, the scheduler."""
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from elt import ops, recovery
+from elt import publish as publishing
+from elt.errors import TransientError
+from elt.run import begin, load_table, publish
+from elt.warehouse import Warehouse
+
+
+class CutWire:
+    """A wire to the warehouse that is cut once, after so many bytes from the loader."""
+
+    def __init__(self, host: str, port: int, after: int) -> None:
+        self._to, self.left, self.cut = (host, port), after, False
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        self._listener.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                near, _ = self._listener.accept()
+            except OSError:
+                return
+            far = socket.create_connection(self._to)
+            threading.Thread(target=self._pump, args=(near, far, True), daemon=True).start()
+            threading.Thread(target=self._pump, args=(far, near, False), daemon=True).start()
+
+    def _pump(self, one: socket.socket, other: socket.socket, counted: bool) -> None:
+        try:
+            while data := one.recv(65536):
+                if counted and not self.cut:
+                    self.left -= len(data)
+                    if self.left < 0:
+                        self.cut = True
+                        break
+                other.sendall(data)
+        except OSError:
+            pass
+        for end in (one, other):
+            try:
+                end.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                continue
+            finally:
+                end.close()
+
+
+@pytest.fixture
+def big(shop: Any) -> Any:
+    shop.sql(
+        "CREATE TABLE big (id int PRIMARY KEY, t text)",
+        "INSERT INTO big SELECT i, md5(i::text) FROM generate_series(1, 100000) i",
+    )
+    shop.tables("public.big")
+    shop.load()
+    shop.sql("INSERT INTO big SELECT i, md5(i::text) FROM generate_series(100001, 300000) i")
+    return shop
+
+
+@pytest.fixture
+def wire(big: Any) -> Iterator[CutWire]:
+    wire = CutWire("127.0.0.1", big.settings.clickhouse_http_port, after=4_000_000)
+    yield wire
+    wire.close()
+
+
+def count(shop: Any) -> int:
+    return int(shop.warehouse("SELECT count() FROM raw.big")[0][0])
+
+
+def test_a_wire_that_is_cut_within_the_rows_publishes_nothing(big: Any, wire: CutWire) -> None:
+    code, _, err = big.run_python("load", CLICKHOUSE_HTTP_PORT=str(wire.port))
+    assert wire.cut and code == 1 and err.count("\n") == 1
+    assert "does not answer" in err
+    assert count(big) == 100000
+    big.load()
+    assert count(big) == 300000
+    left = "SELECT count() FROM system.tables WHERE database = 'raw' AND name LIKE '%__loading_%'"
+    assert big.warehouse(left) == [(0,)]
+
+
+def dbt_run(shop: Any, status: str) -> None:
+    shop.admin_client.command(
+        "INSERT INTO ops.dbt_runs (id, status, queued_at, heartbeat_at, version) VALUES "
+        f"('elt-fault', '{status}', now64(6), now64(6), {ops.microseconds()})"
+    )
+
+
+def test_a_publisher_that_lost_its_lock_while_it_waited_does_not_swap(
+    big: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publishing, "_HEARTBEAT_SECONDS", 0.5)
+    run = begin(big.settings, run_key="dag/lost lock", tables=None, full_refresh=False)
+    load_table(big.settings, run=run, target="big", attempt=1)
+    failures: list[TransientError] = []
+
+    def waiting() -> None:
+        try:
+            publish(big.settings, run=run, wait_seconds=30)
+        except TransientError as error:
+            failures.append(error)
+
+    try:
+        dbt_run(big, "running")
+        publisher = threading.Thread(target=waiting)
+        publisher.start()
+        deadline = time.monotonic() + 20
+        # Two rows of the same swap: the journal, and a first sign of life while it waits.
+        while big.warehouse(f"SELECT count() FROM ops.publishes WHERE run = {run}")[0][0] < 2:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        big.sql(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'elt lock dag/lost%'"
+        )
+        publisher.join(20)
+        assert len(failures) == 1 and "run lock" in str(failures[0])
+        assert count(big) == 100000
+    finally:
+        dbt_run(big, "success")
+    publish(big.settings, run=run)
+    assert count(big) == 300000
+
+
+def test_a_scheduled_run_that_is_silent_for_long_is_closed_and_one_that_is_not_is_left(
+    big: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = begin(big.settings, run_key="dag/silent", tables=None, full_refresh=False)
+    load_table(big.settings, run=run, target="big", attempt=1)
+    with Warehouse(big.settings) as warehouse:
+        big.load()
+        assert ops.find_run(warehouse, run).status == "running"
+        assert ops.last_sign(warehouse, run) > datetime.now(UTC) - timedelta(minutes=5)
+        monkeypatch.setattr(recovery, "SILENT_AFTER", timedelta(0))
+        big.load()
+        assert ops.find_run(warehouse, run).status == "failed"
+    left = "SELECT count() FROM system.tables WHERE database = 'raw' AND name LIKE '%__loading_%'"
+    assert big.warehouse(left) == [(0,)]
