@@ -94,6 +94,12 @@ class DbtProcess:
                 yield line.decode("utf-8", "replace")
         if rest:
             yield rest.decode("utf-8", "replace")
+        # Silent is not ended: whoever reads must be able to end a dbt that hangs on its way out.
+        while self._process.poll() is None:
+            time.sleep(min(pause, 0.02))
+            if time.monotonic() >= pause_at:
+                yield None
+                pause_at = time.monotonic() + pause
 
     def exit_code(self) -> int:
         """Wait for the end. Negative: the number of the signal that ended it."""

@@ -9,7 +9,8 @@ from typing import Any
 from webhook.settings import Settings
 from webhook.warehouse import Warehouse, WarehouseError
 
-WORKER_SILENCE = 20.0
+# Longer than the worker's longest wait for ClickHouse.
+WORKER_SILENCE = 30.0
 _KEPT = 3.0
 
 

@@ -33,6 +33,10 @@ class Reporter:
     def start(self) -> None:
         self._thread.start()
 
+    @property
+    def is_alive(self) -> bool:
+        return self._thread.is_alive()
+
     def wake(self) -> None:
         """Report soon, without waiting for it."""
         self._wake.set()

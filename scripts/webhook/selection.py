@@ -34,6 +34,8 @@ def unknown_names(request: RunRequest, project: Path) -> dict[str, list[str]]:
     Only plain names are judged; methods (`tag:`, `source:`), paths and wildcards are left to dbt, and so are names of
     generic tests, which dbt makes up.
     """
+    if not request.select and not request.exclude:
+        return {}
     known = known_names(project)
     unknown: dict[str, list[str]] = {}
     for selector in (*request.select, *request.exclude):

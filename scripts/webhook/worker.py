@@ -117,6 +117,9 @@ class Worker:
             folder.mkdir(parents=True, exist_ok=True)
 
     def _beat(self) -> None:
+        # Without its reporter a worker would run dbt without a heartbeat that the loader can see.
+        if not self._reporter.is_alive:
+            raise RuntimeError("the reporter of ops events has failed, see the traceback above; the worker starts anew")
         os.utime(self._settings.worker_lock)
 
     def _prune(self) -> None:
