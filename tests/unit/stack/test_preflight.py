@@ -84,7 +84,8 @@ def test_the_next_free_port_skips_those_taken_and_those_promised() -> None:
 def test_a_second_verb_is_refused_and_names_the_first(paths: Paths) -> None:
     with (
         lock.only_one(paths, "./run.sh"),
-        pytest.raises(StackError, match=rf"./run.sh \(pid {os.getpid()}\) is at work"),lock.only_one(paths, "./stop.sh")
+        pytest.raises(StackError, match=rf"./run.sh \(pid {os.getpid()}\) is at work"),
+        lock.only_one(paths, "./stop.sh"),
     ):
         pass
     with lock.only_one(paths, "./stop.sh"):
