@@ -54,7 +54,7 @@ TABLE: dict[str, tuple[str, Callable[[str, str, Names], list[Command]]]] = {
     "webhook-server": ("dbt", _webhook_server),
     "webhook-worker": ("dbt", _webhook_worker),
     "airflow-init": ("airflow", _airflow_init),
-    "airflow-webserver": ("airflow", _airflow("api-server", "--workers", "1")),
+    "airflow-webserver": ("airflow", _airflow("api-server", "--proxy-headers")),
     "airflow-scheduler": ("airflow", _airflow("scheduler", "--skip-serve-logs")),
     "airflow-dag-processor": ("airflow", _airflow("dag-processor")),
     "superset-init": ("superset", _superset_init),

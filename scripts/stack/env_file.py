@@ -18,6 +18,9 @@ from stack.errors import StackError
 Port = Annotated[int, Field(ge=1, le=65535)]
 Secret = Annotated[str, Field(min_length=8, pattern=r"^[^\s'\"\\$#`]+$")]
 
+# Stands inside a database address, in Compose without any quoting.
+UrlSecret = Annotated[str, Field(min_length=8, pattern=r"^[A-Za-z0-9._~-]+$")]
+
 PORTS = (
     "POSTGRES_PORT",
     "AIRFLOW_DB_PORT",
@@ -53,7 +56,8 @@ SECRETS: Mapping[str, Callable[[], str]] = {
     "AIRFLOW_DB_PASSWORD": _hex,
     "AIRFLOW_FERNET_KEY": _fernet_key,
     "AIRFLOW_API_SECRET_KEY": _hex,
-    "AIRFLOW_JWT_SECRET": _hex,
+    # SHA-512 wants 64 bytes.
+    "AIRFLOW_JWT_SECRET": lambda: secrets.token_hex(32),
     "SUPERSET_ADMIN_PASSWORD": _hex,
     "SUPERSET_DB_PASSWORD": _hex,
     "SUPERSET_SECRET_KEY": _hex,
@@ -84,7 +88,7 @@ class Env(BaseModel):
     POSTGRES_USER: Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_]*$")]
     POSTGRES_DB: Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_]*$")]
     POSTGRES_PASSWORD: Secret
-    POSTGRES_READER_PASSWORD: Secret
+    POSTGRES_READER_PASSWORD: UrlSecret
     CLICKHOUSE_HOST: str
     CLICKHOUSE_SECURE: Literal["true", "false"]
     CLICKHOUSE_PASSWORD: Secret
@@ -93,12 +97,12 @@ class Env(BaseModel):
     CLICKHOUSE_SUPERSET_PASSWORD: Secret
     ELT_SCHEDULE: Annotated[str, Field(min_length=1)]
     AIRFLOW_ADMIN_PASSWORD: Secret
-    AIRFLOW_DB_PASSWORD: Secret
+    AIRFLOW_DB_PASSWORD: UrlSecret
     AIRFLOW_FERNET_KEY: Secret
     AIRFLOW_API_SECRET_KEY: Secret
     AIRFLOW_JWT_SECRET: Secret
     SUPERSET_ADMIN_PASSWORD: Secret
-    SUPERSET_DB_PASSWORD: Secret
+    SUPERSET_DB_PASSWORD: UrlSecret
     SUPERSET_SECRET_KEY: Secret
     WEBHOOK_TOKEN: Secret
     WEBHOOK_SIGNING_SECRET: Secret

@@ -122,15 +122,16 @@ def _clickhouse_init_names(context: Context) -> dict[str, str]:
 
 # --- The loader and Airflow ---------------------------------------------------------------------------------------
 
+# Who runs no task and no callback needs nothing of the loader.
+AIRFLOW = ("AIRFLOW_PORT", "BIND_ADDRESS")
 LOADER = ("CLICKHOUSE_LOADER_PASSWORD", "MASK_SALT", "NOTIFY_URL", *SHOP)
-AIRFLOW = (*LOADER, "AIRFLOW_PORT", "BIND_ADDRESS", "ELT_SCHEDULE", "WEBHOOK_TOKEN")
+TASKS = (*AIRFLOW, *LOADER, "ELT_SCHEDULE", "WEBHOOK_TOKEN")
 AIRFLOW_FILES = ("airflow/requirements.lock", "airflow/config", "airflow/plugins", "airflow/provision.py")
 
 
 def _loader_names(context: Context) -> dict[str, str]:
     repo = context.paths.repo
     return {
-        "PYTHONPATH": str(repo / "airflow" / "plugins"),
         "SOURCE_URL": context.env.source_url,
         "ELT_PIPELINE": str(repo / "pipeline.yml"),
         "ELT_PLAN": str(context.paths.data / "airflow" / "plan.json"),
@@ -145,13 +146,17 @@ def _constant_names(context: Context) -> dict[str, str]:
     return {name: value for name, _, value in pairs}
 
 
+def _metadata_url(env: Env) -> str:
+    password = quote(env.AIRFLOW_DB_PASSWORD, safe="")
+    return f"postgresql+psycopg2://airflow:{password}@{env.address}:{env.POSTGRES_PORT}/airflow"
+
+
 def _airflow_names(context: Context) -> dict[str, str]:
     env, repo = context.env, context.paths.repo
     page = f"http://{env.address}:{env.AIRFLOW_PORT}"
-    password = quote(env.AIRFLOW_DB_PASSWORD, safe="")
     return {
         **_constant_names(context),
-        **_loader_names(context),
+        "PYTHONPATH": str(repo / "airflow" / "plugins"),
         "AIRFLOW_HOME": str(context.paths.data / "airflow"),
         "AIRFLOW__CORE__DAGS_FOLDER": str(repo / "airflow" / "dags"),
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{page}/execution/",
@@ -161,11 +166,19 @@ def _airflow_names(context: Context) -> dict[str, str]:
         "AIRFLOW__API__PORT": env.text("AIRFLOW_PORT"),
         "AIRFLOW__API__SECRET_KEY": env.AIRFLOW_API_SECRET_KEY,
         "AIRFLOW__API_AUTH__JWT_SECRET": env.AIRFLOW_JWT_SECRET,
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": (
-            f"postgresql+psycopg2://airflow:{password}@{env.address}:{env.POSTGRES_PORT}/airflow"
-        ),
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": _metadata_url(env),
         "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(context.paths.logs / "airflow"),
-        "WEBHOOK_URL": f"http://{env.address}:{env.WEBHOOK_PORT}",
+    }
+
+
+def _task_names(context: Context) -> dict[str, str]:
+    """What tasks and their callbacks get. Airflow hides its metadata database from tasks; the clean-up is given it anew."""
+    webhook = f"http://{context.env.address}:{context.env.WEBHOOK_PORT}"
+    return {
+        **_airflow_names(context),
+        **_loader_names(context),
+        "AIRFLOW_METADATA_CONN": _metadata_url(context.env),
+        "WEBHOOK_URL": webhook,
     }
 
 
@@ -267,10 +280,11 @@ SERVICES: tuple[Service, ...] = (
         name="airflow-init",
         one_shot=True,
         watches=("airflow/requirements.lock", "airflow/provision.py", "pipeline.yml"),
-        reads=(*AIRFLOW, "AIRFLOW_ADMIN_PASSWORD"),
-        computed=_airflow_names,
+        reads=(*TASKS, "AIRFLOW_ADMIN_PASSWORD"),
+        computed=_task_names,
         after=("postgres-source", "clickhouse-init"),
     ),
+    # The api-server stands first, and so stops last: tasks that end during a stop report to it.
     Service(
         name="airflow-webserver",
         reads=AIRFLOW,
@@ -280,20 +294,20 @@ SERVICES: tuple[Service, ...] = (
         watches=AIRFLOW_FILES,
     ),
     Service(
+        name="airflow-dag-processor",
+        reads=TASKS,
+        computed=_task_names,
+        after=("airflow-init",),
+        watches=AIRFLOW_FILES,
+    ),
+    Service(
         name="airflow-scheduler",
-        reads=AIRFLOW,
-        computed=_airflow_names,
+        reads=TASKS,
+        computed=_task_names,
         after=("airflow-init", "webhook-server"),
         watches=AIRFLOW_FILES,
         # A graceful stop waits for running tasks.
         stop_seconds=60,
-    ),
-    Service(
-        name="airflow-dag-processor",
-        reads=AIRFLOW,
-        computed=_airflow_names,
-        after=("airflow-init",),
-        watches=AIRFLOW_FILES,
     ),
     Service(
         name="superset-init",

@@ -7,15 +7,16 @@ from stack import env_file, health, launch, services, supervisor
 from stack.paths import Paths
 from stack.services import Context
 
-# Who may know which secret. Airflow's tasks run inside the scheduler, so its three services read the same.
-AIRFLOW = {"airflow-init", "airflow-webserver", "airflow-scheduler", "airflow-dag-processor"}
+# Who may know which secret. Tasks run in the scheduler, callbacks in the dag-processor.
+TASKS = {"airflow-init", "airflow-scheduler", "airflow-dag-processor"}
+AIRFLOW = {*TASKS, "airflow-webserver"}
 MAY_KNOW = {
     "POSTGRES_PASSWORD": set(),
     "CLICKHOUSE_PASSWORD": {"clickhouse-server", "clickhouse-init"},
-    "CLICKHOUSE_LOADER_PASSWORD": {"clickhouse-server", *AIRFLOW},
+    "CLICKHOUSE_LOADER_PASSWORD": {"clickhouse-server", *TASKS},
     "CLICKHOUSE_DBT_PASSWORD": {"clickhouse-server", "webhook-server", "webhook-worker"},
     "CLICKHOUSE_SUPERSET_PASSWORD": {"clickhouse-server", "superset", "superset-init"},
-    "POSTGRES_READER_PASSWORD": AIRFLOW,
+    "POSTGRES_READER_PASSWORD": TASKS,
     "AIRFLOW_ADMIN_PASSWORD": {"airflow-init"},
     "AIRFLOW_DB_PASSWORD": AIRFLOW,
     "AIRFLOW_FERNET_KEY": AIRFLOW,
@@ -24,9 +25,9 @@ MAY_KNOW = {
     "SUPERSET_ADMIN_PASSWORD": {"superset-init"},
     "SUPERSET_DB_PASSWORD": {"superset", "superset-init"},
     "SUPERSET_SECRET_KEY": {"superset", "superset-init"},
-    "WEBHOOK_TOKEN": {"webhook-server", *AIRFLOW},
+    "WEBHOOK_TOKEN": {"webhook-server", *TASKS},
     "WEBHOOK_SIGNING_SECRET": set(),
-    "MASK_SALT": AIRFLOW,
+    "MASK_SALT": TASKS,
 }
 
 
