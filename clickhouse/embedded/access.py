@@ -7,12 +7,12 @@ around them that are closed on a real server by other means.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 
 from embedded.errors import QueryError
 from embedded.lexer import Token
 from embedded.statement import DEPTH, Statement
-from embedded.unsupported import check_supported
+from embedded.unsupported import check_supported, engines
 from embedded.users import User
 
 # Settings that would lend a request somebody else's rights or limits, or take the mark off its query.
@@ -43,14 +43,21 @@ def check_setting(user: User, name: str, value: str) -> None:
         raise QueryError(497, f"{user.name}: setting {name} belongs to the server and cannot be changed by a request")
 
 
-def check_statement(user: User, statement: Statement, bound: Mapping[str, str]) -> None:
-    """Refuse what the engine would allow to every request or cannot do; raises QueryError saying what to do instead."""
+def check_statement(user: User, statement: Statement, bound: Mapping[str, str], table_engines: Container[str]) -> None:
+    """Refuse what the engine would allow to every request or cannot do; raises QueryError saying what to do instead.
+
+    `bound` are the values of the request's parameters, `table_engines` the names of all that there are.
+    """
     check_supported(statement)
     for name, value in assignments(statement):
         check_setting(user, name, value)
     if user.admin:
         return
     _check_functions(user, statement)
+    if statement.verb in ("CREATE", "ATTACH", "REPLACE"):
+        for name in engines(statement):  # the engine checks the grant for engines that reach out, but not for Merge
+            if name in table_engines and name.lower() not in user.engines:
+                raise QueryError(497, f"{user.name}: Not enough privileges: it needs the grant TABLE ENGINE ON {name}")
     for value in bound.values():
         if _CLOSED.fullmatch(value.strip("`\"' ")):
             raise QueryError(497, f"{user.name}: {value} cannot be the value of a parameter")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol
@@ -12,8 +13,8 @@ import zstandard
 
 from embedded.errors import QueryError
 
-# In the order in which ClickHouse itself prefers them.
-PREFERENCE = ("br", "zstd", "lz4", "gzip", "deflate")
+# The cheapest first: both sides mostly share a machine.
+PREFERENCE = ("lz4", "zstd", "br", "gzip", "deflate")
 
 
 class Compressor(Protocol):
@@ -59,7 +60,11 @@ _COMPRESSORS: dict[str, Callable[[], Any]] = {
 
 def accepted(header: str) -> str | None:
     """The coding to answer in for an Accept-Encoding header, or None for plain."""
-    offered = {part.split(";")[0].strip().lower() for part in header.split(",") if part.strip()[-4:] != ";q=0"}
+    offered = set()
+    for part in header.split(","):
+        name, _, weight = part.partition(";")
+        if not re.fullmatch(r"\s*q\s*=\s*0(\.0*)?\s*", weight):
+            offered.add(name.strip().lower())
     return next((coding for coding in PREFERENCE if coding in offered), None)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import threading
 from collections.abc import Mapping
@@ -104,7 +105,7 @@ class Connection:
         return count
 
     def watch(self, callback: Any) -> None:
-        """Have `callback` called with a dict of figures while a query runs; None ends it."""
+        """Have `callback` called with a dict of figures while a query runs, until another takes its place."""
         self._raw.set_progress_callback(callback)
 
     def close(self) -> None:
@@ -120,7 +121,7 @@ class Engine:
             if source.get("from_env"):
                 os.environ[source.get("from_env", "")] = ""
         os.environ["TZ"] = "UTC"
-        data.mkdir(parents=True, exist_ok=True)
+        self._folder_lock = _lock(data)
         from chdb import _chdb  # type: ignore[import-not-found,unused-ignore] # after TZ and the passwords are set
 
         _chdb.set_signal_handlers_enabled(0)
@@ -129,10 +130,12 @@ class Engine:
         try:
             self._keeper = Connection(self._connect(self._address))
         except RuntimeError as error:
-            raise _cannot_open(data, error) from None
+            found = from_engine(error)
+            raise StartError(f"The engine cannot open {data}: {found.message} (code {found.code}).") from None
         self._lock = threading.Lock()
         self._profiles = self._read_profiles()
         self.version = self.ask("SELECT version()").strip()
+        self.table_engines = frozenset(self.ask("SELECT name FROM system.table_engines").split())
 
     def _read_profiles(self) -> dict[str, dict[str, str]]:
         """The values of each profile: the engine takes constraints from SET profile, but not the values."""
@@ -180,6 +183,25 @@ class Engine:
             self._keeper.close()
 
 
+def _lock(data: Path) -> int:
+    """Keep a second server off the folder; the lock ends with the process, however that ends. Raises StartError."""
+    try:
+        data.mkdir(parents=True, exist_ok=True)
+        lock = os.open(data / "embedded-server.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StartError(
+            f"{data} cannot be written ({error.strerror}): make it the server's own, or give another CLICKHOUSE_PATH."
+        ) from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        raise StartError(
+            f"{data} is in use by another server: stop that one first, or give another CLICKHOUSE_PATH."
+        ) from None
+    return lock
+
+
 def _write_config(data: Path, config: Path) -> Path:
     """The engine's own copy of server.xml: it knows no merging (remove="1") and needs the users' absolute path."""
     root = ElementTree.parse(config / "server.xml").getroot()
@@ -189,13 +211,6 @@ def _write_config(data: Path, config: Path) -> Path:
     path = data / "embedded-server.xml"
     ElementTree.ElementTree(root).write(path, encoding="unicode")
     return path
-
-
-def _cannot_open(data: Path, error: RuntimeError) -> StartError:
-    found = from_engine(error)
-    if found.code == 76:
-        return StartError(f"{data} is in use by another server: stop that one first, or give another CLICKHOUSE_PATH.")
-    return StartError(f"The engine cannot open {data}: {found.message} (code {found.code}).")
 
 
 def refuse_several(connection: Connection, sql: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import tempfile
 from collections.abc import Iterator
@@ -51,16 +52,17 @@ def read_form(body: Iterator[bytes], mark: bytes) -> Form:
             if not isinstance(name, str):
                 raise QueryError(36, "A part of the multipart body has no name")
             content: IO[bytes] = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115 - the form owns it
-            is_file = headers.get_param("filename", header="Content-Disposition") is not None
-            size = reader.until(b"\r\n--" + mark, content)
-            content.seek(0)
-            if is_file:
-                form.files[name] = content
-                continue
-            with content:
+            try:
+                size = reader.until(b"\r\n--" + mark, content)
+                content.seek(0)
+                if headers.get_param("filename", header="Content-Disposition") is not None:
+                    form.files[name], content = content, io.BytesIO()
+                    continue
                 if size > _LONGEST_FIELD:
                     raise QueryError(36, f"Field {name} of the multipart body is too long: send it as a file")
                 form.fields[name] = content.read().decode(errors="surrogateescape")
+            finally:
+                content.close()
         for _ in body:
             pass
     except BaseException:

@@ -74,14 +74,24 @@ class Queries:
         check = parameters.get("session_check") in TRUE
         session = self.sessions.acquire(user, name, parameters.get("session_timeout"), check)
         query = Query(
-            self._engine, self._runner, self._users[ADMIN], session, request, response, client, query_id, tag
+            self._engine, self._runner, self._users[ADMIN], session, request, response, client, query_id, tag, bool(name)
         )  # fmt: skip
-        broken = True
+        released = False
+
+        def release(*, broken: bool) -> None:
+            nonlocal released
+            if released:
+                return
+            released = True
+            query.settle()
+            self.sessions.release(session, name, broken=broken or parameters.get("close_session") in TRUE)
+
+        response.at_end = lambda: release(broken=False)
         try:
-            query.run(persistent=bool(name))
-            broken = False
+            query.run()
         except QueryError:
-            broken = False
+            release(broken=False)
             raise
         finally:
-            self.sessions.release(session, name, broken=broken or parameters.get("close_session") in TRUE)
+            response.at_end = None
+            release(broken=True)

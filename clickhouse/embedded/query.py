@@ -6,7 +6,7 @@ import re
 import socket
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from embedded import compression, multipart
 from embedded.access import assignments, check_setting, check_statement
@@ -50,25 +50,39 @@ class Query:
     client: socket.socket
     query_id: str
     tag: str
+    persistent: bool
+    _external: list[str] = field(default_factory=list)
+    _done: Statement | None = None
 
-    def run(self, *, persistent: bool) -> None:
+    def run(self) -> None:
         """Answer the request. Raises QueryError, or ClientGoneError when nobody is left to answer."""
         mark = multipart.boundary(self.request.headers) if self.request.method == "POST" else None
         if mark is None:
-            self._run(persistent)
+            self._run()
             return
         form = multipart.read_form(self.request.body(), mark)
         try:
             self.request.parameters |= form.fields
-            self._run(persistent, form)
+            self._run(form)
         finally:
             form.close()
-            if persistent:
-                for name in form.files:
-                    with suppress(QueryError):
-                        self.session.connection.run(f"DROP TEMPORARY TABLE IF EXISTS {_name(name)}")
 
-    def _run(self, persistent: bool, form: multipart.Form | None = None) -> None:
+    def settle(self) -> None:
+        """Leave the session as the next request shall find it: to be called when the engine has done its work."""
+        statement, session = self._done, self.session
+        if self.persistent:
+            for name in self._external:
+                with suppress(QueryError):
+                    session.connection.run(f"DROP TEMPORARY TABLE IF EXISTS {_name(name)}")
+        self._external.clear()
+        if statement is None:
+            return
+        if statement.verb == "USE":
+            session.own_database = session.database = statement.tokens[-1].name
+        elif statement.verb == "SET":
+            session.own |= {name: quoted(value) for name, value in assignments(statement)}
+
+    def _run(self, form: multipart.Form | None = None) -> None:
         statement, data = read_statement(self.request.parameters, self.request.body())
         self.bound = {
             key.removeprefix("param_"): value
@@ -76,13 +90,13 @@ class Query:
             if key.startswith("param_")
         }
         user = self.session.user
-        check_statement(user, statement, self.bound)
+        check_statement(user, statement, self.bound, self.engine.table_engines)
         self.text = with_definer(user, statement)
         self._lend_settings(set(form.files) if form else set())
         if form is not None:
             self._load_external(form)
         if self.request.method in ("GET", "HEAD"):
-            self._only_read(statement, persistent)
+            self._only_read(statement)
         self._choose_answer(statement)
         if statement.kind == "output":
             self._output(statement)
@@ -90,7 +104,6 @@ class Query:
             self._insert(statement, data)
         else:
             self._other(statement)
-        self._remember(statement)
 
     # Settings
 
@@ -126,22 +139,14 @@ class Query:
         value = self.engine.default(self.session.user, name)
         return "DEFAULT" if value is None else quoted(value)
 
-    def _remember(self, statement: Statement) -> None:
-        """Keep what the statement did to the session."""
-        session = self.session
-        if statement.verb == "USE":
-            session.own_database = session.database = statement.tokens[-1].name
-        elif statement.verb == "SET":
-            session.own |= {name: quoted(value) for name, value in assignments(statement)}
-
-    def _only_read(self, statement: Statement, persistent: bool) -> None:
+    def _only_read(self, statement: Statement) -> None:
         if statement.kind != "output" and statement.verb not in ("SET", "USE"):
             raise QueryError(
                 164,
                 "Cannot execute query in readonly mode. For queries over HTTP, method GET implies readonly."
                 " You should use method POST for modifying queries.",
             )
-        if not persistent and self.engine.default(self.session.user, "readonly") is None:
+        if not self.persistent and self.engine.default(self.session.user, "readonly") is None:
             self.session.connection.set({"readonly": "2"})
 
     def _load_external(self, form: multipart.Form) -> None:
@@ -153,9 +158,10 @@ class Query:
             columns, data_format = structures[name]
             create = parse(f"CREATE TEMPORARY TABLE {_name(name)} ({columns})", complete=True)
             assert create is not None
-            check_statement(self.session.user, create, {})
+            check_statement(self.session.user, create, {}, self.engine.table_engines)
             refuse_several(connection, create.text)
             connection.run(create.text)
+            self._external.append(name)
             connection.begin_insert(f"INSERT INTO {_name(name)}", data_format)
             try:
                 while chunk := file.read(1 << 20):
@@ -229,6 +235,7 @@ class Query:
                 connection.close()
         if body:
             self._name_format()
+        self._done = statement
         self.response.whole(body, figures)
 
 

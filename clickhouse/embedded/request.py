@@ -31,12 +31,14 @@ class Request:
         )
         self._source = source
         self._proceed = proceed
-        coding = (headers.get("Transfer-Encoding") or "").strip().lower()
-        length = (headers.get("Content-Length") or "").strip()
+        # Headers that two readers could take for two different lengths would let one request hide another.
+        coding = ",".join(headers.get_all("Transfer-Encoding", [])).strip().lower()
+        length = ",".join(headers.get_all("Content-Length", [])).strip()
         if coding not in ("", "chunked") or (coding and length) or (length and not length.isdigit()):
             raise QueryError(36, "The request must have one Content-Length or Transfer-Encoding: chunked, not both")
         self._chunked = coding == "chunked"
         self._left = int(length or 0)
+        self._begun = False
         self.unread = self._chunked or self._left > 0
         if self.unread and method in ("GET", "HEAD"):
             raise QueryError(36, f"A {method} request has no body: send the statement with POST")
@@ -64,9 +66,19 @@ class Request:
         """The rest of the decoded body, in chunks. Raises ClientGoneError when the connection ends before the body."""
         return self._body
 
+    def drain(self, longest: int = CHUNK) -> None:
+        """Read what is left of a short body, so that the connection can go on; leave a long one."""
+        if self.unread and not self._chunked and self._left <= longest and not self._begun:
+            self._begun = True
+            self._proceed()
+            for _ in self._read_exactly(self._left):
+                pass
+            self.unread = False
+
     def _raw(self) -> Iterator[bytes]:
-        if not self.unread:
+        if not self.unread or self._begun:
             return
+        self._begun = True
         self._proceed()
         if self._chunked:
             yield from self._read_chunked()

@@ -6,6 +6,7 @@ import json
 import secrets
 import socket
 import time
+from collections.abc import Callable
 from email.utils import formatdate
 from http import HTTPStatus
 
@@ -31,6 +32,13 @@ class Response:
         self.headers = {"Server": "ClickHouse embedded", "X-ClickHouse-Server-Display-Name": "clickhouse-server"}
         self.content_type = "text/plain; charset=UTF-8"
         self.coding: str | None = None
+        # Called once before the last bytes go out: whoever has them may use the session again at once.
+        self.at_end: Callable[[], None] | None = None
+
+    def _ending(self) -> None:
+        at_end, self.at_end = self.at_end, None
+        if at_end is not None:
+            at_end()
 
     def _send(self, data: bytes) -> None:
         try:
@@ -76,6 +84,7 @@ class Response:
 
     def whole(self, body: bytes, figures: Figures | None = None, status: int = 200) -> None:
         """Send a complete answer."""
+        self._ending()
         extra = {} if figures is None else {"X-ClickHouse-Summary": self.summary(figures)}
         if self.coding and body:
             coder = compression.compressor(self.coding)
@@ -99,6 +108,7 @@ class Response:
             self._send(b"%x\r\n%b\r\n" % (len(data), data))
 
     def end(self) -> None:
+        self._ending()
         tail = b"" if self._coder is None else self._coder.flush()
         if self._head_only:
             return

@@ -83,6 +83,8 @@ class Handler(BaseHTTPRequestHandler):
             request = Request(self.command, self.path, self.headers, self.rfile, self._proceed)  # type: ignore[arg-type]
             self._route(request, response)
         except QueryError as error:
+            if request is not None:
+                request.drain()
             if request is None or request.unread:
                 response.keep = False
             log.info("%s error %s (%s) after %.3f s", self.command, error.code, error.name, time.monotonic() - started)

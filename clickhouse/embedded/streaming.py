@@ -93,7 +93,6 @@ class Runner:
             raise
         finally:
             os.close(reader)
-            connection.watch(None)
 
     def wait(
         self, work: Callable[[], tuple[bytes, Figures]], client: socket.socket, cancel: Callable[[], None]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from embedded.errors import QueryError
 from embedded.statement import Statement
@@ -50,13 +51,18 @@ def _check_files(statement: Statement) -> None:
             )
 
 
-def _check_engine(statement: Statement) -> None:
-    """The engine's name stands behind ENGINE [=]; database engines too."""
+def engines(statement: Statement) -> Iterator[str]:
+    """The names behind ENGINE [=], of tables and of databases; also what follows a column called engine."""
     found = statement.tokens
     for index, token in enumerate(found):
-        if token.upper != "ENGINE":
-            continue
-        name = next((after.name for after in found[index + 1 : index + 3] if after.text != "="), "")
+        if token.upper == "ENGINE":
+            name = next((after for after in found[index + 1 : index + 3] if after.text != "="), None)
+            if name is not None and name.kind in ("word", "quoted"):
+                yield name.name
+
+
+def _check_engine(statement: Statement) -> None:
+    for name in engines(statement):
         if _BREAKING.fullmatch(name):
             raise QueryError(344, f"Engine {name} is not in this server: load the stream with INSERT over HTTP")
         clustered = _CLUSTERED.fullmatch(name)

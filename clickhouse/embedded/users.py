@@ -18,12 +18,16 @@ ADMIN = "default"
 
 @dataclass(frozen=True)
 class User:
-    """A user of users.xml: every right comes from `role`, every limit from `profile`."""
+    """A user of users.xml: every right comes from `role`, every limit from `profile`.
+
+    `engines` are the table engines that the role grants, in lower case.
+    """
 
     name: str
     role: str
     profile: str
     digest: bytes
+    engines: frozenset[str] = frozenset()
 
     @property
     def admin(self) -> bool:
@@ -37,7 +41,8 @@ def _digest(password: str) -> bytes:
 def read_users(path: Path, environment: Mapping[str, str]) -> dict[str, User]:
     """The users of users.xml, with passwords from the environment names that it gives. Raises StartError."""
     users: dict[str, User] = {}
-    for element in ElementTree.parse(path).getroot().findall("./users/*"):
+    root = ElementTree.parse(path).getroot()
+    for element in root.findall("./users/*"):
         source = element.find("password")
         variable = "" if source is None else source.get("from_env", "")
         password = environment.get(variable, "")
@@ -48,7 +53,12 @@ def read_users(path: Path, environment: Mapping[str, str]) -> dict[str, User]:
         if not roles:
             raise StartError(f"User {element.tag} in {path} has no role: give it one by <query>GRANT role</query>.")
         profile = element.findtext("profile") or "default"
-        users[element.tag] = User(element.tag, roles[0], profile, _digest(password))
+        engines = frozenset(
+            found.group(1).lower()
+            for query in root.findall(f"./roles/{roles[0]}/grants/query")
+            if (found := re.fullmatch(r"GRANT TABLE ENGINE ON (\w+)", query.text or ""))
+        )
+        users[element.tag] = User(element.tag, roles[0], profile, _digest(password), engines)
     if ADMIN not in users:
         raise StartError(f"{path} has no user {ADMIN}: the engine cannot open without it.")
     return users

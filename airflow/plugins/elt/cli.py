@@ -66,7 +66,9 @@ def _positive(text: str) -> int:
 
 def _check(options: argparse.Namespace, settings: Settings, out: Console) -> int:
     checked = check.check(settings)
-    table = Table("source", "warehouse", "rows, about", "columns", "key", "notes", title=str(settings.elt_pipeline))
+    table = Table(
+        "source", "warehouse", "rows, about", "columns", "key", "notes", title=escape(str(settings.elt_pipeline))
+    )
     for found in checked.tables:
         rows = "?" if found.rows is None else f"{found.rows:,}"
         key, notes = ", ".join(found.key) or "none", "; ".join(found.notes)

@@ -42,6 +42,9 @@ def send_failure(url: str, *, event: Mapping[str, str]) -> None:
             error.close()
             if error.code < 500 and error.code != 429:
                 break
-        except (OSError, ValueError) as error:
+        except ValueError as error:
+            problem = type(error).__name__
+            break
+        except OSError as error:
             problem = type(error).__name__
     _log.warning("The address in NOTIFY_URL did not take the news of a failure: %s", problem)

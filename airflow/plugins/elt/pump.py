@@ -44,11 +44,11 @@ class CopyStream:
         self._sql = copy_sql
         self._tick = tick
         self._error: BaseException | None = None
-        self._reader, writer = os.pipe()
+        self._reader, self._writer = os.pipe()
         with suppress(PermissionError):
             # As large as an unprivileged process may ask for; smaller pipes only cost speed.
-            fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, _CHUNK_BYTES)
-        self._thread = threading.Thread(target=self._copy, args=(writer,), name="copy", daemon=True)
+            fcntl.fcntl(self._writer, fcntl.F_SETPIPE_SZ, _CHUNK_BYTES)
+        self._thread = threading.Thread(target=self._copy, name="copy", daemon=True)
 
     def chunks(self) -> Generator[bytes, None, None]:
         """The text of COPY. Raises what the copy raised."""
@@ -83,14 +83,17 @@ class CopyStream:
     def close(self) -> None:
         """Ends the copy, whatever it is doing. To be called always."""
         os.close(self._reader)
-        if self._thread.is_alive():
+        if self._thread.ident is None:
+            # The insert failed before it asked for the first row.
+            os.close(self._writer)
+        elif self._thread.is_alive():
             with suppress(EltError):
                 self._source.cancel()
             self._thread.join(timeout=30)
 
-    def _copy(self, writer: int) -> None:
+    def _copy(self) -> None:
         try:
-            with os.fdopen(writer, "wb", buffering=_CHUNK_BYTES) as file:
+            with os.fdopen(self._writer, "wb", buffering=_CHUNK_BYTES) as file:
                 self.sent.rows = self._source.copy_out(self._sql, file)
         except (EltError, OSError, ValueError) as error:
             self._error = error

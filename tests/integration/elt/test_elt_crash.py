@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-KILLS = 14
+KILLS = 10
 
 
 class Watcher(threading.Thread):
@@ -173,3 +173,17 @@ def test_readers_of_an_open_query_keep_what_they_read(versions: Any, clickhouse:
         for block in blocks:
             seen |= {row[0] for row in block}
     assert seen == {1}
+
+
+def test_an_interrupt_ends_a_run_in_order(versions: Any) -> None:
+    with versions.python("load", PYTHONUNBUFFERED="1") as process:
+        for line in process.stdout:
+            if line.startswith("loading"):
+                break
+        time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=30)
+    assert process.returncode == 130 and "Interrupted" in err and "Traceback" not in err, out + err
+    assert versions.warehouse("SELECT count(), max(v) FROM raw.big") == [(200000, 1)]
+    last = versions.warehouse("SELECT status, error FROM ops.runs FINAL ORDER BY run DESC LIMIT 1")
+    assert last == [("failed", "stopped by KeyboardInterrupt")]

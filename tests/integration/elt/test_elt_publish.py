@@ -14,7 +14,7 @@ from elt.names import raw
 from elt.pipeline import read_pipeline
 from elt.plan import write_plan
 from elt.run import begin, fail, load_table, publish, recover
-from elt.snapshot import held_snapshot, hold
+from elt.snapshot import HeldSnapshot, held_snapshot, hold
 from elt.warehouse import Warehouse
 
 
@@ -280,12 +280,17 @@ def test_a_load_whose_snapshot_is_gone_fails_for_good(two: Any) -> None:
     file = read_pipeline(two.settings.elt_pipeline)
     assert file.source.tables != "all"
     ready = threading.Event()
-    seen = []
+    seen: list[str] = []
+
+    def remember(held: HeldSnapshot) -> None:
+        seen.append(held.snapshot)
+        ready.set()
+
     hold(
         two.settings,
         run=run,
         entries=file.source.tables,
-        ready=lambda held: seen.append(held.snapshot) or ready.set(),
+        ready=remember,
         finished=ready.is_set,
     )
     with pytest.raises(TerminalError, match=f"snapshot {seen[0]} of this run is gone"):

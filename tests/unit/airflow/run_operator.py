@@ -37,7 +37,7 @@ ti = SimpleNamespace(dag_id="elt_pipeline", run_id="manual__1", task_id="run_dbt
 for load_run in sys.argv[2].split(","):
     operator = DbtBuildOperator(task_id=ti.task_id, load_run=load_run, full_refresh=str("full" in sys.argv))
     try:
-        answer = {"result": operator.execute({"ti": ti, "task_state_store": state})}
+        answer: dict[str, Any] = {"result": operator.execute({"ti": ti, "task_state_store": state})}
     except Exception as error:  # noqa: BLE001 - the test judges which
         answer = {"raised": [kind.__name__ for kind in type(error).__mro__], "text": str(error)}
     print(json.dumps(answer))

@@ -4,7 +4,7 @@ import json
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -174,5 +174,5 @@ def test_lost_run_is_run_again(begin: Any, attempt: Any, webhook: Any, until: An
 
 
 def _state(process: subprocess.Popen[str]) -> dict[str, Any]:
-    path = Path(str(list(process.args)[2]))  # type: ignore[call-overload]
+    path = Path(cast(list[str], process.args)[2])
     return json.loads(path.read_text()) if path.exists() and path.read_text() else {}

@@ -3,6 +3,7 @@
 import pytest
 from elt.errors import TerminalError
 from elt.settings import Settings, read_settings
+from pydantic import SecretStr
 
 NAMES = ("SOURCE_URL", "CLICKHOUSE_LOADER_PASSWORD", "CLICKHOUSE_HTTP_PORT")
 
@@ -18,9 +19,9 @@ def test_what_is_missing_is_named_without_values(monkeypatch: pytest.MonkeyPatch
 
 def test_secrets_are_taken_out_of_every_text() -> None:
     settings = Settings(
-        source_url="postgresql://u:p%40ss@h:7/d",
-        clickhouse_loader_password="hush",
-        mask_salt="",  # type: ignore[arg-type]
+        source_url=SecretStr("postgresql://u:p%40ss@h:7/d"),
+        clickhouse_loader_password=SecretStr("hush"),
+        mask_salt=SecretStr(""),
     )
     assert settings.source_address == "u@h:7/d"
     text = settings.redact("postgresql://u:p%40ss@h:7/d p@ss p%40ss hush fine")

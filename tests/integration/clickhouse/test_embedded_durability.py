@@ -1,0 +1,138 @@
+"""Start, stop, kill -9, and what is there afterwards."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from typing import Any
+
+import pytest
+
+SLOW = "SELECT sleepEachRow(1) FROM numbers(60) SETTINGS max_block_size = 1"
+TABLES = ("plain", "blocks")
+
+
+def prepare(server: Any) -> float:
+    seconds: float = server.start()
+    admin = server.api()
+    admin.ask("CREATE DATABASE IF NOT EXISTS raw")
+    return seconds
+
+
+def test_start_is_quick_and_stop_is_clean(own_server: Any) -> None:
+    prepare(own_server)
+    own_server.api().ask("CREATE TABLE raw.t (a UInt8) ENGINE = MergeTree ORDER BY a")
+    own_server.api().ask("INSERT INTO raw.t VALUES (1)")
+    assert own_server.end(signal.SIGTERM) == 0
+    assert own_server.start() < 5  # 2 s on an idle machine
+    assert own_server.api().ask("SELECT * FROM raw.t") == "1"
+    assert own_server.end(signal.SIGINT) == 0
+    assert "Stopped" in own_server.log
+    assert "Traceback" not in own_server.log
+
+
+def test_stop_lets_short_queries_end_and_cancels_long_ones(own_server: Any) -> None:
+    prepare(own_server)
+    answers: dict[str, Any] = {}
+
+    def ask(name: str, sql: str) -> None:
+        answers[name] = own_server.api().call(sql)
+
+    work = [
+        threading.Thread(
+            target=ask, args=("short", "SELECT sleepEachRow(1) FROM numbers(2) SETTINGS max_block_size = 1")
+        ),
+        threading.Thread(target=ask, args=("long", SLOW)),
+    ]
+    for thread in work:
+        thread.start()
+    time.sleep(0.5)
+    began = time.monotonic()
+    assert own_server.end(signal.SIGTERM) == 0
+    assert time.monotonic() - began < 10
+    for thread in work:
+        thread.join()
+    assert answers["short"].text == "0\n0\n"
+    assert answers["long"].code == 394
+
+
+def test_second_server_on_the_same_folder_says_so(own_server: Any, free_port: Any) -> None:
+    prepare(own_server)
+    second = own_server.launch(CLICKHOUSE_HTTP_PORT=str(free_port()))
+    assert second.wait(timeout=20) == 1
+    last = own_server.log.splitlines()[-1]
+    assert "is in use by another server: stop that one first" in last
+    assert own_server.api().ask("SELECT 1") == "1"
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"CLICKHOUSE_PATH": ""}, "CLICKHOUSE_PATH is not set"),
+        ({"CLICKHOUSE_HTTP_PORT": "many"}, "CLICKHOUSE_HTTP_PORT is 'many'"),
+        ({"CLICKHOUSE_SUPERSET_PASSWORD": ""}, "CLICKHOUSE_SUPERSET_PASSWORD of user superset is not set"),
+        ({"CLICKHOUSE_CONFIG": "/nowhere"}, "set CLICKHOUSE_CONFIG"),
+    ],
+)
+def test_wrong_settings_are_one_sentence(own_server: Any, changes: dict[str, str], sentence: str) -> None:
+    assert own_server.launch(**changes).wait(timeout=20) == 1
+    (line,) = own_server.log.splitlines()
+    assert sentence in line
+
+
+def test_taken_port_is_named(own_server: Any, free_port: Any) -> None:
+    prepare(own_server)
+    second = own_server.launch(CLICKHOUSE_PATH=str(own_server.folder / "other"))
+    assert second.wait(timeout=20) == 1
+    assert f"Cannot listen on 127.0.0.1:{own_server.port}" in own_server.log
+
+
+def test_kill_9_loses_nothing_acknowledged(own_server: Any) -> None:
+    """Three kills while four clients insert blocks of 1,000 rows and single rows, and one makes and drops tables."""
+    prepare(own_server)
+    for name in TABLES:
+        own_server.api().ask(
+            f"CREATE TABLE raw.{name} (client UInt8, turn UInt32, n UInt32) ENGINE = MergeTree ORDER BY turn"
+        )
+    acknowledged: dict[tuple[str, int], set[int]] = {(name, client): set() for name in TABLES for client in range(2)}
+    tried: dict[tuple[str, int], int] = dict.fromkeys(acknowledged, 0)
+
+    def insert(name: str, client: int, stop: threading.Event) -> None:
+        size, key = (1000 if name == "blocks" else 1), (name, client)
+        while not stop.is_set():
+            turn = tried[key] = tried[key] + 1
+            body = b"".join(b"%d\t%d\t%d\n" % (client, turn, row) for row in range(size))
+            try:
+                if own_server.api().call(body, query=f"INSERT INTO raw.{name} FORMAT TSV").status == 200:
+                    acknowledged[key].add(turn)
+            except OSError:
+                return
+
+    def define(stop: threading.Event) -> None:
+        while not stop.is_set():
+            try:
+                own_server.api().call("CREATE OR REPLACE TABLE raw.made (a UInt8) ENGINE = MergeTree ORDER BY a")
+                own_server.api().call("DROP TABLE raw.made")
+            except OSError:
+                return
+
+    for _ in range(3):
+        stop = threading.Event()
+        work = [threading.Thread(target=insert, args=(*key, stop)) for key in acknowledged]
+        work.append(threading.Thread(target=define, args=(stop,)))
+        for thread in work:
+            thread.start()
+        time.sleep(1.2)
+        own_server.end(signal.SIGKILL)
+        stop.set()
+        for thread in work:
+            thread.join()
+        own_server.start()
+        for (name, client), turns in acknowledged.items():
+            size = 1000 if name == "blocks" else 1
+            sql = f"SELECT turn, count(), uniqExact(n) FROM raw.{name} WHERE client = {client} GROUP BY turn"
+            rows = [tuple(map(int, line.split("\t"))) for line in own_server.api().ask(sql).splitlines()]
+            assert turns <= {turn for turn, _, _ in rows}, "an acknowledged insert is lost"
+            assert all((count, distinct) == (size, size) for _, count, distinct in rows), "partial or doubled"
+    assert sum(map(len, acknowledged.values())) > 20

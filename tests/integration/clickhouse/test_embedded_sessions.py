@@ -1,0 +1,82 @@
+"""Sessions: what stays between requests, what does not, and who may use one."""
+
+from __future__ import annotations
+
+import http.client
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture
+def session() -> dict[str, str]:
+    return {"session_id": str(uuid.uuid4())}
+
+
+def test_temporary_tables_settings_and_database_stay(admin: Any, session: dict[str, str]) -> None:
+    admin.ask("CREATE TEMPORARY TABLE kept (a UInt8)", **session)
+    admin.ask("INSERT INTO kept VALUES (5)", **session)
+    admin.ask("SET max_threads = 3", **session)
+    admin.ask("USE ops", **session)
+    sql = "SELECT a, getSetting('max_threads'), currentDatabase() FROM kept"
+    assert admin.ask(sql, **session) == "5\t3\tops"
+    assert admin.call("SELECT a FROM kept").code == 60
+
+
+def test_settings_and_database_of_an_address_end_with_the_request(admin: Any, session: dict[str, str]) -> None:
+    sql = "SELECT getSetting('max_threads') = 3, getSetting('max_block_size'), currentDatabase()"
+    admin.ask("SET max_block_size = 777", **session)
+    assert admin.ask(sql, max_threads=3, max_block_size=99, database="ops", **session) == "1\t99\tops"
+    assert admin.ask(sql, **session) == "0\t777\tdefault"
+
+
+def test_session_check_timeout_and_closing(admin: Any, session: dict[str, str]) -> None:
+    assert admin.call("SELECT 1", session_check=1, **session).code == 372
+    assert admin.call("SELECT 1", session_timeout=4000, **session).code == 374
+    assert admin.call("SELECT 1", session_timeout="soon", **session).code == 374
+    admin.ask("SELECT 1", session_timeout=1, **session)
+    assert admin.ask("SELECT 1", session_check=1, session_timeout=1, **session) == "1"
+    time.sleep(1.3)
+    assert admin.call("SELECT 1", session_check=1, **session).code == 372
+    admin.ask("SELECT 1", **session)
+    admin.ask("SELECT 1", close_session=1, **session)
+    assert admin.call("SELECT 1", session_check=1, **session).code == 372
+
+
+def test_busy_session_is_locked(admin: Any, session: dict[str, str]) -> None:
+    slow = threading.Thread(target=lambda: admin.ask("SELECT sleep(1)", **session))
+    slow.start()
+    time.sleep(0.4)
+    assert admin.call("SELECT 1", **session).code == 373
+    slow.join()
+    assert admin.ask("SELECT 1", **session) == "1"
+
+
+def test_session_of_one_user_is_not_anothers(admin: Any, api: Callable[[str], Any], session: dict[str, str]) -> None:
+    admin.ask("CREATE TEMPORARY TABLE mine (a UInt8)", **session)
+    superset = api("superset")
+    assert superset.call("SELECT * FROM mine", **session).code in (60, 497)
+    assert superset.call("SELECT * FROM ops.runs", session_check=1, **session).status == 200
+    assert superset.call("SELECT * FROM raw.x", **session).code in (60, 497)
+
+
+def test_error_leaves_the_session_usable(admin: Any, session: dict[str, str]) -> None:
+    admin.ask("CREATE TEMPORARY TABLE kept (a UInt8)", **session)
+    for sql in ("SELECT nonsense", "INSERT INTO kept FORMAT TSV\nx\n", "SELECT throwIf(number = 9) FROM numbers(10)"):
+        assert admin.call(sql, **session).code
+    with pytest.raises(http.client.IncompleteRead):
+        admin.call("SELECT throwIf(number = 3000000) FROM numbers(4000000) SETTINGS max_threads = 1", **session)
+    assert admin.ask("SELECT count() FROM kept", **session) == "0"
+
+
+def test_get_reads_only(admin: Any, table: str, session: dict[str, str]) -> None:
+    admin.ask(f"CREATE TABLE {table} (a UInt8) ENGINE = Memory", **session)
+    for parameters in ({}, session):
+        assert admin.call(query=f"INSERT INTO {table} VALUES (1)", **parameters).code == 164
+        assert admin.call(query=f"DROP TABLE {table}", **parameters).code == 164
+        assert admin.call(query=f"SELECT count() FROM {table}", **parameters).text == "0\n"
+    assert admin.ask(f"INSERT INTO {table} VALUES (1)", **session) == ""
