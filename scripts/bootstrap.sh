@@ -52,9 +52,16 @@ build_environment() {
     lock_hash "$1" >"$folder/lock.sha256"
 }
 
-# stack VERB ARGS..: become the service manager. Only run.sh may build its environment.
+# stack VERB ARGS..: do it the way that the first boot decided. Only run.sh may build the environment of the manager.
 stack() {
     local python="$STACK_VENVS/scripts/bin/python"
+    if [[ "$(kept_mode)" == docker ]]; then
+        in_containers "$@"
+        return
+    fi
     [[ -x "$python" ]] || die "The stack has never been started here: start it by ./run.sh."
     PYTHONPATH="$repo/scripts" exec "$python" -m stack "$@"
 }
+
+# shellcheck source=scripts/docker.sh
+source "$repo/scripts/docker.sh"

@@ -5,8 +5,9 @@ import os
 import subprocess
 import sys
 
-from stack import check, down, env_file, launch, services, supervisor, up
+from stack import check, down, env_file, launch, prepare, services, summary, supervisor, up
 from stack.errors import StackError
+from stack.first_run import await_first_green_run
 from stack.lock import only_one
 from stack.paths import Paths, find_paths
 from stack.screen import Screen, fail
@@ -19,6 +20,10 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--native", dest="mode", action="store_const", const="native", help="without Docker")
     run.add_argument("--docker", dest="mode", action="store_const", const="docker", help="in containers")
     run.add_argument("--no-wait", action="store_true", help="do not wait for the first green DAG run")
+    make = verbs.add_parser("env", description="Make or complete .env, and start nothing.")
+    make.add_argument("mode", choices=["native", "docker"])
+    verbs.add_parser("await", description="Wait for the first green DAG run.")
+    verbs.add_parser("summary", description="Say where everything is.")
     stop = verbs.add_parser("down", prog="./stop.sh", description="Stop the stack; its data stays.")
     stop.add_argument("--wipe", action="store_true", help="also remove all data (.env stays)")
     stop.add_argument("--yes", action="store_true", help="with --wipe: do not ask")
@@ -34,6 +39,10 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _context(paths: Paths) -> services.Context:
+    return services.Context(paths, env_file.load(paths.env_file))
+
+
 def _logs(paths: Paths, arguments: argparse.Namespace) -> int:
     log = supervisor.log_path(paths, arguments.service)
     if not log.exists():
@@ -44,7 +53,7 @@ def _logs(paths: Paths, arguments: argparse.Namespace) -> int:
 
 def _exec(paths: Paths, arguments: argparse.Namespace) -> int:
     """Become the command, with the service's names in the environment and its programs first on the PATH."""
-    context = services.Context(paths, env_file.load(paths.env_file))
+    context = _context(paths)
     row = services.by_name(arguments.service)
     env = {**launch.environment(context, row), **row.for_people(context)}
     folder = services.programs(context, row)
@@ -68,6 +77,14 @@ def main() -> int:
             case "up":
                 with only_one(paths, "./run.sh"):
                     up.up(paths, Screen(), mode=arguments.mode, wait_for_run=not arguments.no_wait)
+            case "env":
+                prepare.prepare_env(paths, Screen(), arguments.mode)
+            case "await":
+                screen = Screen()
+                with screen.spinner():
+                    await_first_green_run(_context(paths), screen)
+            case "summary":
+                summary.show(_context(paths), Screen())
             case "down":
                 if arguments.wipe and not arguments.yes:
                     down.ask(paths)
@@ -77,7 +94,7 @@ def main() -> int:
                     if arguments.wipe:
                         down.wipe(paths, screen)
             case "check":
-                return check.check(services.Context(paths, env_file.load(paths.env_file)), exact=arguments.exact)
+                return check.check(_context(paths), exact=arguments.exact)
             case "exec":
                 return _exec(paths, arguments)
             case "logs":

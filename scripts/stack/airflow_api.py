@@ -15,7 +15,7 @@ class AirflowApi:
     """A session with Airflow as `admin`. Raises StackError where Airflow does not answer as it should."""
 
     def __init__(self, env: Env) -> None:
-        self._base = f"http://{env.address}:{env.AIRFLOW_PORT}"
+        self._base = env.url("airflow-webserver")
         self._session = requests.Session()
         token = self._call("POST", "/auth/token", {"username": "admin", "password": env.AIRFLOW_ADMIN_PASSWORD})
         self._session.headers["Authorization"] = f"Bearer {token['access_token']}"

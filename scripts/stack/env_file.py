@@ -32,6 +32,14 @@ PORTS = (
 )
 
 
+# Services with pages: the name of their port, and the port inside their container.
+PAGES = {
+    "airflow-webserver": ("AIRFLOW_PORT", 8080),
+    "superset": ("SUPERSET_PORT", 8088),
+    "webhook-server": ("WEBHOOK_PORT", 5000),
+}
+
+
 def _fernet_key() -> str:
     return base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
 
@@ -125,10 +133,21 @@ class Env(BaseModel):
             raise ValueError("must be empty or begin with postgresql://")
         return value
 
+    # Not in the file: whether we stand inside Compose's network, where services go by their names.
+    in_compose: bool = False
+
     @property
     def address(self) -> str:
         """The address at which the stack's own services are reached from this machine."""
         return "127.0.0.1" if self.BIND_ADDRESS in ("0.0.0.0", "::") else self.BIND_ADDRESS
+
+    def page(self, service: str) -> str:
+        """The base of a service's pages, as a person's browser reaches it."""
+        return f"http://{self.address}:{self.text(PAGES[service][0])}"
+
+    def url(self, service: str) -> str:
+        """The base of a service's pages, as we reach it from where we stand."""
+        return f"http://{service}:{PAGES[service][1]}" if self.in_compose else self.page(service)
 
     @property
     def source_url(self) -> str:
@@ -136,7 +155,8 @@ class Env(BaseModel):
         if self.SOURCE_URL:
             return self.SOURCE_URL
         password = quote(self.POSTGRES_READER_PASSWORD, safe="")
-        return f"postgresql://elt_reader:{password}@{self.address}:{self.POSTGRES_PORT}/{self.POSTGRES_DB}"
+        server = "postgres-source:5432" if self.in_compose else f"{self.address}:{self.POSTGRES_PORT}"
+        return f"postgresql://elt_reader:{password}@{server}/{self.POSTGRES_DB}"
 
     @property
     def own_clickhouse(self) -> bool:
@@ -144,7 +164,7 @@ class Env(BaseModel):
 
     @property
     def clickhouse_host(self) -> str:
-        return self.CLICKHOUSE_HOST or self.address
+        return self.CLICKHOUSE_HOST or ("clickhouse-server" if self.in_compose else self.address)
 
     def text(self, name: str) -> str:
         """The value of `name` as it stands in the file."""
@@ -211,8 +231,9 @@ def write_new(file: Path, lines: list[str]) -> None:
 def load(file: Path) -> Env:
     """Read and validate `.env`. Raises StackError naming the first variable that is wrong, never its value."""
     values = read_values(file)
+    in_compose = os.environ.get("STACK_NETWORK") == "compose"
     try:
-        return Env(**values)  # type: ignore[arg-type]
+        return Env(**values, in_compose=in_compose)  # type: ignore[arg-type]
     except ValidationError as error:
         first = error.errors(include_input=False)[0]
         name = first["loc"][0] if first["loc"] else "?"

@@ -2,13 +2,14 @@
 
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import psycopg2
 import requests
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
-from stack import connections, services, supervisor
+from stack import connections, health, services, supervisor
 from stack.airflow_api import DAG, FINAL, AirflowApi
 from stack.connections import rows
 from stack.errors import StackError
@@ -42,6 +43,9 @@ def published(client: Any) -> list[tuple[str, int, int, str]]:
 
 
 def services_run(context: Context) -> Iterator[str]:
+    if context.env.in_compose:
+        yield from _containers_run(context)
+        return
     states = supervisor.states(context.paths)
     if states is None:
         raise StackError("The stack is not running: start it by ./run.sh.")
@@ -51,6 +55,19 @@ def services_run(context: Context) -> Iterator[str]:
     if down:
         raise StackError(f"{', '.join(down)}: run ./run.sh, which starts what is missing.")
     yield f"{len(names)} services under one supervisor"
+
+
+def _containers_run(context: Context) -> Iterator[str]:
+    """From inside the network: those whose health is told over HTTP. The others have probes of their own."""
+    names = {
+        "WEBHOOK_URL": context.env.url("webhook-server"),
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": context.env.url("airflow-webserver"),
+    }
+    asked = ("webhook-worker", "airflow-scheduler", "airflow-dag-processor")
+    missing = {name: health.CHECKS[name](names, datetime.fromtimestamp(0, UTC)) for name in asked}
+    if down := [f"{name} {what}" for name, what in missing.items() if what]:
+        raise StackError(f"{'; '.join(down)}: run ./run.sh, which starts what is missing.")
+    yield f"{', '.join(asked)} in their containers"
 
 
 def source_answers(context: Context) -> Iterator[str]:
@@ -98,7 +115,7 @@ def dag_is_green(context: Context) -> Iterator[str]:
 
 def webhook_is_healthy_and_guarded(context: Context) -> Iterator[str]:
     env = context.env
-    page = f"http://{env.address}:{env.WEBHOOK_PORT}"
+    page = env.url("webhook-server")
     health = requests.get(f"{page}/health", timeout=10)
     if health.status_code != 200:
         raise StackError(
@@ -169,7 +186,7 @@ def marts_agree_with_raw(context: Context) -> Iterator[str]:
 
 def superset_answers(context: Context) -> Iterator[str]:
     env = context.env
-    page = f"http://{env.address}:{env.SUPERSET_PORT}"
+    page = env.url("superset")
     with requests.Session() as session:
         login = session.post(
             f"{page}/api/v1/security/login",

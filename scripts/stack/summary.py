@@ -14,12 +14,16 @@ def _password_command(context: Context, name: str) -> str:
 
 def _rows(context: Context) -> list[tuple[str, str, str, str]]:
     env = context.env
-    page = f"http://{env.address}"
     return [
-        ("Airflow", f"{page}:{env.AIRFLOW_PORT}", "admin", "AIRFLOW_ADMIN_PASSWORD"),
-        ("Superset", f"{page}:{env.SUPERSET_PORT}", "admin", "SUPERSET_ADMIN_PASSWORD"),
-        ("Webhook", f"{page}:{env.WEBHOOK_PORT}", "bearer token", "WEBHOOK_TOKEN"),
-        ("ClickHouse", f"http://{env.clickhouse_host}:{env.CLICKHOUSE_HTTP_PORT}", "default", "CLICKHOUSE_PASSWORD"),
+        ("Airflow", env.page("airflow-webserver"), "admin", "AIRFLOW_ADMIN_PASSWORD"),
+        ("Superset", env.page("superset"), "admin", "SUPERSET_ADMIN_PASSWORD"),
+        ("Webhook", env.page("webhook-server"), "bearer token", "WEBHOOK_TOKEN"),
+        (
+            "ClickHouse",
+            f"http://{env.CLICKHOUSE_HOST or env.address}:{env.CLICKHOUSE_HTTP_PORT}",
+            "default",
+            "CLICKHOUSE_PASSWORD",
+        ),
         ("Postgres", f"{env.address}:{env.POSTGRES_PORT}/{env.POSTGRES_DB}", env.POSTGRES_USER, "POSTGRES_PASSWORD"),
     ]
 
@@ -43,7 +47,7 @@ def show(context: Context, screen: Screen) -> None:
     file = os.path.relpath(context.paths.env_file)
     screen.plain("Refresh the marts by hand:")
     screen.plain(
-        f"  curl -sS -X POST http://{env.address}:{env.WEBHOOK_PORT}/webhook/manual "
+        f"  curl -sS -X POST {env.page('webhook-server')}/webhook/manual "
         f'-H "Authorization: Bearer $(sed -n s/^WEBHOOK_TOKEN=//p {file})"'
     )
     if os.environ.get("SSH_CONNECTION"):

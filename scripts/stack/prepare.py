@@ -1,0 +1,89 @@
+"""What stands before the first start: `.env`, the environments, the folders and the databases of Postgres."""
+
+import os
+
+from stack import env_file, environments, ports, postgres
+from stack.errors import StackError
+from stack.paths import Paths
+from stack.screen import Screen
+from stack.services import Context
+
+
+def prepare_env(paths: Paths, screen: Screen, mode: str | None) -> env_file.Env:
+    """Make `.env` at the first boot, add what it lacks later; a stack keeps the way of its first boot."""
+    example = paths.repo / ".env.example"
+    first = not paths.env_file.exists()
+    kept = None if first else env_file.read_values(paths.env_file).get("STACK_MODE")
+    if mode is not None and kept and mode != kept:
+        raise StackError(
+            f"This stack runs the {kept} way, and its data is there: `./stop.sh --wipe`, remove STACK_MODE from "
+            f"{paths.env_file}, and start again with --{mode}."
+        )
+    if first:
+        decided = _first_ports(paths, screen)
+        env_file.write_new(
+            paths.env_file, env_file.fill(example, {}, os.environ, STACK_MODE=mode or "native", **decided)
+        )
+        screen.done(f"Made {paths.env_file} with random secrets (mode 600)")
+    elif keys := env_file.add_missing(example, paths.env_file, os.environ, STACK_MODE=mode or "native"):
+        screen.done(f"Added {', '.join(keys)} to {paths.env_file}")
+    return env_file.load(paths.env_file)
+
+
+def _first_ports(paths: Paths, screen: Screen) -> dict[str, str]:
+    """For each port the wanted one, or the next that is free, which is said."""
+    example = env_file.read_values(paths.repo / ".env.example")
+    bind = os.environ.get("BIND_ADDRESS") or example["BIND_ADDRESS"]
+    chosen: dict[str, str] = {}
+    for name in env_file.PORTS:
+        wanted = int(os.environ.get(name) or example[name])
+        port = ports.next_free(bind, wanted, {int(other) for other in chosen.values()})
+        chosen[name] = str(port)
+        if port != wanted:
+            screen.done(f"Port {wanted} is taken by {ports.holder(wanted)}: {name}={port} instead")
+    return chosen
+
+
+def build_environments(paths: Paths, screen: Screen) -> None:
+    """Build the virtual environments that are missing or out of date."""
+    names = environments.needed()
+    stale = [name for name in names if not environments.is_built(paths, name)]
+    if stale:
+        screen.done(f"Building the environments {', '.join(stale)} (about 2 GB, once)")
+        screen.waiting("building environments")
+        environments.build(
+            paths, names, environments.find_uv(paths), lambda name: screen.done(f"{name} environment built")
+        )
+
+
+def make_folders(paths: Paths) -> None:
+    """Make the folders of the state, each for those alone who need it."""
+    for folder in (paths.home, paths.data, paths.logs, paths.run):
+        folder.mkdir(parents=True, exist_ok=True)
+    # Services' folders are for their user alone; Postgres, as another user, must pass through the one above its own.
+    paths.logs.chmod(0o700)
+    paths.run.chmod(0o700)
+    paths.data.chmod(0o711)
+    for name in ("airflow", "webhook", "superset", "clickhouse"):
+        (paths.data / name).mkdir(mode=0o700, exist_ok=True)
+
+
+def make_postgres_data(context: Context, screen: Screen) -> None:
+    """Make the data directory with the sample shop and the metadata databases, unless it is there."""
+    paths, env = context.paths, context.env
+    data = paths.data / "postgres"
+    if data.exists():
+        return
+    screen.waiting("making Postgres' data directory")
+    folder = paths.repo / "postgres"
+    shop = sorted((folder / "init").glob("*.sql"))
+    if env.SAMPLE_SHOP == "false":
+        shop = [folder / "init" / "03-reader.sql"]
+    files = [("postgres", folder / "metadata" / "01-metadata.sql"), *((env.POSTGRES_DB, file) for file in shop)]
+    names = ("USER", "PASSWORD", "DB", "READER_PASSWORD")
+    values = {f"POSTGRES_{name}": env.text(f"POSTGRES_{name}") for name in names}
+    values |= {name: env.text(name) for name in ("AIRFLOW_DB_PASSWORD", "SUPERSET_DB_PASSWORD")}
+    binaries = postgres.find_binaries(paths.venvs)
+    postgres.make_data_directory(binaries, data, init_files=files, env=values)
+    sample = "with the sample shop" if env.SAMPLE_SHOP == "true" else "without the sample shop"
+    screen.done(f"Made the databases of Postgres {binaries.major}, {sample}")
