@@ -17,12 +17,12 @@ from embedded.settings import Settings
 from embedded.users import read_users
 
 log = logging.getLogger("embedded")
-_FINISH_SECONDS = 6
+_FINISH_SECONDS = 5
 _CANCEL_SECONDS = 3
 
 
 def serve() -> None:
-    """Raises StartError when the server cannot start; returns after a clean stop."""
+    """Raises StartError when the server cannot start; returns after a stop."""
     settings = Settings.from_environment(os.environ)
     users = read_users(settings.config / "users.xml", os.environ)
     started = time.monotonic()
@@ -48,9 +48,13 @@ def serve() -> None:
     )
     stop.wait()
     log.info("Stopping: %s queries are running", queries.running)
+    queries.stop()
     server.shutdown()
     server.server_close()
     _finish(queries)
+    if queries.running:
+        log.warning("Stopped with %s queries that would not end; what was acknowledged is on disk", queries.running)
+        return
     queries.sessions.close()
     engine.close()
     log.info("Stopped")

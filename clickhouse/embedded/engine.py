@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import sys
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -122,6 +123,8 @@ class Engine:
                 os.environ[source.get("from_env", "")] = ""
         os.environ["TZ"] = "UTC"
         self._folder_lock = _lock(data)
+        # Only chDB's Python API, unused here, needs it: 40 MB.
+        sys.modules.setdefault("pyarrow", None)  # type: ignore[arg-type]
         from chdb import _chdb  # type: ignore[import-not-found,unused-ignore] # after TZ and the passwords are set
 
         _chdb.set_signal_handlers_enabled(0)

@@ -28,11 +28,16 @@ class Queries:
         self._runner = Runner()
         self._lock = threading.Lock()
         self._running: set[str] = set()
+        self._stopping = False
 
     @property
     def running(self) -> int:
         """How many requests are being answered."""
         return len(self._running)
+
+    def stop(self) -> None:
+        """Take no further requests; those that run go on."""
+        self._stopping = True
 
     def cancel_all(self) -> None:
         """Ask every running query to stop."""
@@ -53,6 +58,8 @@ class Queries:
         check_setting(user, "role", parameters.get("role", user.role))
         tag = f"{user.name}/{query_id}"
         with self._lock:
+            if self._stopping:
+                raise QueryError(236, "The server is stopping")
             if tag in self._running:
                 raise QueryError(216, f"Query with id = {query_id} is already running")
             self._running.add(tag)

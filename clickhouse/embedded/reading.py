@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 
+from embedded.errors import QueryError
 from embedded.statement import Statement, parse
 
 # The statement in front of data is looked for in this many bytes of the body, then in twice as many, and so on.
 _HEAD = 1 << 16
+_LONGEST = 1 << 26
 
 
 def read_statement(parameters: Mapping[str, str], body: Iterator[bytes]) -> tuple[Statement, Iterable[bytes]]:
@@ -33,6 +35,8 @@ def read_statement(parameters: Mapping[str, str], body: Iterator[bytes]) -> tupl
         found = parse(_decoded(text), complete=False)
         if found is not None:
             return _with_data(found, text, body)
+        if len(text) > _LONGEST:
+            raise QueryError(62, "Max query size exceeded: a statement without its data has at most 64 MiB")
         size = len(text) * 2
     found = parse(_decoded(text), complete=True)
     assert found is not None, "a complete text is a statement or an error"

@@ -82,12 +82,18 @@ class Handler(BaseHTTPRequestHandler):
         try:
             request = Request(self.command, self.path, self.headers, self.rfile, self._proceed)  # type: ignore[arg-type]
             self._route(request, response)
-        except QueryError as error:
+        except (ClientGoneError, OSError):
+            raise
+        except Exception as error:  # the edge: an error of our own is an answer too
+            if not isinstance(error, QueryError):
+                log.exception("A request failed by an error of the server itself")
+                error = QueryError(1001, f"The embedded server failed by itself: {type(error).__name__}")
             if request is not None:
                 request.drain()
             if request is None or request.unread:
                 response.keep = False
-            log.info("%s error %s (%s) after %.3f s", self.command, error.code, error.name, time.monotonic() - started)
+            query_id = response.headers.get("X-ClickHouse-Query-Id", "-")
+            log.info("%s: %s (%s) after %.3f s", query_id, error.code, error.name, time.monotonic() - started)
             response.fail(error)
         if request is None or request.unread:
             response.keep = False

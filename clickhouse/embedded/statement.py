@@ -12,6 +12,8 @@ from embedded.lexer import Token, Unfinished, tokens
 
 # Statements whose parser takes INTO OUTFILE and FORMAT, so that the engine can stream their answer.
 _WITH_OUTPUT = {"SELECT", "WITH", "(", "SHOW", "DESCRIBE", "DESC", "EXISTS", "EXPLAIN", "FROM", "CHECK"}
+# So much text must follow a FORMAT clause before what stands behind it is taken for data, and not for half a SETTINGS.
+_MARGIN = 4096
 # What each bracket adds to the nesting.
 DEPTH = {"(": 1, "[": 1, "{": 1, ")": -1, "]": -1, "}": -1}
 # A word FORMAT after one of these is a name, not the clause.
@@ -88,14 +90,14 @@ def _insert(text: str, seen: list[Token], complete: bool) -> Statement | None:
             seen.append(name)
             at, head_end = token.start, token.start
             settings, data = _settings_after(text, name.end)
-            if not complete and data + 1 >= len(text):
+            if not complete and data + _MARGIN > len(text):
                 return None
             head = text[:head_end]
             if settings:
                 head = _with_settings(head, seen, settings)
             return Statement(head, tuple(seen[:-2]), "insert", name.name, at, data)
         if token.upper in ("SELECT", "WITH", "(", "FROM", "WATCH"):
-            return _insert_select(text, stream, seen)
+            return _insert_select(text, stream, seen, complete)
     if not complete:
         return None
     return Statement(text[: seen[-1].end], tuple(seen), "insert", "Values", data=len(text))
@@ -162,7 +164,7 @@ def _with_settings(head: str, seen: list[Token], settings: str) -> str:
     return f"{head} SETTINGS {settings} "
 
 
-def _insert_select(text: str, stream: Iterator[Token], seen: list[Token]) -> Statement | None:
+def _insert_select(text: str, stream: Iterator[Token], seen: list[Token], complete: bool) -> Statement | None:
     """INSERT .. SELECT .. FROM input(..) FORMAT x, whose data follow; None for any other INSERT .. SELECT."""
     uses_input, depth = False, 0
     previous = seen[-1]
@@ -174,6 +176,8 @@ def _insert_select(text: str, stream: Iterator[Token], seen: list[Token]) -> Sta
             name = next(stream, None)
             if name is not None and name.kind in ("word", "quoted"):
                 _, data = _settings_after(text, name.end)
+                if not complete and data + _MARGIN > len(text):
+                    return None
                 return Statement(text[: token.start], tuple(seen[:-1]), "input", name.name, token.start, data)
         depth += DEPTH.get(token.text, 0)
         previous = token

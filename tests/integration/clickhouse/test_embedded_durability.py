@@ -48,8 +48,16 @@ def test_stop_lets_short_queries_end_and_cancels_long_ones(own_server: Any) -> N
     for thread in work:
         thread.start()
     time.sleep(0.5)
+    kept = own_server.api().connect()
+    kept.request("GET", "/ping")
+    kept.getresponse().read()
     began = time.monotonic()
-    assert own_server.end(signal.SIGTERM) == 0
+    own_server.process.send_signal(signal.SIGTERM)
+    time.sleep(0.5)
+    kept.request("POST", "/", b"SELECT 1", own_server.api().authorization)
+    assert kept.getresponse().getheader("X-ClickHouse-Exception-Code") == "236"
+    kept.close()
+    assert own_server.process.wait(timeout=20) == 0
     assert time.monotonic() - began < 10
     for thread in work:
         thread.join()

@@ -18,13 +18,13 @@ def orders(shop: Any) -> Any:
 
 
 def test_check_load_status_and_plan_tell_what_is_and_what_to_do_next(orders: Any) -> None:
-    code, out, err = orders.run_python("check")
+    code, out, err = orders.command("check")
     assert code == 0, err
     assert "raw.orders" in out and "as text: span" in out and "numeric without precision: total" in out
     assert "Next: python -m elt load" in out
-    code, out, err = orders.run_python("plan")
+    code, out, err = orders.command("plan")
     assert code == 0 and "public.orders -> raw.orders" in out, err
-    code, out, err = orders.run_python("load", "public.orders")
+    code, out, err = orders.command("load", "public.orders")
     assert code == 0 and "Published 1 tables with 5 rows" in out, err
     code, out, err = orders.run_python("status")
     assert code == 0 and "raw.orders" in out and "success" in out, err
@@ -49,7 +49,7 @@ def test_the_plan_spells_out_all(shop: Any) -> None:
     assert json.loads(shop.settings.elt_plan.read_text())["version"] == 1
     assert {table.target for table in shop.load().published.tables} == {"b", "sales__orders"}
     shop.sql("CREATE TABLE sales__orders (id int)")
-    code, _, err = shop.run_python("plan")
+    code, _, err = shop.command("plan")
     assert code == 1 and "would both be raw.sales__orders" in err
 
 
@@ -67,7 +67,7 @@ WRONG = [
 
 @pytest.mark.parametrize(("changes", "words"), WRONG, ids=[" ".join(c) + str(i) for i, (c, _) in enumerate(WRONG)])
 def test_a_wrong_setting_is_one_sentence_without_secrets(orders: Any, changes: dict[str, str], words: str) -> None:
-    code, out, err = orders.run_python("load", **changes)
+    code, out, err = orders.command("load", **changes)
     assert code == 1
     assert words in err and err.count("\n") == 1 and "Traceback" not in err
     for secret in ("s3cret", orders.environment["SOURCE_URL"], orders.environment["CLICKHOUSE_LOADER_PASSWORD"]):
@@ -76,20 +76,20 @@ def test_a_wrong_setting_is_one_sentence_without_secrets(orders: Any, changes: d
 
 def test_a_wrong_password_of_the_source_is_not_repeated(orders: Any) -> None:
     url = orders.environment["SOURCE_URL"].replace("elt_test_reader:", "elt_test_reader:s3cret")
-    code, out, err = orders.run_python("check", SOURCE_URL=url)
+    code, out, err = orders.command("check", SOURCE_URL=url)
     assert code == 1 and "does not let the loader in" in err and "s3cret" not in out + err
 
 
 def test_wrong_usage_exits_2(orders: Any) -> None:
     for arguments in ([], ["fly"], ["load", "--parallel", "0"]):
-        code, _, err = orders.run_python(*arguments)
+        code, _, err = orders.command(*arguments)
         assert code == 2 and "usage: python -m elt" in err
 
 
 def test_check_names_every_mistake(orders: Any) -> None:
     orders.sql("CREATE TABLE hidden (id int)", "REVOKE SELECT ON hidden FROM elt_test_reader")
     orders.tables("public.orders", "public.nothing", "public.hidden", "name: public.orders, target: x, exclude: [y]")
-    code, out, _ = orders.run_python("check")
+    code, out, _ = orders.command("check")
     assert code == 1
     assert "no table public.nothing" in out and "permission denied for table hidden" in out
     assert "has no column y" in out
@@ -97,7 +97,7 @@ def test_check_names_every_mistake(orders: Any) -> None:
 
 def test_mistakes_in_the_file_are_listed_with_their_lines(orders: Any) -> None:
     orders.tables("public.orders", "orders", "name: public.b, mode: incremental", "public.orders")
-    code, _, err = orders.run_python("load")
+    code, _, err = orders.command("load")
     assert code == 1
     lines = [line.strip() for line in err.splitlines()[1:]]
     assert [line.split(":")[0] for line in lines] == ["line 6", "line 7"]
@@ -106,14 +106,14 @@ def test_mistakes_in_the_file_are_listed_with_their_lines(orders: Any) -> None:
 
 def test_a_table_that_policies_would_thin_out_is_refused(orders: Any) -> None:
     orders.sql("ALTER TABLE orders ENABLE ROW LEVEL SECURITY")
-    code, _, err = orders.run_python("load")
+    code, _, err = orders.command("load")
     assert code == 1 and "row-level security" in err
 
 
 def test_a_warehouse_without_init_is_told(orders: Any) -> None:
     orders.admin_client.command("RENAME TABLE ops.loads TO ops.loads_away")
     try:
-        code, _, err = orders.run_python("load")
+        code, _, err = orders.command("load")
     finally:
         orders.admin_client.command("RENAME TABLE ops.loads_away TO ops.loads")
     assert code == 1 and "no ops.loads; apply clickhouse/init" in err

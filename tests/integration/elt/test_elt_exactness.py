@@ -172,9 +172,11 @@ def test_empty_tables_views_partitions_and_tables_without_key(shop: Any) -> None
 def test_the_first_byte_of_a_table_may_be_anything(shop: Any) -> None:
     values = ["", " ", "\t", "\n", "a"]
     for number, value in enumerate(values):
-        shop.sql(f"CREATE TABLE one{number} (a text NOT NULL, b text NOT NULL)")
-        shop.sql(f"INSERT INTO one{number} VALUES ('{value}', ''), ('', 'x')")
-        shop.sql(f"CREATE TABLE alone{number} AS SELECT a FROM one{number}")
+        shop.sql(
+            f"CREATE TABLE one{number} (a text NOT NULL, b text NOT NULL)",
+            f"INSERT INTO one{number} VALUES ('{value}', ''), ('', 'x')",
+            f"CREATE TABLE alone{number} AS SELECT a FROM one{number}",
+        )
     shop.tables(*(f"public.{name}{number}" for name in ("one", "alone") for number in range(len(values))))
     shop.load()
     for number, value in enumerate(values):

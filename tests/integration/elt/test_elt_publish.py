@@ -136,10 +136,10 @@ def test_a_cut_publish_is_rolled_forward_once_and_never_back(two: Any) -> None:
         publishing.open_journal(warehouse, ops.find_run(warehouse, run))
     two.admin_client.command(f"EXCHANGE TABLES raw.a AND raw.`a__loading_{run}_1`")
     assert counts(two) == [2, 1]
-    code, out, err = two.run_python("recover")
+    code, out, err = two.command("recover")
     assert code == 0 and "finished the publish of raw.b" in out, err
     assert counts(two) == [2, 2] and loading_tables(two) == []
-    code, out, err = two.run_python("recover")
+    code, out, err = two.command("recover")
     assert code == 0 and "nothing to recover" in out, err
     assert counts(two) == [2, 2]
     assert publish(two.settings, run=run).run == run
@@ -218,7 +218,7 @@ def test_a_dbt_run_without_a_heartbeat_is_dead_and_not_waited_for(two: Any) -> N
 
 def test_a_second_run_is_refused_and_told_who_is_at_work(two: Any) -> None:
     with Warehouse(two.settings) as warehouse, run_lock(two.settings, warehouse, holder="cli/desk/7", wait_seconds=0):
-        code, _, err = two.run_python("load")
+        code, _, err = two.command("load")
         assert code == 1 and "Another run is at work: cli/desk/7 since" in err
         with (
             pytest.raises(RunLockedError, match="cli/desk/7"),

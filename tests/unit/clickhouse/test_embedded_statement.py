@@ -95,12 +95,12 @@ def test_insert_is_cut_before_its_data(text: str, head: str, named: str, data: s
 
 
 def test_half_an_insert_waits_for_more() -> None:
-    text = "INSERT INTO t (a, b) SETTINGS c = 'x' FORMAT TSV\n1\t2\n"
-    for size in range(text.index("1\t2")):
+    text = "INSERT INTO t (a, b) SETTINGS c = 'x' FORMAT TSV\n" + "1\t2\n" * 2000
+    for size in range(text.index("1\t2") + 4000):
         assert parse(text[:size], complete=False) is None
     found = parse(text, complete=False)
     assert found is not None
-    assert text[found.data :] == "1\t2\n"
+    assert text[found.data :] == "1\t2\n" * 2000
 
 
 def test_input_has_data_behind_its_format() -> None:
