@@ -15,6 +15,7 @@ import psutil
 import psycopg2
 import pytest
 from dotenv import dotenv_values
+from stack import health
 
 WARM_BOOT_SECONDS = 45
 
@@ -97,6 +98,12 @@ def test_every_service_does_its_job_and_the_numbers_are_those_of_postgres(stack:
     said = stack.call("check_all_works.sh", "--exact", seconds=120)
     assert "FAIL" not in said
     assert "marts equal Postgres" in said
+
+
+def test_the_health_checks_of_the_containers_hold_for_the_native_services(stack: Stack, booted: str) -> None:
+    for name in sorted(health.CHECKS):
+        script = f"PYTHONPATH={stack.repo}/scripts exec python -m stack.health {name}"
+        assert stack.call("scripts/exec", name, "sh", "-c", script) == ""
 
 
 def test_a_second_boot_changes_nothing_and_says_so(stack: Stack, booted: str) -> None:

@@ -1,0 +1,227 @@
+"""The container way: the same services, names, commands and files as natively, as far as it can be seen without an engine."""
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from stack import commands, env_file, grants, health, launch, services
+from stack.paths import Paths
+from stack.services import Context
+
+CONTAINERS = {
+    "postgres-source", "airflow-db", "clickhouse-server", "airflow-webserver", "airflow-scheduler",
+    "airflow-dag-processor", "webhook-server", "webhook-worker", "dbt", "superset",
+}  # fmt: skip
+ONE_SHOTS = {"clickhouse-init", "airflow-init", "superset-init"}
+OWN_IMAGES = {"airflow", "dbt", "superset", "scripts"}
+# Names that differ on purpose: the image's own server takes no folder, and an image knows where its files lie.
+NATIVE_ALONE = {"clickhouse-server": {"CLICKHOUSE_PATH", "CLICKHOUSE_CONFIG", "PYTHONPATH", "BIND_ADDRESS"}}
+CONTAINER_ALONE = {"clickhouse-server": {"CLICKHOUSE_SKIP_USER_SETUP"}}
+
+
+@pytest.fixture(scope="module")
+def compose(repo: Path) -> dict[str, Any]:
+    loaded: dict[str, Any] = yaml.safe_load((repo / "docker-compose.yml").read_text())
+    return loaded
+
+
+@pytest.fixture
+def made(repo: Path, tmp_path: Path) -> Path:
+    file = tmp_path / ".env"
+    env_file.write_new(file, env_file.fill(repo / ".env.example", {}, {}, STACK_MODE="docker"))
+    return file
+
+
+def _environment(repo: Path, service: dict[str, Any]) -> dict[str, str]:
+    values = {key: str(value) for key, value in service.get("environment", {}).items()}
+    for file in service.get("env_file", []):
+        values |= env_file.read_values(repo / file)
+    return values
+
+
+def test_services_containers_network_and_volumes_have_the_names_that_stay(compose: dict[str, Any]) -> None:
+    long_lived = {name for name, row in compose["services"].items() if row.get("restart") == "unless-stopped"}
+    assert long_lived == CONTAINERS
+    assert {name for name, row in compose["services"].items() if row["restart"] == "no"} == ONE_SHOTS | {"tools"}
+    for name in CONTAINERS | ONE_SHOTS:
+        assert compose["services"][name]["container_name"] == name
+    assert compose["name"] == compose["networks"]["ecommerce-pipeline"]["name"] == "ecommerce-pipeline"
+    assert set(compose["volumes"]) >= {
+        "postgres_data", "clickhouse_data", "clickhouse_logs", "airflow_db_data", "superset_data",
+    }  # fmt: skip
+
+
+def test_every_long_lived_container_is_watched_restarted_and_bounded(compose: dict[str, Any]) -> None:
+    for name in CONTAINERS:
+        row = compose["services"][name]
+        assert row["healthcheck"]["test"], name
+        assert row["mem_limit"], name
+        assert row["logging"]["options"] == {"max-size": "10m", "max-file": "3"}, name
+        assert row["security_opt"] == ["no-new-privileges:true"], name
+    megabytes = {"g": 1024, "m": 1}
+    limits = [compose["services"][name]["mem_limit"] for name in CONTAINERS - {"dbt"}]
+    assert sum(int(limit[:-1]) * megabytes[limit[-1]] for limit in limits) <= 8192
+
+
+def test_images_are_pinned_and_published_ports_keep_to_the_bind_address(compose: dict[str, Any]) -> None:
+    for name, row in compose["services"].items():
+        image = row["image"]
+        assert image.startswith("ecommerce-pipeline/") or re.search(r":\d+\.?\d*(-alpine)?$", image), name
+        for port in row.get("ports", []):
+            assert port.startswith("${BIND_ADDRESS:-127.0.0.1}:"), name
+
+
+def test_the_start_order_is_that_of_the_native_way(compose: dict[str, Any]) -> None:
+    for row in services.SERVICES:
+        waits = compose["services"][row.name].get("depends_on", {})
+        for name in row.after:
+            one_shot = services.by_name(name).one_shot
+            expected = "service_completed_successfully" if one_shot else "service_healthy"
+            # Metadata has a server of its own in containers.
+            standing_in = "airflow-db" if name == "postgres-source" and row.name == "superset-init" else name
+            assert waits[standing_in]["condition"] == expected, row.name
+
+
+def test_each_container_gets_exactly_the_names_that_the_native_service_gets(
+    repo: Path, compose: dict[str, Any], made: Path, venvs: Path
+) -> None:
+    context = Context(Paths(home=made.parent, env_file=made, venvs=venvs), env_file.load(made))
+    for row in services.SERVICES:
+        if row.name == "postgres-source":
+            continue
+        native = set(row.names(context)) - NATIVE_ALONE.get(row.name, set())
+        container = set(_environment(repo, compose["services"][row.name])) - CONTAINER_ALONE.get(row.name, set())
+        assert container == native, row.name
+
+
+def test_no_command_line_stands_in_the_compose_file_that_natively_stands_elsewhere(compose: dict[str, Any]) -> None:
+    for name in commands.TABLE:
+        if name == "clickhouse-server":
+            continue
+        words = compose["services"][name]["command"]
+        assert words == [name] or words == ["stack.container", name]
+
+
+def test_health_checks_are_those_of_the_native_way(compose: dict[str, Any]) -> None:
+    for name in set(health.CHECKS) - {"clickhouse-server"}:
+        assert compose["services"][name]["healthcheck"]["test"] == ["CMD", "python", "-m", "stack.health", name]
+
+
+def test_every_name_of_the_compose_file_stands_in_the_example_and_every_secret_is_asked_for(
+    repo: Path, compose: dict[str, Any]
+) -> None:
+    text = (repo / "docker-compose.yml").read_text()
+    asked = set(re.findall(r"(?<!\$)\$\{([A-Z_]+)", text)) - {"STACK_ENV_FILE"}
+    known = set(env_file.read_values(repo / ".env.example"))
+    assert asked <= known
+    read = {name for row in services.SERVICES for name in row.reads}
+    assert read <= known
+    for name in set(env_file.SECRETS) & asked - {"POSTGRES_READER_PASSWORD"}:
+        assert f"${{{name}:?run ./run.sh once, it makes .env}}" in text, name
+
+
+def test_every_native_name_is_read_by_somebody(repo: Path) -> None:
+    read = {name for row in services.SERVICES for name in row.reads}
+    places = [repo / "docker-compose.yml", *(repo / "scripts" / "stack").glob("*.py")]
+    text = "\n".join(file.read_text() for file in places)
+    for name in env_file.read_values(repo / ".env.example"):
+        assert name in read or text.count(name) >= 2, name
+
+
+@pytest.mark.parametrize("folder", sorted(OWN_IMAGES))
+def test_an_image_copies_what_exists_installs_its_lock_and_runs_as_nobody_special(repo: Path, folder: str) -> None:
+    text = (repo / folder / "Dockerfile").read_text()
+    assert text.count("FROM python:3.11-slim") == 2
+    assert f"COPY {folder}/requirements.lock" in text
+    assert "--require-hashes" in text
+    assert re.search(r"^USER 10001:10001$", text, re.MULTILINE)
+    for line in re.findall(r"^COPY (?!--from)(.*)$", text, re.MULTILINE):
+        *sources, _target = line.split()
+        for source in sources:
+            assert (repo / source).exists(), source
+    assert not [name for name in env_file.SECRETS if name in text]
+
+
+def test_what_the_images_copy_passes_the_dockerignore(repo: Path) -> None:
+    kept = {line[1:] for line in (repo / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    for folder in OWN_IMAGES:
+        for line in re.findall(r"^COPY (?!--from)(.*)$", (repo / folder / "Dockerfile").read_text(), re.MULTILINE):
+            for source in line.split()[:-1]:
+                assert any(source == top or source.startswith(f"{top}/") for top in kept), source
+
+
+@pytest.mark.parametrize("folder", ["airflow", "dbt", "superset", "clickhouse", "postgres", "scripts", "tests"])
+def test_a_lock_is_in_step_with_its_requirements(repo: Path, folder: str) -> None:
+    lock = (repo / folder / "requirements.lock").read_text()
+    locked = {re.sub(r"[-_.]+", "-", name).lower() for name in re.findall(r"^([A-Za-z0-9_.-]+)==", lock, re.MULTILINE)}
+    for line in (repo / folder / "requirements.in").read_text().splitlines():
+        if not line or line.startswith(("#", "-c")):
+            continue
+        name, pin = re.match(r"([A-Za-z0-9_.-]+)(?:\[.*\])?(==\S+)?", line).groups()  # type: ignore[union-attr]
+        assert re.sub(r"[-_.]+", "-", name).lower() in locked, line
+        if pin:
+            assert f"{name}{pin} " in lock, line
+    assert "://" not in lock
+    assert "--hash=sha256:" in lock
+
+
+def test_the_grants_for_sql_managed_users_are_made_from_the_users_file(repo: Path) -> None:
+    assert (repo / "clickhouse" / "grants.sql").read_text() == grants.as_sql()
+
+
+def test_compose_itself_takes_the_file(repo: Path, made: Path) -> None:
+    """By the Compose v2 plugin where it is installed; its structure is tested above in any case."""
+    plugin = shutil.which("docker-compose") or shutil.which("docker")
+    words = [plugin] if plugin and plugin.endswith("docker-compose") else [plugin, "compose"]
+    if plugin is None or subprocess.run([*words, "version"], capture_output=True, check=False).returncode != 0:
+        assert yaml.safe_load((repo / "docker-compose.yml").read_text())["services"]
+        return
+    version = subprocess.run([*words, "version", "--short"], capture_output=True, text=True, check=True).stdout
+    if version.lstrip("v").startswith("1."):
+        return
+    env = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/")}
+    file = str(repo / "docker-compose.yml")
+    answer = subprocess.run(
+        [*words, "--env-file", str(made), "-f", file, "config", "-q"],
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert answer.returncode == 0, answer.stderr
+    # Without .env it says how to get one.
+    empty = made.with_name("empty")
+    empty.touch()
+    refused = subprocess.run(
+        [*words, "--env-file", str(empty), "-f", file, "config", "-q"],
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "run ./run.sh once" in refused.stderr
+
+
+def test_a_container_starts_the_command_of_the_table(repo: Path, tmp_path: Path, venvs: Path) -> None:
+    """`stack.container` needs the standard library alone, and becomes the command."""
+    env = {"PYTHONPATH": str(repo / "scripts"), "PATH": os.environ["PATH"]}
+    answer = subprocess.run(
+        [str(venvs / "postgres/bin/python"), "-m", "stack.container", "webhook-worker"],
+        env=env, cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    # The table's command is `python -m webhook.worker`, which this environment finds and cannot import.
+    assert "webhook" in answer.stderr and "pydantic" in answer.stderr
+
+
+def test_native_and_container_launch_read_one_table(repo: Path, made: Path, venvs: Path) -> None:
+    context = Context(Paths(home=made.parent, env_file=made, venvs=venvs), env_file.load(made))
+    for name in commands.TABLE:
+        row = services.by_name(name)
+        env = launch.environment(context, row)
+        python = str(context.paths.python(commands.TABLE[name][0]))
+        assert row.commands(context) == commands.commands(name, python=python, repo=str(repo), env=env)
