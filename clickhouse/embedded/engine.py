@@ -206,10 +206,12 @@ def _lock(data: Path) -> int:
 
 
 def _write_config(data: Path, config: Path) -> Path:
-    """The engine's own copy of server.xml: it knows no merging (remove="1") and needs the users' absolute path."""
+    """The engine's own copy of server.xml: it knows no merging (remove="1") and needs absolute paths."""
     root = ElementTree.parse(config / "server.xml").getroot()
     for element in [child for child in root if child.get("remove")]:
         root.remove(element)
+    for folder in root.iterfind("./backups/allowed_path"):
+        folder.text = f"{data / (folder.text or '')}/"
     ElementTree.SubElement(root, "users_config").text = str(config / "users.xml")
     path = data / "embedded-server.xml"
     ElementTree.ElementTree(root).write(path, encoding="unicode")

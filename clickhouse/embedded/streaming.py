@@ -9,7 +9,7 @@ import socket
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any
 
 from embedded.engine import Connection, Figures
@@ -109,14 +109,11 @@ class Runner:
                 if future.done():
                     raise
                 if poll.poll(0):
-                    cancel()
-                    raise _gone(future) from None
+                    while not future.done():  # again and again: the first may come before the engine knows the query
+                        cancel()
+                        wait([future], timeout=1)
+                    raise ClientGoneError from None
             seconds = min(seconds * 2, 0.5)
-
-
-def _gone(future: Future[Any]) -> ClientGoneError:
-    future.exception()  # the connection must be idle before anything else uses it
-    return ClientGoneError()
 
 
 def _drain(reader: int, future: Future[Figures], cancel: Callable[[], None]) -> None:

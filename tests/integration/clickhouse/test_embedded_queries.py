@@ -150,3 +150,14 @@ def test_64_connections_at_once(admin: Any) -> None:
     with ThreadPoolExecutor(64) as pool:
         for number, got in enumerate(pool.map(work, range(64))):
             assert got == [b"%d\n" % (number + turn) for turn in range(3)]
+
+
+def test_admin_backs_up_and_restores(admin: Any, table: str) -> None:
+    admin.ask(f"CREATE TABLE {table} (a UInt8) ENGINE = MergeTree ORDER BY a")
+    admin.ask(f"INSERT INTO {table} VALUES (1), (2)")
+    name = f"File('{uuid.uuid4()}.tar')"
+    assert "BACKUP_CREATED" in admin.ask(f"BACKUP TABLE {table} TO {name}")
+    admin.ask(f"DROP TABLE {table} SYNC")
+    assert "RESTORED" in admin.ask(f"RESTORE TABLE {table} FROM {name}")
+    assert admin.ask(f"SELECT sum(a) FROM {table}") == "3"
+    assert admin.call(f"BACKUP TABLE {table} TO File('/tmp/outside.tar')").code == 36

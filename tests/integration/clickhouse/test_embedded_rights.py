@@ -47,6 +47,8 @@ def shop(api: Callable[[str], Any]) -> Iterator[None]:
         ("superset", "SELECT 1 SETTINGS max_threads = 1", "1"),
         ("superset", "SELECT length(file) FROM analytics.rights_mart", "6"),
         ("superset", "SELECT count() FROM system.processes", "0"),
+        ("superset", "SELECT count() FROM system.errors", "0"),
+        ("superset", "SELECT count() FROM system.stack_trace", "0"),
         ("dbt", "SELECT count() > 0 FROM raw.rights", "1"),
         ("dbt", "SELECT count() >= 0 FROM analytics.rights_plain", "1"),
         ("dbt", "CREATE TABLE analytics_dev.rights (a UInt8, file String) ENGINE = MergeTree ORDER BY a", ""),
