@@ -22,6 +22,8 @@ for environment in scripts tests clickhouse postgres dbt airflow superset; do
     build_environment "$environment"
 done
 export STACK_UV="${STACK_UV:-$(find_uv)}"
+# Compiled once, and not at each of the many starts.
+unset PYTHONDONTWRITEBYTECODE
 bin="$STACK_VENVS/tests/bin"
 export PATH="$bin:$PATH"
 
