@@ -7,7 +7,7 @@ around them that are closed on a real server by other means.
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterator
 
 from embedded.errors import QueryError
 from embedded.lexer import Token
@@ -43,10 +43,10 @@ def check_setting(user: User, name: str, value: str) -> None:
         raise QueryError(497, f"{user.name}: setting {name} belongs to the server and cannot be changed by a request")
 
 
-def check_statement(user: User, statement: Statement, bound: Mapping[str, str], table_engines: Container[str]) -> None:
+def check_statement(user: User, statement: Statement, table_engines: Container[str]) -> None:
     """Refuse what the engine would allow to every request or cannot do; raises QueryError saying what to do instead.
 
-    `bound` are the values of the request's parameters, `table_engines` the names of all that there are.
+    `table_engines` are the names of all that there are.
     """
     check_supported(statement)
     for name, value in assignments(statement):
@@ -58,9 +58,6 @@ def check_statement(user: User, statement: Statement, bound: Mapping[str, str], 
         for name in engines(statement):  # the engine checks the grant for engines that reach out, but not for Merge
             if name in table_engines and name.lower() not in user.engines:
                 raise QueryError(497, f"{user.name}: Not enough privileges: it needs the grant TABLE ENGINE ON {name}")
-    for value in bound.values():
-        if _CLOSED.fullmatch(value.strip("`\"' ")):
-            raise QueryError(497, f"{user.name}: {value} cannot be the value of a parameter")
 
 
 def assignments(statement: Statement) -> Iterator[tuple[str, str]]:
@@ -95,6 +92,11 @@ def _check_functions(user: User, statement: Statement) -> None:
             callers.pop()
         if token.kind not in ("word", "quoted"):
             continue
+        if any(callers) and token.upper == "IDENTIFIER" and before and before[-1].text == ":":
+            raise QueryError(
+                497,
+                f"{user.name}: an Identifier parameter inside array and map functions is refused: write the name itself",
+            )
         called = bool(after) and after[0].text == "("
         lent = statement.kind == "input" and called and _READS_FILES.fullmatch(token.name)
         if not lent and not _CLOSED.fullmatch(token.name):

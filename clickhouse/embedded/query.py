@@ -90,7 +90,7 @@ class Query:
             if key.startswith("param_")
         }
         user = self.session.user
-        check_statement(user, statement, self.bound, self.engine.table_engines)
+        check_statement(user, statement, self.engine.table_engines)
         self.text = with_definer(user, statement)
         self._lend_settings(set(form.files) if form else set())
         if form is not None:
@@ -158,7 +158,7 @@ class Query:
             columns, data_format = structures[name]
             create = parse(f"CREATE TEMPORARY TABLE {_name(name)} ({columns})", complete=True)
             assert create is not None
-            check_statement(self.session.user, create, {}, self.engine.table_engines)
+            check_statement(self.session.user, create, self.engine.table_engines)
             refuse_several(connection, create.text)
             connection.run(create.text)
             self._external.append(name)

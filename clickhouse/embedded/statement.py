@@ -88,14 +88,13 @@ def _insert(text: str, seen: list[Token], complete: bool) -> Statement | None:
             if name is None:
                 return None
             seen.append(name)
-            at, head_end = token.start, token.start
             settings, data = _settings_after(text, name.end)
             if not complete and data + _MARGIN > len(text):
                 return None
-            head = text[:head_end]
+            head = text[: token.start]
             if settings:
                 head = _with_settings(head, seen, settings)
-            return Statement(head, tuple(seen[:-2]), "insert", name.name, at, data)
+            return Statement(head, tuple(tokens(head)), "insert", name.name, token.start, data)
         if token.upper in ("SELECT", "WITH", "(", "FROM", "WATCH"):
             return _insert_select(text, stream, seen, complete)
     if not complete:

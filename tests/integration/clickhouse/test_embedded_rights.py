@@ -223,6 +223,11 @@ def test_loader_and_dbt_cannot_leave_the_warehouse(api: Callable[[str], Any], us
         ("dbt", "ALTER TABLE analytics.rights_view MODIFY DEFINER default SQL SECURITY DEFINER"),
         ("dbt", "ALTER TABLE analytics.rights_view MODIFY SQL SECURITY NONE"),
         ("dbt", "CREATE TABLE analytics.rights_x (a Int8) ENGINE = Memory PARALLEL WITH CREATE VIEW analytics.rights_z SQL SECURITY NONE AS SELECT 1"),
+        (
+            "dbt",
+            "CREATE VIEW analytics.rights_x DEFINER = dbt SQL SECURITY DEFINER AS SELECT arrayMap({f:Identifier}, ['/etc/passwd'])",
+        ),
+        ("dbt", "INSERT INTO analytics.rights_mart FORMAT TSV SETTINGS profile = 'default'\n1\tx\n"),
         ("dbt", "SET default_view_definer = 'default'"),
         ("dbt", "ATTACH TABLE analytics.rights_x FROM '/etc' (a Int8) ENGINE = MergeTree ORDER BY a"),
         ("loader", "SET DEFAULT ROLE admin TO loader"),
@@ -279,6 +284,12 @@ def test_superset_cannot_by_a_parameter(api: Callable[[str], Any], sql: str, val
     assert "root:" not in answer.text
     assert "secret" not in answer.text
     assert answer.status != 200 or answer.body == b""
+
+
+def test_superset_cannot_by_a_parameter_of_the_session(api: Callable[[str], Any]) -> None:
+    session = {"session_id": "rights-parameter"}
+    api("superset").ask("SET param_f = 'file'", **session)
+    assert api("superset").call("SELECT arrayMap({f:Identifier}, ['/etc/passwd'])", **session).code == 497
 
 
 def test_own_role_may_be_named(api: Callable[[str], Any]) -> None:

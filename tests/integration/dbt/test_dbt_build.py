@@ -167,3 +167,52 @@ def test_the_page_of_marts_names_the_columns_and_types_that_are_there(clickhouse
             f"SELECT name, type FROM system.columns WHERE table = '{name}' AND database = 'analytics' ORDER BY position",
             "dbt",
         )
+
+
+def test_history_keeps_what_a_price_and_a_city_were_at_the_time_of_the_order(
+    clickhouse: Any, dbt: Any, refill_raw: None
+) -> None:
+    with clickhouse.client("loader") as loader:
+        for table, column, value, key in (
+            ("products", "price", "25.00", "product_id = 1"),
+            ("products", "cost", "9.01", "product_id = 1"),
+            ("customers", "city", "'Austin'", "customer_id = 3"),
+        ):
+            loader.command(
+                f"ALTER TABLE raw.{table} UPDATE {column} = {value}, updated_at = '2025-07-01 00:00:00.000001'"
+                f" WHERE {key} SETTINGS mutations_sync = 2"
+            )
+        loader.command("ALTER TABLE raw.customers DELETE WHERE customer_id = 4 SETTINGS mutations_sync = 2")
+    result = dbt("build")
+    assert result.returncode == 0, result.stdout
+    prices = "SELECT price, cost, valid_from < '1970-01-02', is_current FROM analytics_dev.dim_products_history"
+    assert rows(clickhouse, f"{prices} WHERE product_id = 1 ORDER BY valid_from", "dbt") == [
+        (Decimal("19.99"), Decimal("7.01"), 1, 0),
+        (Decimal("25.00"), Decimal("9.01"), 0, 1),
+    ]
+    cities = "SELECT customer_id, customer_city, is_current FROM analytics_dev.dim_customers_history"
+    assert rows(clickhouse, f"{cities} WHERE customer_id > 2 ORDER BY ALL", "dbt") == [
+        (3, "Austin", 1),
+        (3, "Waco", 0),
+        (4, "Provo", 0),
+    ]
+    # Order 4 is a microsecond older than the change, order 2 half a year younger.
+    as_sold = "SELECT order_id, customer_city, list_price, gross_product_margin FROM analytics_dev.fact_sales_as_sold"
+    assert rows(clickhouse, f"{as_sold} WHERE product_id = 1 ORDER BY order_id", "dbt") == [
+        (1, "Dayton", Decimal("19.99"), Decimal("38.94")),
+        (2, None, Decimal("25.00"), Decimal("10.98")),
+        (4, "Waco", Decimal("19.99"), Decimal("25.96")),
+    ]
+    assert rows(clickhouse, "SELECT customer_city FROM analytics_dev.dim_customers WHERE customer_id = 3", "dbt") == [
+        ("Austin",)
+    ]
+
+
+def test_every_day_is_there_up_to_the_last_load(clickhouse: Any) -> None:
+    found = rows(
+        clickhouse,
+        "SELECT min(order_day), max(order_day) - min(order_day) + 1 = count(), max(order_day) ="
+        " toDate((SELECT max(loaded_at) FROM analytics.stg_orders)), countIf(gross_orders > 0), sum(net_revenue)"
+        " FROM analytics.agg_sales_daily",
+    )
+    assert found == [(date(2025, 3, 31), 1, 1, 4, Decimal("60.37"))]

@@ -41,7 +41,7 @@ def statement(text: str) -> Statement:
 )
 def test_harmless_statements_pass(sql: str) -> None:
     found = statement(sql)
-    check_statement(DBT, found, {}, ENGINES)
+    check_statement(DBT, found, ENGINES)
     assert with_definer(DBT, found) == found.text
 
 
@@ -76,9 +76,9 @@ def test_role_may_only_be_ones_own() -> None:
 
 
 def test_engine_needs_its_grant() -> None:
-    check_statement(DBT, statement("CREATE TABLE t (a Int8) ENGINE MergeTree ORDER BY a"), {}, ENGINES)
+    check_statement(DBT, statement("CREATE TABLE t (a Int8) ENGINE MergeTree ORDER BY a"), ENGINES)
     with pytest.raises(QueryError) as error:
-        check_statement(DBT, statement("CREATE TABLE t AS x ENGINE = Merge(raw, '.*')"), {}, ENGINES)
+        check_statement(DBT, statement("CREATE TABLE t AS x ENGINE = Merge(raw, '.*')"), ENGINES)
     assert error.value.code == 497
 
 

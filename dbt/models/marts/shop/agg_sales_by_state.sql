@@ -28,16 +28,5 @@ states as (
 
 select
     *,
-    if(
-        net_orders = 0,
-        null,
-        cast(
-            round(
-                divideDecimal(
-                    net_revenue, toDecimal64(greatest(net_orders, 1), 0), 4
-                ),
-                2
-            ) as Decimal(18, 2)
-        )
-    ) as net_revenue_per_order
+    {{ exact_ratio('net_revenue', 'net_orders', 2) }} as net_revenue_per_order
 from states
