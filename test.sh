@@ -47,7 +47,8 @@ for stage in "$@"; do
     case "$stage" in
     lint) lint ;;
     unit) tests tests/unit ;;
-    integration) tests tests/integration ;;
+    # Much of it is waiting for servers: two at a time, each with servers of its own.
+    integration) tests -n 2 --dist loadfile tests/integration ;;
     e2e) tests tests/e2e ;;
     long) tests --long tests/faults tests/integration ;;
     esac
