@@ -12,6 +12,7 @@ from elt_airflow.dbt import DbtBuildOperator
 from elt_airflow.failure import close_failed_run, notify_failure
 from elt_airflow.loading import create_clickhouse_databases, load_table, publish_raw
 from elt_airflow.plan import planned_targets, table_param, task_name
+from elt_airflow.snapshot import hold_snapshot
 
 TARGETS = planned_targets()
 
@@ -39,6 +40,7 @@ TARGETS = planned_targets()
 def elt_pipeline() -> None:
     @task_group
     def load_data() -> None:
+        hold_snapshot()
         for target in TARGETS:
             load_table.override(task_id=task_name(target))(target)
 

@@ -12,12 +12,14 @@ CREATE TABLE IF NOT EXISTS ops.runs
     started_at DateTime64(6, 'UTC'),
     ended_at Nullable(DateTime64(6, 'UTC')),
     error String COMMENT 'One sentence with cause and cure; empty unless failed',
+    horizon Nullable(DateTime64(6, 'UTC')) COMMENT 'No transaction that was open at the snapshot had begun before; NULL where that is not known',
     version UInt64 COMMENT 'Microseconds since 1970-01-01 UTC at which this row was written'
 )
 ENGINE = ReplacingMergeTree(version)
 ORDER BY run
 TTL toDateTime(started_at) + INTERVAL 1 YEAR
 COMMENT 'One row for each run of the loader';
+ALTER TABLE ops.runs ADD COLUMN IF NOT EXISTS horizon Nullable(DateTime64(6, 'UTC')) AFTER error;
 
 CREATE TABLE IF NOT EXISTS ops.loads
 (

@@ -42,6 +42,7 @@ class Run:
     started_at: datetime
     ended_at: datetime | None = None
     error: str = ""
+    horizon: datetime | None = None
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from dataclasses import replace
 from elt import load, ops, recovery, snapshot
 from elt import publish as publishing
 from elt.errors import NotInRunError, TerminalError, TransientError
+from elt.horizon import read_horizon
 from elt.lock import RunLock, run_lock
 from elt.pipeline import TableEntry, read_pipeline
 from elt.plan import choose, entries, read_plan
@@ -52,6 +53,9 @@ def begin_locked(
     own = earlier.run if earlier and earlier.status == "running" else None
     recovery.recover(warehouse, lock, own_run=own)
     if own is not None and (found := ops.find_run(warehouse, own)).status == "running":
+        # It starts over, at an instant of its own: what it has loaded from an earlier one no longer counts.
+        found = replace(found, snapshot="", horizon=None)
+        ops.write(warehouse, [found])
         return found
     chosen = choose(all_entries(settings), tables)
     run = ops.Run(
@@ -67,6 +71,34 @@ def begin_locked(
     return run
 
 
+def hold_snapshot(
+    settings: Settings,
+    *,
+    run: int,
+    ready: Callable[[snapshot.HeldSnapshot], None],
+    finished: Callable[[], bool],
+    max_age_seconds: float = snapshot.MAX_AGE_SECONDS,
+) -> None:
+    """Holds the run lock, and one snapshot of all tables of the run, until `finished` says so: elt.snapshot.hold.
+
+    Raises RunLockedError when another run is at work, TerminalError when the snapshot is lost or held too long.
+    """
+    with Warehouse(settings) as warehouse:
+        found = _workable(warehouse, run)
+        chosen = choose(all_entries(settings), found.tables)
+        holder = f"{found.run_key}, loading"
+        with run_lock(settings, warehouse, holder=holder, wait_seconds=LOCK_WAIT_SECONDS) as lock:
+            snapshot.hold(
+                settings,
+                run=run,
+                entries=chosen,
+                ready=ready,
+                finished=finished,
+                lock=lock,
+                max_age_seconds=max_age_seconds,
+            )
+
+
 def load_table(
     settings: Settings,
     *,
@@ -77,7 +109,8 @@ def load_table(
 ) -> LoadResult:
     """Loads one table of the run, verified, into a table that readers do not see.
 
-    It reads the run's snapshot where one is held, else the present. `attempt` counts from 1; a taken number is
+    It reads the run's snapshot where one is held, else an instant of its own, which publish takes from a run of one table
+    only. `attempt` counts from 1; a taken number is
     replaced by the next free one. `progress` is called about once a second. Raises NotInRunError for a table that the
     run does not copy, else TerminalError where a retry can only repeat it, TransientError where it may help.
     """
@@ -88,6 +121,8 @@ def load_table(
         found = _workable(warehouse, run)
         (entry,) = choose(all_entries(settings), [target])
         with Source(settings, f"elt load {target} {found.run_key}") as source:
+            if not found.snapshot:
+                found = replace(found, horizon=read_horizon(source))
             source.begin(snapshot.kinds(source, [entry]), found.snapshot or None)
             return load.load(settings, warehouse, source, run=found, entry=entry, attempt=attempt, on_progress=progress)
 

@@ -11,6 +11,8 @@ from datetime import datetime, timedelta
 from elt import ops
 from elt.catalogue import Kind, find_kind
 from elt.errors import TerminalError, TransientError
+from elt.horizon import read_horizon
+from elt.lock import RunLock
 from elt.names import TableName
 from elt.pipeline import TableEntry
 from elt.settings import Settings
@@ -43,10 +45,12 @@ def held_snapshot(
     Yields it with the session that holds it.
     """
     with Source(settings, f"elt snapshot {run.run_key}") as source:
+        # Before the snapshot: a transaction that is open at the snapshot was open here already, or begins after this.
+        horizon = read_horizon(source)
         source.begin(kinds(source, found))
         name = source.export_snapshot()
         held = HeldSnapshot(name, run.run, ops.now() + timedelta(seconds=max_age_seconds))
-        ops.write(warehouse, [replace(run, snapshot=name)])
+        ops.write(warehouse, [replace(run, snapshot=name, horizon=horizon)])
         yield held, source
 
 
@@ -57,12 +61,13 @@ def hold(
     entries: Sequence[TableEntry],
     ready: Callable[[HeldSnapshot], None],
     finished: Callable[[], bool],
+    lock: RunLock | None = None,
     max_age_seconds: float = MAX_AGE_SECONDS,
 ) -> None:
     """Holds a snapshot for the loads of other processes until `finished`, asked every second, says so.
 
     `ready` is called once when it can be read. Raises TerminalError when it is held too long, and when the source
-    ends the session: the loads that have not begun then fail, and the whole run must start over.
+    ends its session or that of `lock`: the loads that have not begun then fail, and the whole run must start over.
     """
     with (
         Warehouse(settings) as warehouse,
@@ -78,9 +83,12 @@ def hold(
             time.sleep(_POLL_SECONDS)
             try:
                 source.rows("SELECT 1")
+                if lock is not None:
+                    lock.check()
             except TransientError:
                 raise TerminalError(
-                    f"The source ended the session that held the snapshot of run {run}; start the whole run again"
+                    f"The source ended a session that held the snapshot or the lock of run {run}; nothing was "
+                    "published, start the whole run again"
                 ) from None
 
 

@@ -9,10 +9,12 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from elt_airflow.guard import no_retry_on_terminal_errors
 from elt_airflow.progress import ProgressLog
+from elt_airflow.snapshot import handed_over
 
 log = logging.getLogger(__name__)
 
 BEGIN = "create_clickhouse_databases"
+NEW_HOLDER_SECONDS = 30.0
 
 
 @task(task_id=BEGIN)  # type: ignore[untyped-decorator]
@@ -38,12 +40,21 @@ def load_table(target: str, ti: Any = None, params: Mapping[str, Any] | None = N
     if asked and target not in asked:
         raise AirflowSkipException(f"This run was asked for {', '.join(asked)} only.")
     with no_retry_on_terminal_errors():
+        from elt.errors import NotInRunError, SnapshotGoneError
         from elt.run import load_table as load
         from elt.settings import read_settings
 
-        result = load(
-            read_settings(), run=run_number(ti), target=target, attempt=ti.try_number, progress=ProgressLog(log)
-        )
+        settings, run, attempt = read_settings(), run_number(ti), ti.try_number
+        held = handed_over(ti, run)
+        try:
+            try:
+                result = load(settings, run=run, target=target, attempt=attempt, progress=ProgressLog(log))
+            except SnapshotGoneError:
+                # Cleared together with its holder, a load may have met what the holder before had handed over.
+                handed_over(ti, run, other_than=held, seconds=NEW_HOLDER_SECONDS)
+                result = load(settings, run=run, target=target, attempt=attempt, progress=ProgressLog(log))
+        except NotInRunError as error:
+            raise AirflowSkipException(str(error)) from None
         log.info("%s: %s rows, %.1f MB in %.1f s", target, f"{result.rows:,}", result.bytes / 1e6, result.seconds)
         return {"rows": result.rows, "bytes": result.bytes, "seconds": result.seconds}
 

@@ -13,6 +13,7 @@ import pytest
 
 TABLES = ("customers", "products", "orders", "order_items")
 DBT = "run_dbt_transformations"
+HOLD = "load_data.hold_snapshot"
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +59,7 @@ def test_first_boot_leads_to_a_green_run_with_every_row_in_raw(
     states = {name: task["state"] for name, task in stack.tasks(first_run).items()}
     assert states == {
         "create_clickhouse_databases": "success",
+        "load_data.hold_snapshot": "success",
         **{f"load_data.load_{table}": "success" for table in TABLES},
         "publish_raw": "success",
         DBT: "success",
@@ -205,6 +207,34 @@ def test_load_that_can_only_fail_again_fails_at_once_and_reaches_notify_url(
         closed = until(lambda: closed_run(client, run), 30, "the closed run in ops.runs")
         assert "load_data.load_products" in closed
         assert client.query("SELECT max(_elt_run) FROM raw.orders").first_row[0] == published
+
+
+def test_holder_that_loses_its_snapshot_fails_the_run_at_once_and_publishes_nothing(
+    stack: Any, first_run: str, clickhouse: Any, sample_shop: Any
+) -> None:
+    with clickhouse.client("loader") as client:
+        published = client.query("SELECT max(_elt_run) FROM raw.orders").first_row[0]
+        run = stack.trigger()
+        until(lambda: ended_sessions(sample_shop, f"elt snapshot elt_pipeline/{run}"), 60, "the held snapshot")
+        # No task waits for a retry that could only repeat the failure: Stack.finished fails on one.
+        assert stack.finished(run) == "failed"
+        tasks = stack.tasks(run)
+        assert (tasks[HOLD]["state"], tasks[HOLD]["try_number"]) == ("failed", 1)
+        assert "start the whole run again" in stack.task_log(run, HOLD)
+        assert tasks["publish_raw"]["state"] == "upstream_failed"
+        assert client.query("SELECT max(_elt_run) FROM raw.orders").first_row[0] == published
+
+
+def ended_sessions(postgres: Any, application: str) -> int:
+    with psycopg2.connect(postgres.dsn()) as connection, connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE starts_with(%s, application_name)"
+            " AND application_name LIKE 'elt snapshot%%'",
+            (application,),
+        )
+        ended = cursor.rowcount
+    connection.close()
+    return int(ended)
 
 
 def test_retention_cleans_the_metadata_from_a_task(stack: Any, first_run: str) -> None:

@@ -6,7 +6,9 @@ import os
 import secrets
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ import pytest
 from elt import cli, ops, run
 from elt.names import raw
 from elt.progress import Progress
+from elt.run import hold_snapshot
 from elt.settings import Settings
 from elt.warehouse import Warehouse
 from elt.whole_run import Listener, WholeRun, load_everything
@@ -53,6 +56,22 @@ class Shop:
 
     def load(self, *tables: str, **options: Any) -> WholeRun:
         return load_everything(self.settings, quiet(), tables=tables, **options)
+
+    @contextlib.contextmanager
+    def held(self, run: int) -> Iterator[None]:
+        """Holds the snapshot of a run as its task in the DAG does, while the body loads."""
+        ready, over = threading.Event(), threading.Event()
+        with ThreadPoolExecutor(1) as pool:
+            holder = pool.submit(
+                hold_snapshot, self.settings, run=run, ready=lambda _: ready.set(), finished=over.is_set
+            )
+            holder.add_done_callback(lambda _: ready.set())
+            try:
+                assert ready.wait(60)
+                yield
+            finally:
+                over.set()
+            holder.result(30)
 
     def warehouse(self, sql: str) -> list[tuple[Any, ...]]:
         """A query as the warehouse's admin."""

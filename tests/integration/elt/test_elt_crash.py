@@ -1,5 +1,6 @@
 """A loader that is killed, stopped or doubled at any moment loses nothing, doubles nothing, leaves nothing half there."""
 
+import contextlib
 import random
 import signal
 import subprocess
@@ -113,16 +114,18 @@ def finish(process: subprocess.Popen[str]) -> str:
 
 
 def test_a_stopped_attempt_that_wakes_up_late_touches_nothing(versions: Any) -> None:
-    run = finish(step(versions, "begin(settings, run_key='dag/stalled', tables=None, full_refresh=False)"))
-    with step(versions, f"load_table(settings, run={run}, target='big', attempt=1)") as stalled:
-        deadline = time.monotonic() + 20
-        while time.monotonic() < deadline and not versions.warehouse(
-            f"SELECT 1 FROM ops.loads WHERE run = {run} AND status = 'running'"
-        ):
-            time.sleep(0.005)
-        stalled.send_signal(signal.SIGSTOP)
-        finish(step(versions, f"load_table(settings, run={run}, target='big', attempt=2)"))
-        finish(step(versions, f"load_table(settings, run={run}, target='small', attempt=1)"))
+    run = int(finish(step(versions, "begin(settings, run_key='dag/stalled', tables=None, full_refresh=False)")))
+    with contextlib.ExitStack() as stack:
+        with versions.held(run):
+            stalled = stack.enter_context(step(versions, f"load_table(settings, run={run}, target='big', attempt=1)"))
+            deadline = time.monotonic() + 20
+            while time.monotonic() < deadline and not versions.warehouse(
+                f"SELECT 1 FROM ops.loads WHERE run = {run} AND status = 'running'"
+            ):
+                time.sleep(0.005)
+            stalled.send_signal(signal.SIGSTOP)
+            finish(step(versions, f"load_table(settings, run={run}, target='big', attempt=2)"))
+            finish(step(versions, f"load_table(settings, run={run}, target='small', attempt=1)"))
         finish(step(versions, f"publish(settings, run={run})"))
         assert versions.warehouse("SELECT count(), max(v) FROM raw.big") == [(300000, 2)]
         stalled.send_signal(signal.SIGCONT)

@@ -46,16 +46,18 @@ def loading_tables(shop: Any) -> list[str]:
 
 def loaded_run(shop: Any, key: str = "dag/run") -> int:
     run = begin(shop.settings, run_key=key, tables=None, full_refresh=False)
-    for target in ("a", "b"):
-        load_table(shop.settings, run=run, target=target, attempt=1)
+    with shop.held(run):
+        for target in ("a", "b"):
+            load_table(shop.settings, run=run, target=target, attempt=1)
     return run
 
 
 def test_the_steps_of_the_dag(two: Any) -> None:
     run = begin(two.settings, run_key="dag/one", tables=None, full_refresh=False)
     assert begin(two.settings, run_key="dag/one", tables=None, full_refresh=False) == run
-    for target in ("a", "b"):
-        assert load_table(two.settings, run=run, target=target, attempt=1).rows == 2
+    with two.held(run):
+        for target in ("a", "b"):
+            assert load_table(two.settings, run=run, target=target, attempt=1).rows == 2
     assert counts(two) == [1, 1]
     first = publish(two.settings, run=run)
     assert [(table.target, table.rows) for table in first.tables] == [("a", 2), ("b", 2)]
@@ -96,13 +98,61 @@ def test_a_scheduled_run_copies_what_was_planned_and_is_still_wanted(two: Any) -
 
 def test_a_repeated_attempt_gets_a_table_of_its_own_and_the_last_counts(two: Any) -> None:
     run = begin(two.settings, run_key="dag/again", tables=None, full_refresh=False)
-    first = load_table(two.settings, run=run, target="a", attempt=1)
+    with two.held(run):
+        first = load_table(two.settings, run=run, target="a", attempt=1)
+        two.sql("INSERT INTO a VALUES (3)")
+        # However late it is repeated, it reads the instant of the run.
+        second = load_table(two.settings, run=run, target="a", attempt=1)
+        assert (first.attempt, second.attempt) == (1, 2) and first.loading_table != second.loading_table
+        load_table(two.settings, run=run, target="b", attempt=1)
+    publish(two.settings, run=run)
+    assert counts(two) == [2, 2]
+
+
+def test_tables_that_were_read_at_different_instants_are_not_published(two: Any) -> None:
+    run = begin(two.settings, run_key="dag/mixed", tables=None, full_refresh=False)
+    for target in ("a", "b"):
+        load_table(two.settings, run=run, target=target, attempt=1)
+    with pytest.raises(TerminalError, match="was not read from the snapshot of run"):
+        publish(two.settings, run=run)
+    with two.held(run):
+        load_table(two.settings, run=run, target="a", attempt=2)
+    with pytest.raises(TerminalError, match="b was not read from the snapshot of run"):
+        publish(two.settings, run=run)
+    assert counts(two) == [1, 1]
+
+
+def test_a_run_that_begins_again_takes_an_instant_of_its_own(two: Any) -> None:
+    run = begin(two.settings, run_key="dag/cleared", tables=None, full_refresh=False)
+    with two.held(run):
+        load_table(two.settings, run=run, target="a", attempt=1)
+    assert begin(two.settings, run_key="dag/cleared", tables=None, full_refresh=False) == run
     two.sql("INSERT INTO a VALUES (3)")
-    second = load_table(two.settings, run=run, target="a", attempt=1)
-    assert (first.attempt, second.attempt) == (1, 2) and first.loading_table != second.loading_table
-    load_table(two.settings, run=run, target="b", attempt=1)
+    with two.held(run):
+        load_table(two.settings, run=run, target="b", attempt=1)
+        with (
+            pytest.raises(TerminalError, match="a was not read from the snapshot"),
+            Warehouse(two.settings) as warehouse,
+        ):
+            publishing.open_journal(warehouse, ops.find_run(warehouse, run))
+        load_table(two.settings, run=run, target="a", attempt=2)
     publish(two.settings, run=run)
     assert counts(two) == [3, 2]
+
+
+def test_while_a_run_loads_no_other_run_begins_and_a_dead_holder_keeps_nobody_out(two: Any) -> None:
+    run = begin(two.settings, run_key="dag/locked", tables=None, full_refresh=False)
+    with pytest.raises(TerminalError, match="ended a session that held the snapshot or the lock"), two.held(run):
+        with pytest.raises(RunLockedError, match="dag/locked, loading"):
+            two.load()
+        two.sql(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'elt snapshot dag/locked%'"
+        )
+        time.sleep(1.5)
+    with pytest.raises(TerminalError, match="this run is gone"):
+        load_table(two.settings, run=run, target="a", attempt=1)
+    two.load()
+    assert counts(two) == [2, 2]
 
 
 def test_a_table_that_lost_rows_after_it_was_counted_is_not_published(two: Any) -> None:
@@ -115,7 +165,8 @@ def test_a_table_that_lost_rows_after_it_was_counted_is_not_published(two: Any) 
 
 def test_a_run_with_a_table_missing_publishes_none(two: Any) -> None:
     run = begin(two.settings, run_key="dag/half", tables=None, full_refresh=False)
-    load_table(two.settings, run=run, target="a", attempt=1)
+    with two.held(run):
+        load_table(two.settings, run=run, target="a", attempt=1)
     with pytest.raises(TerminalError, match="has not loaded b"):
         publish(two.settings, run=run)
     assert counts(two) == [1, 1]

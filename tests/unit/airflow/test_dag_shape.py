@@ -30,7 +30,7 @@ def dags(airflow_python: Start, repo: Path, tmp_path_factory: pytest.TempPathFac
 
 
 def test_graph_is_that_of_the_design(dags: dict[str, Any]) -> None:
-    loads = [f"load_data.load_{name}" for name in TABLES]
+    loads = ["load_data.hold_snapshot", *(f"load_data.load_{name}" for name in TABLES)]
     assert {name: task["upstream"] for name, task in dags["elt_pipeline"]["tasks"].items()} == {
         "create_clickhouse_databases": [],
         **{load: ["create_clickhouse_databases"] for load in loads},
@@ -49,7 +49,9 @@ def test_schedule_is_that_of_the_environment_and_nothing_is_caught_up(dags: dict
 @pytest.mark.parametrize("name", ["elt_pipeline", "airflow_retention"])
 def test_every_task_is_retried_bounded_told_of_and_explained(dags: dict[str, Any], name: str) -> None:
     for task_id, task in dags[name]["tasks"].items():
-        assert (task["retries"], task["retry_delay"]) == (2, 300.0), task_id
+        # A second snapshot would be another instant: a holder is not tried again.
+        retries = 0 if task_id == "load_data.hold_snapshot" else 2
+        assert (task["retries"], task["retry_delay"]) == (retries, 300.0), task_id
         assert task["timeout"], task_id
         assert task["callbacks"] == 1, task_id
         assert task["docs"], task_id
@@ -67,7 +69,13 @@ def test_parameters_allow_the_planned_tables_only(dags: dict[str, Any]) -> None:
 
 def test_notes_for_the_night_name_every_task(dags: dict[str, Any]) -> None:
     notes = dags["elt_pipeline"]["docs"]
-    for task in ("create_clickhouse_databases", "load_<table>", "publish_raw", "run_dbt_transformations"):
+    for task in (
+        "create_clickhouse_databases",
+        "hold_snapshot",
+        "load_<table>",
+        "publish_raw",
+        "run_dbt_transformations",
+    ):
         assert f"| `{task}` |" in notes
 
 
@@ -82,7 +90,7 @@ def test_pipeline_without_a_plan_yet_is_still_a_chain(airflow_python: Start, rep
     described = describe(airflow_python, repo, ELT_PIPELINE=str(pipeline), ELT_PLAN=missing, ELT_SCHEDULE="")
     assert described["errors"] == {}
     dag = described["dags"]["elt_pipeline"]
-    assert dag["tasks"]["publish_raw"]["upstream"] == ["create_clickhouse_databases"]
+    assert dag["tasks"]["publish_raw"]["upstream"] == ["load_data.hold_snapshot"]
     assert "NullTimetable" in dag["schedule"] or dag["schedule"] == "None"
 
 
@@ -95,7 +103,7 @@ def test_names_that_airflow_does_not_take_become_distinct_tasks(
     plan.write_text(json.dumps({"version": 1, "tables": tables}))
     described = describe(airflow_python, repo, ELT_PLAN=str(plan))
     assert described["errors"] == {}
-    loads = [name for name in described["dags"]["elt_pipeline"]["tasks"] if name.startswith("load_data.")]
+    loads = [name for name in described["dags"]["elt_pipeline"]["tasks"] if name.startswith("load_data.load_")]
     assert len(loads) == len(targets)
     assert "load_data.load_sales__orders" in loads
 

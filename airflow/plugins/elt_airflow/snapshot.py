@@ -1,0 +1,94 @@
+"""The hand-over of the run's one snapshot: from the task that holds it to the loads, while it runs."""
+
+import logging
+import time
+from datetime import timedelta
+from typing import Any
+
+from airflow.sdk import task
+from airflow.sdk.exceptions import AirflowFailException
+
+from elt_airflow.guard import no_retry_on_terminal_errors
+
+log = logging.getLogger(__name__)
+
+GROUP = "load_data"
+HOLD = f"{GROUP}.hold_snapshot"
+KEY = "snapshot"
+FINAL = ("success", "failed", "skipped", "upstream_failed", "removed")
+BEGUN = (*FINAL, "running", "up_for_retry", "deferred", "restarting")
+
+PLACE_SECONDS = 600.0
+"""How long a holder waits for a first load to begin, and a load for the holder, before it gives its place back."""
+POLL_SECONDS = 1.0
+
+
+class NoPlaceError(Exception):
+    """The holder has not begun: this load gives its place back and tries again later."""
+
+
+# Highest priority: without it no load can go on. No retries: a second snapshot would be another instant.
+@task(  # type: ignore[untyped-decorator]
+    retries=0, priority_weight=1000, weight_rule="absolute", execution_timeout=timedelta(hours=7)
+)
+def hold_snapshot(ti: Any = None) -> None:
+    """Locks the tables of the run, takes one snapshot of the source, and holds both until every load has ended."""
+    with no_retry_on_terminal_errors():
+        from elt.run import hold_snapshot as hold
+        from elt.settings import read_settings
+        from elt.snapshot import HeldSnapshot
+
+        from elt_airflow.loading import run_number
+
+        def ready(held: HeldSnapshot) -> None:
+            expires = held.expires_at.isoformat(timespec="seconds")
+            ti.xcom_push(KEY, {"snapshot": held.snapshot, "run": held.run, "expires_at": expires})
+            log.info("Snapshot %s is held for the loads of run %s, until %s at most", held.snapshot, held.run, expires)
+
+        hold(read_settings(), run=run_number(ti), ready=ready, finished=Loads(ti).ended)
+
+
+class Loads:
+    """The loads of the holder's run, as Airflow knows them."""
+
+    def __init__(self, ti: Any) -> None:
+        self._ti = ti
+        self._begun = False
+        self._deadline = time.monotonic() + PLACE_SECONDS
+
+    def ended(self) -> bool:
+        """Whether every load is in a final state. Raises AirflowFailException when none can begin beside the holder."""
+        states = {name: state for name, state in _states(self._ti, task_group_id=GROUP).items() if name != HOLD}
+        self._begun = self._begun or any(state in BEGUN for state in states.values())
+        if states and not self._begun and time.monotonic() > self._deadline:
+            raise AirflowFailException(
+                f"No load could begin within {PLACE_SECONDS / 60:.0f} minutes beside the task that holds the snapshot; "
+                "Airflow needs places for two tasks at least (AIRFLOW__CORE__PARALLELISM), then start a new run"
+            )
+        return all(state in FINAL for state in states.values())
+
+
+def handed_over(ti: Any, run: int, *, other_than: str = "", seconds: float = PLACE_SECONDS) -> str:
+    """Waits for the snapshot of the run and returns its name.
+
+    Raises AirflowFailException when the task that holds it has ended, NoPlaceError when it does not begin in time.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        state = _states(ti, task_ids=[HOLD]).get(HOLD)
+        if state in FINAL:
+            raise AirflowFailException(
+                f"The task {HOLD} has ended ({state}), and with it the snapshot that all loads of a run share; "
+                "nothing was published, start a new run"
+            )
+        held = ti.xcom_pull(task_ids=HOLD, key=KEY) if state == "running" else None
+        if held and held["run"] == run and held["snapshot"] != other_than:
+            return str(held["snapshot"])
+        if time.monotonic() > deadline:
+            raise NoPlaceError(f"{HOLD} did not hand over a snapshot within {seconds:.0f} s; this load tries again")
+        time.sleep(POLL_SECONDS)
+
+
+def _states(ti: Any, **which: Any) -> dict[str, Any]:
+    found = ti.get_task_states(dag_id=ti.dag_id, run_ids=[ti.run_id], **which)
+    return dict(found.get(ti.run_id, {}))
