@@ -28,15 +28,16 @@ CREATE TABLE IF NOT EXISTS ops.loads
     try UInt32 COMMENT 'Attempt, from 1',
     source String COMMENT 'Table in the source, as schema.table',
     loading_table String COMMENT 'Table in raw that this attempt filled',
-    mode LowCardinality(String) COMMENT 'full or incremental',
+    mode LowCardinality(String) COMMENT 'full or incremental; the first load of an incremental table is full',
     status LowCardinality(String) COMMENT 'running, loaded, published or failed',
     snapshot String COMMENT 'Postgres snapshot that the load read',
     rows_sent UInt64 COMMENT 'Rows that Postgres says it sent',
     rows_written UInt64 COMMENT 'Rows that ClickHouse says it wrote',
-    rows_present UInt64 COMMENT 'Rows in the table after the load',
+    rows_present UInt64 COMMENT 'Rows in the table after the load, as a reader with FINAL counts them',
     bytes UInt64 COMMENT 'Bytes of COPY text',
     seconds Float64 COMMENT 'From the start of COPY to the end of the insert',
-    watermark String COMMENT 'Highest cursor value carried, as text; empty for full loads',
+    watermark String COMMENT 'Where the next incremental load begins, before its lookback: the highest cursor value, held back to ops.runs.horizon',
+    shape String COMMENT 'Fingerprint of columns, key and conditions; another one makes the next incremental load a full one',
     started_at DateTime64(6, 'UTC'),
     ended_at Nullable(DateTime64(6, 'UTC')),
     error String,
@@ -46,6 +47,7 @@ ENGINE = ReplacingMergeTree(version)
 ORDER BY (run, target, try)
 TTL toDateTime(started_at) + INTERVAL 1 YEAR
 COMMENT 'One row for each attempt to load a table';
+ALTER TABLE ops.loads ADD COLUMN IF NOT EXISTS shape String AFTER watermark;
 
 CREATE TABLE IF NOT EXISTS ops.publishes
 (
@@ -55,7 +57,7 @@ CREATE TABLE IF NOT EXISTS ops.publishes
     loading_table String COMMENT 'Table in raw that holds the new rows',
     old_uuid UUID COMMENT 'UUID of raw.<target> before the swap; all zero when there was none',
     new_uuid UUID COMMENT 'UUID of the table that the publish puts in its place',
-    rows UInt64 COMMENT 'Rows in the new table',
+    rows UInt64 COMMENT 'Rows in the new table, as a reader with FINAL counts them',
     snapshot String,
     opened_at DateTime64(6, 'UTC'),
     heartbeat_at DateTime64(6, 'UTC') COMMENT 'Refreshed while the publisher waits or swaps',

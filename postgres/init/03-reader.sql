@@ -39,3 +39,14 @@ REVOKE CREATE ON SCHEMA public FROM PUBLIC, elt_reader;
 GRANT USAGE ON SCHEMA public TO elt_reader;
 GRANT SELECT ON ALL TABLES IN SCHEMA public TO elt_reader;
 ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT ON TABLES TO elt_reader;
+
+-- For incremental loads: when the oldest open transaction began, which may yet commit rows of before. The role learns that one
+-- instant, and nothing of what others do.
+CREATE OR REPLACE FUNCTION public.elt_oldest_transaction() RETURNS timestamptz
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT min(a.xact_start) FROM pg_stat_activity a
+    WHERE a.datname = current_database() AND a.pid <> pg_backend_pid()
+      AND NOT (a.usename = session_user AND a.application_name LIKE 'elt %')
+$$;
+REVOKE ALL ON FUNCTION public.elt_oldest_transaction() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public.elt_oldest_transaction() TO elt_reader;

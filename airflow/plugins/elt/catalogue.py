@@ -49,6 +49,8 @@ class SourceTable:
     columns: tuple[SourceColumn, ...]
     key: tuple[str, ...]
     """Columns of the primary key, in its order."""
+    unique: tuple[frozenset[str], ...] = ()
+    """Sets of columns that tell any two rows apart, by an index that holds at every moment."""
 
 
 _TABLE = """
@@ -92,6 +94,17 @@ WHERE i.indrelid = %s AND i.indisprimary AND k.position <= i.indnkeyatts
 ORDER BY k.position
 """
 
+_UNIQUE = """
+SELECT array_agg(a.attname::text)
+FROM pg_index i
+CROSS JOIN LATERAL unnest(i.indkey) WITH ORDINALITY AS k (attnum, position)
+JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
+WHERE i.indrelid = %s AND i.indisunique AND i.indisvalid AND i.indimmediate AND i.indpred IS NULL AND i.indexprs IS NULL
+  AND k.position <= i.indnkeyatts
+GROUP BY i.indexrelid
+HAVING bool_and(a.attnotnull)
+"""
+
 # What an extension brought is its own affair, and a partition is read through its parent.
 _ALL = """
 SELECT n.nspname, c.relname
@@ -128,7 +141,8 @@ def read_table(source: Reads, name: TableName) -> SourceTable:
     if not columns:
         raise SourceRefusedError(f"{name} has no columns, so there is nothing to copy; take it out of pipeline.yml")
     key = tuple(row[0] for row in source.rows(_KEY, (oid,)))
-    return SourceTable(name, kind, oid, estimate, columns, key)
+    unique = tuple(frozenset(row[0]) for row in source.rows(_UNIQUE, (oid,)))
+    return SourceTable(name, kind, oid, estimate, columns, key, unique)
 
 
 def _column(row: tuple[Any, ...]) -> SourceColumn:

@@ -8,13 +8,20 @@ from elt import ops
 from elt.catalogue import SourceColumn, SourceTable, read_table
 from elt.column_types import WIDE
 from elt.errors import EltError
+from elt.horizon import sees_transactions
 from elt.names import quote_postgres
 from elt.pipeline import TableEntry, read_pipeline
 from elt.plan import entries
 from elt.settings import Settings
 from elt.source import Source
-from elt.statements import Shape, shape
+from elt.statements import Shape, shape, where
 from elt.warehouse import Warehouse
+
+BLIND = (
+    "The source does not tell this role when the oldest open transaction began (it is a replica, or lacks "
+    "elt_oldest_transaction(), see docs/source.md): rows of a transaction that stays open for longer than the lookback "
+    "can be missed by incremental loads; create that function, GRANT pg_read_all_stats, or give a longer lookback:"
+)
 
 
 @dataclass(frozen=True)
@@ -31,6 +38,7 @@ class CheckedTable:
 class Checked:
     tables: tuple[CheckedTable, ...]
     mistakes: tuple[str, ...]
+    notes: tuple[str, ...]
 
 
 def check(settings: Settings) -> Checked:
@@ -41,18 +49,23 @@ def check(settings: Settings) -> Checked:
     file = read_pipeline(settings.elt_pipeline)
     tables: list[CheckedTable] = []
     mistakes: list[str] = []
+    notes: list[str] = []
     with Source(settings, "elt check") as source:
-        for entry in entries(file, source):
+        for entry in (found := entries(file, source)):
             try:
                 tables.append(_check_table(source, entry))
             except EltError as error:
                 mistakes.append(str(error))
+        if any(entry.mode == "incremental" for entry in found) and not sees_transactions(source):
+            notes.append(BLIND)
+        if any(entry.mask for entry in found) and not settings.mask_salt.get_secret_value():
+            mistakes.append("pipeline.yml masks columns and MASK_SALT is empty; set it, once and for all")
     try:
         with Warehouse(settings) as warehouse:
             ops.check_tables(warehouse)
     except EltError as error:
         mistakes.append(str(error))
-    return Checked(tuple(tables), tuple(mistakes))
+    return Checked(tuple(tables), tuple(mistakes), tuple(notes))
 
 
 def _check_table(source: Source, entry: TableEntry) -> CheckedTable:
@@ -60,13 +73,18 @@ def _check_table(source: Source, entry: TableEntry) -> CheckedTable:
     found = shape(table, entry, WIDE)
     # Reading no row takes the same rights as reading them all.
     columns = ", ".join(quote_postgres(column.name) for column in found.columns)
-    source.rows(f"SELECT {columns} FROM {entry.name.sql} WHERE false")
+    source.rows(f"SELECT {columns} FROM {entry.name.sql}{where(found)} LIMIT 0")
     return CheckedTable(
-        str(entry.name), entry.target_name, table.estimated_rows, len(found.columns), found.key, _notes(table, found)
+        str(entry.name),
+        entry.target_name,
+        table.estimated_rows,
+        len(found.columns),
+        found.key,
+        _notes(source, table, found),
     )
 
 
-def _notes(table: SourceTable, found: Shape) -> tuple[str, ...]:
+def _notes(source: Source, table: SourceTable, found: Shape) -> tuple[str, ...]:
     kept = {column.name for column in found.columns}
     columns = [column for column in table.columns if column.name in kept]
     notes = []
@@ -76,8 +94,22 @@ def _notes(table: SourceTable, found: Shape) -> tuple[str, ...]:
         notes.append(f"numeric without precision: {', '.join(unbounded)}")
     if table.kind != "table":
         notes.append(table.kind)
+    if found.entry.mask:
+        notes.append(f"masked: {', '.join(found.entry.mask)}")
+    if found.incremental:
+        notes.append(f"incremental by {found.entry.cursor}; deletes are not followed")
+        if not _indexed(source, table, str(found.entry.cursor)):
+            notes.append(f"no index begins with {found.entry.cursor}, so that every load reads the whole table")
     return tuple(notes)
 
 
 def _is_unbounded(column: SourceColumn) -> bool:
     return column.base == "numeric" and column.typmod < 4
+
+
+def _indexed(source: Source, table: SourceTable, column: str) -> bool:
+    query = (
+        "SELECT EXISTS (SELECT FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]"
+        " WHERE i.indrelid = %s AND a.attname = %s AND i.indisvalid AND i.indpred IS NULL)"
+    )
+    return bool(source.rows(query, (table.oid, column))[0][0])

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from elt import check, plan, run, status
+from elt import check, plan, reconcile, run, status
 from elt.cli_progress import shown_progress
 from elt.errors import EltError, PipelineFileError
 from elt.settings import Settings, read_settings
@@ -53,6 +53,14 @@ def _parser() -> argparse.ArgumentParser:
     load.add_argument("tables", nargs="*", metavar="TABLE", help="orders or public.orders; without any: all")
     load.add_argument("--full-refresh", action="store_true", help="copy whole tables, whatever their mode")
     load.add_argument("--parallel", type=_positive, default=2, metavar="N", help="tables at once (2)")
+    reconcile = commands.add_parser(
+        "reconcile", help="compare the keys of incremental tables with the source; copy anew those that miss rows"
+    )
+    reconcile.add_argument("tables", nargs="*", metavar="TABLE", help="orders or public.orders; without any: all")
+    reconcile.add_argument(
+        "--deleted", action="store_true", help="copy those anew, too, that have rows deleted at the source"
+    )
+    reconcile.add_argument("--dry-run", action="store_true", help="compare only")
     commands.add_parser("recover", help="finish publishes that were cut, close dead runs, drop their leftovers")
     commands.add_parser("status", help="the last runs, and what is published")
     return parser
@@ -74,6 +82,8 @@ def _check(options: argparse.Namespace, settings: Settings, out: Console) -> int
         key, notes = ", ".join(found.key) or "none", "; ".join(found.notes)
         table.add_row(*map(escape, (found.source, f"raw.{found.target}", rows, str(found.columns), key, notes)))
     out.print(table)
+    for note in checked.notes:
+        out.print(f"[yellow]note[/yellow]: {escape(note)}")
     for mistake in checked.mistakes:
         out.print(f"[red]mistake[/red]: {escape(mistake)}")
     if checked.mistakes:
@@ -97,15 +107,41 @@ def _load(options: argparse.Namespace, settings: Settings, out: Console) -> int:
         done = load_everything(
             settings, listener, tables=options.tables, full_refresh=options.full_refresh, workers=options.parallel
         )
-    table = Table("table", "rows", "MB", "seconds", "rows/s", title=f"run {done.run}")
+    table = Table("table", "mode", "rows", "MB", "seconds", "rows/s", title=f"run {done.run}")
     for load in sorted(done.loads, key=lambda load: load.target):
         speed = load.rows / load.seconds if load.seconds else 0.0
         cells = (f"{load.rows:,}", f"{load.bytes / 1e6:,.1f}", f"{load.seconds:.2f}", f"{speed:,.0f}")
-        table.add_row(escape(f"raw.{load.target}"), *cells)
+        table.add_row(escape(f"raw.{load.target}"), load.mode, *cells)
     out.print(table)
     rows = sum(published.rows for published in done.published.tables)
     out.print(f"Published {len(done.published.tables)} tables with {rows:,} rows, all read at one instant.")
     out.print(f"Next: build the marts (POST /webhook/manual), or {_ME} status")
+    return 0
+
+
+def _reconcile(options: argparse.Namespace, settings: Settings, out: Console) -> int:
+    found = reconcile.reconcile(settings, tables=options.tables, step=lambda text: out.print(escape(text), style="dim"))
+    table = Table("table", "keys at the source", "missing in raw", "deleted at the source", "of these", title="keys")
+    for one in found:
+        cells = (f"raw.{one.target}", f"{one.rows:,}", f"{one.missing:,}", f"{one.deleted:,}", " ".join(one.examples))
+        table.add_row(*map(escape, cells))
+    out.print(table)
+    anew = [one.target for one in found if one.missing or (one.deleted and options.deleted)]
+    if anew and not options.dry_run:
+        out.print(f"Copying {escape(', '.join(anew))} anew")
+        with shown_progress(out) as listener:
+            load_everything(settings, listener, tables=anew, full_refresh=True)
+        out.print(f"Published {escape(', '.join(anew))} as they are at the source.")
+    elif anew:
+        out.print(f"Next: {_ME} reconcile, which copies {escape(', '.join(anew))} anew")
+        return 1
+    kept = [one.target for one in found if one.deleted and one.target not in anew]
+    if kept:
+        out.print(
+            f"Rows deleted at the source stay in {escape(', '.join(kept))}. Next, to drop them: {_ME} reconcile --deleted"
+        )
+    else:
+        out.print(f"Every key is in its place. Next: {_ME} status")
     return 0
 
 
@@ -147,4 +183,11 @@ def _status(options: argparse.Namespace, settings: Settings, out: Console) -> in
     return 0
 
 
-_COMMANDS = {"check": _check, "plan": _plan, "load": _load, "recover": _recover, "status": _status}
+_COMMANDS = {
+    "check": _check,
+    "plan": _plan,
+    "load": _load,
+    "reconcile": _reconcile,
+    "recover": _recover,
+    "status": _status,
+}

@@ -115,6 +115,17 @@ def carry(column: SourceColumn, years: YearRange, override: str | None = None) -
     return _as_text(column)
 
 
+MASK_SETTING = "elt.mask_salt"
+"""Where the session has the salt: it reaches Postgres as an option of the connection, and never stands in a query."""
+
+
+def masked(column: SourceColumn) -> Carried:
+    """The SHA-256, in hex, of the salt followed by the value's text: equal values stay equal, and NULL stays NULL."""
+    salted = f"current_setting('{MASK_SETTING}') || {quote_postgres(column.name)}::text"
+    select = f"encode(sha256(convert_to({salted}, 'UTF8')), 'hex')"
+    return Carried(column.name, column.declared, _nullable(column, "String"), select)
+
+
 def _nullable(column: SourceColumn, inner: str) -> str:
     return inner if column.not_null else f"Nullable({inner})"
 

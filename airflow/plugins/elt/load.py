@@ -7,16 +7,18 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 
-from elt import ops, statements
+from elt import incremental, ops, statements
 from elt.catalogue import read_table
 from elt.errors import (
     CountMismatchError,
     EltError,
     SourceRefusedError,
+    TerminalError,
     ValueRefusedError,
     WarehouseRefusedError,
     WarehouseUnavailableError,
 )
+from elt.incremental import Base
 from elt.names import loading_table, raw
 from elt.pipeline import TableEntry
 from elt.progress import LoadResult, Progress
@@ -51,31 +53,63 @@ def load(
     """
     table = read_table(source, entry.name)
     shape = statements.shape(table, entry, warehouse.years())
-    event = _claim(warehouse, run, entry, shape, attempt, run.snapshot or source.snapshot_text())
+    base = incremental.find_base(warehouse, run, entry.target_name, shape)
+    event = _claim(warehouse, run, entry, shape, base, attempt, run.snapshot or source.snapshot_text())
+    into = event.loading_table if base is None else incremental.changes_table(event.loading_table)
+    condition = None if base is None else incremental.condition(shape, base)
     try:
-        event = _stream(settings, warehouse, source, shape, event, on_progress)
+        if base is not None:
+            warehouse.command(statements.create(shape, into, run.run, event.started_at, changes=True))
+        event = _stream(settings, warehouse, source, shape, event, into, condition, on_progress)
         if not event.rows_sent == event.rows_written == event.rows_present:
             mismatch = CountMismatchError(str(entry.name), event.rows_sent, event.rows_written, event.rows_present)
             # Some servers acknowledge an insert whose conversion failed (chDB 4.4, streaming insert).
-            _explain(settings, warehouse, shape, mismatch)
+            _explain(settings, warehouse, shape, condition, mismatch)
             raise mismatch
-        for statement in statements.settle(shape, event.loading_table):
+        for statement in statements.settle(shape, into):
             warehouse.command(statement)
+        if shape.incremental:
+            event = _follow(warehouse, run, shape, event, base, into)
         ops.write(warehouse, [replace(event, status="loaded", ended_at=ops.now())])
     except BaseException as error:
         reason = settings.redact(str(error)) or type(error).__name__
         # What failed is the error to tell; a warehouse that is away cannot be told, and the sweep finds the table.
         with suppress(EltError):
             ops.write(warehouse, [replace(event, status="failed", ended_at=ops.now(), error=reason)])
+            warehouse.drop(raw(into))
             warehouse.drop(raw(event.loading_table))
         raise
     return LoadResult(
-        entry.target_name, event.rows_sent, event.bytes, event.seconds, event.try_, event.loading_table, event.snapshot
+        entry.target_name,
+        event.rows_sent,
+        event.bytes,
+        event.seconds,
+        event.try_,
+        event.loading_table,
+        event.snapshot,
+        event.mode,
     )
 
 
+def _follow(
+    warehouse: Warehouse, run: ops.Run, shape: Shape, event: ops.Load, base: Base | None, into: str
+) -> ops.Load:
+    """The rows of an incremental table in their place, with what the next load begins from."""
+    if not shape.key_is_proven and (found := incremental.duplicates(warehouse, shape, into)):
+        raise TerminalError(
+            f"{shape.table.name} has {found} keys ({', '.join(shape.key)}) that stand in more than one row; "
+            "name columns with key: in pipeline.yml that tell rows apart, or take mode full"
+        )
+    mark = incremental.watermark(warehouse, shape, into, base, run.horizon)
+    if base is not None:
+        event = replace(
+            event, rows_present=incremental.merge(warehouse, shape, base, event.loading_table, event.rows_sent)
+        )
+    return replace(event, watermark=mark, shape=shape.fingerprint)
+
+
 def _claim(
-    warehouse: Warehouse, run: ops.Run, entry: TableEntry, shape: Shape, attempt: int, snapshot: str
+    warehouse: Warehouse, run: ops.Run, entry: TableEntry, shape: Shape, base: Base | None, attempt: int, snapshot: str
 ) -> ops.Load:
     """Makes the attempt's table. That it can be made only once is what gives each attempt a table of its own."""
     target = entry.target_name
@@ -84,13 +118,16 @@ def _claim(
     while True:
         name = loading_table(target, run.run, number)
         try:
-            warehouse.command(statements.create(shape, name, run.run, started))
+            warehouse.command(
+                statements.create(shape, name, run.run, started) if base is None else incremental.clone(name, base)
+            )
             break
         except WarehouseRefusedError as error:
             if error.code != TABLE_EXISTS:
                 raise
             number += 1
-    event = ops.Load(run.run, target, number, str(entry.name), name, entry.mode, "running", snapshot, started)
+    mode = "full" if base is None else "incremental"
+    event = ops.Load(run.run, target, number, str(entry.name), name, mode, "running", snapshot, started)
     ops.write(warehouse, [event])
     return event
 
@@ -101,12 +138,15 @@ def _stream(
     source: Source,
     shape: Shape,
     event: ops.Load,
+    into: str,
+    condition: str | None,
     on_progress: OnProgress | None,
 ) -> ops.Load:
     started = time.monotonic()
     last_beat = started
-    name = raw(event.loading_table)
-    estimate = shape.table.estimated_rows
+    name = raw(into)
+    # What a condition leaves, the planner's figure for the table does not say.
+    estimate = None if condition or shape.entry.where else shape.table.estimated_rows
 
     def tick(rows: int, size: int) -> None:
         nonlocal last_beat
@@ -118,13 +158,13 @@ def _stream(
             with suppress(WarehouseUnavailableError):
                 ops.write(warehouse, [replace(event, rows_sent=rows, bytes=size, seconds=seconds)])
 
-    stream = CopyStream(source, statements.copy_out(shape), tick)
+    stream = CopyStream(source, statements.copy_out(shape, condition), tick)
     try:
         written = warehouse.insert_text(name, shape.wire, stream.chunks())
     except EltError as error:
         # An insert that is broken off because the copy failed tells of the connection, the copy tells why.
         cause = stream.error if isinstance(stream.error, EltError) else error
-        _explain(settings, warehouse, shape, cause)
+        _explain(settings, warehouse, shape, condition, cause)
         raise cause from None
     finally:
         stream.close()
@@ -141,9 +181,9 @@ def _stream(
     )
 
 
-def _explain(settings: Settings, warehouse: Warehouse, shape: Shape, cause: EltError) -> None:
+def _explain(settings: Settings, warehouse: Warehouse, shape: Shape, condition: str | None, cause: EltError) -> None:
     """Raises ValueRefusedError instead when the source has a row that explains the failure."""
-    query = statements.find_refused(shape)
+    query = statements.find_refused(shape, condition)
     if query is None or not isinstance(cause, _EXPLAINED):
         return
     try:

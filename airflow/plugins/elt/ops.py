@@ -62,6 +62,7 @@ class Load:
     bytes: int = 0
     seconds: float = 0.0
     watermark: str = ""
+    shape: str = ""
     ended_at: datetime | None = None
     error: str = ""
 
@@ -153,6 +154,13 @@ def open_publishes(warehouse: Warehouse) -> list[Publish]:
 def latest_publishes(warehouse: Warehouse) -> list[Publish]:
     """For each target the newest publish that is done."""
     return _read(warehouse, Publish, "status = 'done' ORDER BY target, run DESC LIMIT 1 BY target", {})
+
+
+def latest_publish(warehouse: Warehouse, target: str) -> Publish | None:
+    found = _read(
+        warehouse, Publish, "status = 'done' AND target = {target:String} ORDER BY run DESC LIMIT 1", {"target": target}
+    )
+    return found[0] if found else None
 
 
 def newest_published(warehouse: Warehouse, targets: Sequence[str]) -> int:

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    model_validator,
+)
 
 from elt.column_types import override_problem
 from elt.errors import PipelineFileError, TerminalError
@@ -24,16 +36,22 @@ def _table_name(value: object) -> TableName:
     return TableName.parse(value)
 
 
-def _mode(value: object) -> object:
-    if value == "incremental":
-        raise ValueError("mode incremental is not there yet; leave mode out, and the table is copied whole")
-    return value
-
-
 def _override(value: object) -> object:
     if isinstance(value, str) and (problem := override_problem(value)):
         raise ValueError(problem)
     return value
+
+
+_LOOKBACK = re.compile(r"(\d+) ?(s|min|h|d)")
+_UNITS = {"s": "seconds", "min": "minutes", "h": "hours", "d": "days"}
+
+
+def _lookback(value: object) -> object:
+    if isinstance(value, str) and (match := _LOOKBACK.fullmatch(value)):
+        return timedelta(**{_UNITS[match[2]]: int(match[1])})
+    if value is None or isinstance(value, timedelta) or (type(value) is int and value >= 0):
+        return value
+    raise ValueError(f"{value!r} is no lookback; write 30min, 1h or 2d, or a whole number for a cursor of numbers")
 
 
 class _Strict(BaseModel):
@@ -44,10 +62,43 @@ class TableEntry(_Strict):
     """One table to copy."""
 
     name: Annotated[TableName, BeforeValidator(_table_name)]
-    mode: Annotated[Literal["full"], BeforeValidator(_mode)] = "full"
+    mode: Literal["full", "incremental"] = "full"
     target: Annotated[str, Field(min_length=1)] | None = None
     exclude: tuple[str, ...] = ()
+    """Columns that never leave the source."""
+    mask: tuple[str, ...] = ()
+    """Columns of which only a salted hash leaves the source."""
     types: dict[str, Annotated[str, BeforeValidator(_override)]] = Field(default_factory=dict)
+    where: Annotated[str, Field(min_length=1)] | None = None
+    """Condition of the source on the rows that are copied."""
+    order_by: tuple[str, ...] = ()
+    """Columns by which the table in `raw` is ordered; the key when empty."""
+    partition_by: Annotated[str, Field(min_length=1)] | None = None
+    """Expression of ClickHouse."""
+    cursor: str | None = None
+    """Incremental: the column that grows with every change of a row."""
+    key: tuple[str, ...] = ()
+    """Incremental: the columns that tell rows apart; the primary key when empty."""
+    lookback: Annotated[timedelta | int | None, BeforeValidator(_lookback)] = None
+    """Incremental: how far behind the watermark rows are read again; a time, or units of a number."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> TableEntry:
+        if self.mode == "incremental":
+            if self.cursor is None:
+                raise ValueError("mode incremental needs a cursor: the column that grows with every change of a row")
+            if self.order_by:
+                raise ValueError("order_by is for mode full; an incremental table is ordered by its key")
+            if self.cursor in (*self.exclude, *self.mask, *self.types):
+                raise ValueError(f"the cursor {self.cursor} can be neither excluded nor masked nor given another type")
+        elif self.cursor or self.key or self.lookback is not None:
+            raise ValueError("cursor, key and lookback are for mode incremental")
+        if gone := [name for name in (*self.key, *self.order_by) if name in self.exclude]:
+            raise ValueError(f"{', '.join(gone)} is excluded, and cannot order the rows")
+        listed = Counter((*self.exclude, *self.mask, *self.types))
+        if twice := [name for name, count in listed.items() if count > 1]:
+            raise ValueError(f"{', '.join(twice)} stands more than once in exclude, mask and types")
+        return self
 
     @property
     def target_name(self) -> str:

@@ -43,6 +43,8 @@ class LoadResult:
     attempt: int
     loading_table: str
     snapshot: str
+    mode: str
+    """full, or incremental where `rows` are those that had changed."""
 
 
 @dataclass(frozen=True)

@@ -53,15 +53,12 @@ def open_journal(warehouse: Warehouse, run: ops.Run) -> list[ops.Publish]:
             raise TerminalError(
                 f"{target} was not read from the snapshot of run {run.run}; nothing was published, start the whole run again"
             )
-        present = warehouse.count(raw(load.loading_table))
-        if present != load.rows_sent:
-            raise TerminalError(
-                f"raw.{load.loading_table} has {present} rows and was loaded with {load.rows_sent}; "
-                "nothing was published, start a new run"
-            )
+        _check_rows(warehouse, load)
         old, new = tables.get(target, ops.NO_UUID), tables[load.loading_table]
         journal.append(
-            ops.Publish(run.run, target, "open", load.loading_table, old, new, present, load.snapshot, opened, opened)
+            ops.Publish(
+                run.run, target, "open", load.loading_table, old, new, load.rows_present, load.snapshot, opened, opened
+            )
         )
     ops.write(warehouse, journal)
     if {entry.new_uuid for entry in ops.publishes(warehouse, run.run) if entry.status == "open"} != {
@@ -69,6 +66,19 @@ def open_journal(warehouse: Warehouse, run: ops.Run) -> list[ops.Publish]:
     }:
         raise TransientError(f"The journal of run {run.run} is not in ops.publishes as written; publish again")
     return journal
+
+
+def _check_rows(warehouse: Warehouse, load: ops.Load) -> None:
+    """Raises TerminalError when the table no longer has the rows that it had when it was counted."""
+    name = raw(load.loading_table)
+    # What this run has loaded, and what it began with: merges collapse older rows of a key, never the newest.
+    own, present = warehouse.count(name, f"_elt_run = {load.run}"), warehouse.count(name)
+    if own != load.rows_sent or present < load.rows_present:
+        found, loaded = (own, load.rows_sent) if own != load.rows_sent else (present, load.rows_present)
+        raise TerminalError(
+            f"raw.{load.loading_table} has {found} rows and was loaded with {loaded}; "
+            "nothing was published, start a new run"
+        )
 
 
 def await_turn(

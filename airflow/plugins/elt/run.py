@@ -120,7 +120,7 @@ def load_table(
             raise NotInRunError(run, target, found.tables)
         found = _workable(warehouse, run)
         (entry,) = choose(all_entries(settings), [target])
-        with Source(settings, f"elt load {target} {found.run_key}") as source:
+        with Source(settings, f"elt load {target} {found.run_key}", salted=bool(entry.mask)) as source:
             if not found.snapshot:
                 found = replace(found, horizon=read_horizon(source))
             source.begin(snapshot.kinds(source, [entry]), found.snapshot or None)

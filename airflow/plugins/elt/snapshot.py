@@ -30,6 +30,7 @@ class HeldSnapshot:
     snapshot: str
     run: int
     expires_at: datetime
+    horizon: datetime | None = None
 
 
 @contextmanager
@@ -49,7 +50,7 @@ def held_snapshot(
         horizon = read_horizon(source)
         source.begin(kinds(source, found))
         name = source.export_snapshot()
-        held = HeldSnapshot(name, run.run, ops.now() + timedelta(seconds=max_age_seconds))
+        held = HeldSnapshot(name, run.run, ops.now() + timedelta(seconds=max_age_seconds), horizon)
         ops.write(warehouse, [replace(run, snapshot=name, horizon=horizon)])
         yield held, source
 

@@ -10,7 +10,15 @@ import psycopg2
 import psycopg2.extensions
 
 from elt.catalogue import Kind
-from elt.errors import EltError, SnapshotGoneError, SourceRefusedError, SourceUnavailableError, TransientError
+from elt.column_types import MASK_SETTING
+from elt.errors import (
+    EltError,
+    SnapshotGoneError,
+    SourceRefusedError,
+    SourceUnavailableError,
+    TerminalError,
+    TransientError,
+)
 from elt.names import TableName
 from elt.settings import Settings
 
@@ -32,15 +40,23 @@ _PASSING_CLASSES = {"08", "25P03", "40", "53", "57", "58", "XX"}
 _LOCK_NOT_AVAILABLE = "55P03"
 
 
+_NO_OPTION: dict[str, Any] = {}
+
+
 class Source:
     """A session. Each method raises SourceRefusedError or SourceUnavailableError."""
 
-    def __init__(self, settings: Settings, application: str) -> None:
-        """Connects. `application` is what pg_stat_activity shows; its first 63 bytes count."""
+    def __init__(self, settings: Settings, application: str, *, salted: bool = False) -> None:
+        """Connects. `application` is what pg_stat_activity shows; its first 63 bytes count.
+
+        With `salted` the session knows the salt for masked columns.
+        """
         self._settings = settings
+        url = settings.source_url.get_secret_value()
         try:
             self._connection = psycopg2.connect(
-                settings.source_url.get_secret_value(),
+                url,
+                **(_salt_option(settings, url) if salted else _NO_OPTION),
                 connect_timeout=10,
                 application_name=application.encode()[:63].decode(errors="ignore"),
                 keepalives_idle=30,
@@ -81,7 +97,8 @@ class Source:
     def rows(self, sql: str, parameters: tuple[Any, ...] | None = None) -> list[tuple[Any, ...]]:
         with self._errors("a query"), self._connection.cursor() as cursor:
             cursor.execute(sql, parameters)
-            return cursor.fetchall()
+            found: list[tuple[Any, ...]] = cursor.fetchall()
+            return found
 
     def copy_out(self, sql: str, file: IO[bytes]) -> int:
         """Runs `COPY .. TO STDOUT` into `file`; returns the rows that Postgres says it sent."""
@@ -161,6 +178,18 @@ class Source:
             return SourceUnavailableError(f"The source {where} broke off {doing} ({reason}); run again", state)
         cure = "grant it, see docs/source.md" if state == "42501" else "correct that and run again"
         return SourceRefusedError(f"The source {where} refuses {doing} ({reason}); {cure}", state)
+
+
+def _salt_option(settings: Settings, url: str) -> dict[str, Any]:
+    """The salt as an option of the connection, behind those of the address. Raises TerminalError when there is none."""
+    salt = settings.mask_salt.get_secret_value()
+    if not salt:
+        raise TerminalError(
+            "pipeline.yml masks columns and MASK_SALT is empty; set it, once and for all, and run again"
+        )
+    given = psycopg2.extensions.parse_dsn(url).get("options", "")
+    escaped = salt.replace("\\", "\\\\").replace(" ", "\\ ")
+    return {"options": f"{given} -c {MASK_SETTING}={escaped}".strip()}
 
 
 def _reason(error: psycopg2.Error, settings: Settings) -> str:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from elt.catalogue import SourceTable
-from elt.column_types import Carried, YearRange, carry
+from elt.column_types import Carried, YearRange, carry, masked
 from elt.errors import TerminalError
 from elt.names import literal_clickhouse, quote_clickhouse, quote_postgres, raw
 from elt.pipeline import TableEntry
 
 RUN_COLUMN = "_elt_run"
 LOADED_COLUMN = "_elt_loaded_at"
+TIMES = ("timestamptz", "timestamp", "date")
+NUMBERS = ("int2", "int4", "int8", "numeric")
 _WIRE_PREFIX = "_elt_wire_"
 _PAD = f"{_WIRE_PREFIX}pad"
 """A second column for tables of one: ClickHouse (26.9) takes an empty line after a row for the end of that row."""
@@ -26,7 +30,32 @@ class Shape:
     table: SourceTable
     columns: tuple[Carried, ...]
     key: tuple[str, ...]
-    """Columns of the primary key; empty when there is none, or a part of it is excluded."""
+    """Columns of the key; empty when there is none, or a part of it is excluded."""
+    entry: TableEntry
+
+    @property
+    def order(self) -> tuple[str, ...]:
+        """Columns by which the table in `raw` is ordered."""
+        return self.entry.order_by or self.key
+
+    @property
+    def incremental(self) -> bool:
+        return self.entry.mode == "incremental"
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes with everything that would make rows of an earlier load differ from those of the next."""
+        entry = self.entry
+        facts = [
+            [[column.name, column.clickhouse, column.select] for column in self.columns],
+            [entry.mode, self.key, entry.cursor, entry.where, entry.partition_by, self.order],
+        ]
+        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
+
+    @property
+    def key_is_proven(self) -> bool:
+        """Whether the source itself keeps two rows from having the same key."""
+        return any(unique <= set(self.key) for unique in self.table.unique)
 
     @property
     def wire(self) -> tuple[str, ...]:
@@ -42,11 +71,12 @@ class Shape:
 
 def shape(table: SourceTable, entry: TableEntry, years: YearRange) -> Shape:
     """Raises TerminalError when pipeline.yml and the table do not fit each other."""
-    known = {column.name for column in table.columns}
-    unknown = [name for name in (*entry.exclude, *entry.types) if name not in known]
+    known = {column.name: column for column in table.columns}
+    named = (*entry.exclude, *entry.mask, *entry.types, *entry.order_by, *entry.key, *filter(None, [entry.cursor]))
+    unknown = [name for name in dict.fromkeys(named) if name not in known]
     if unknown:
         raise TerminalError(
-            f"{table.name} has no column {', '.join(unknown)}; correct exclude and types in pipeline.yml"
+            f"{table.name} has no column {', '.join(unknown)}; correct what pipeline.yml says of its columns"
         )
     kept = [column for column in table.columns if column.name not in entry.exclude]
     if not kept:
@@ -58,15 +88,50 @@ def shape(table: SourceTable, entry: TableEntry, years: YearRange) -> Shape:
             "exclude it in pipeline.yml, or rename it at the source"
         )
     try:
-        columns = tuple(carry(column, years, entry.types.get(column.name)) for column in kept)
+        columns = tuple(
+            masked(column) if column.name in entry.mask else carry(column, years, entry.types.get(column.name))
+            for column in kept
+        )
     except ValueError as error:
         raise TerminalError(f"{table.name}: {error}; correct types in pipeline.yml") from None
-    key = table.key if not set(table.key) & set(entry.exclude) else ()
-    return Shape(table, columns, key)
+    key = entry.key or (table.key if not set(table.key) & set(entry.exclude) else ())
+    if nullable := [name for name in (*entry.key, *entry.order_by) if not known[name].not_null]:
+        raise TerminalError(
+            f"{table.name} cannot be ordered by {', '.join(nullable)}, which may be NULL; set it NOT NULL at the source, "
+            "or choose other columns in pipeline.yml"
+        )
+    found = Shape(table, columns, key, entry)
+    if entry.mode == "incremental":
+        check_incremental(found)
+    return found
 
 
-def create(shape: Shape, name: str, run: int, loaded_at: datetime) -> str:
-    """CREATE TABLE of a loading table. The loader's two columns are constants of it and are not sent."""
+def check_incremental(shape: Shape) -> None:
+    """Raises TerminalError when the table cannot be followed by its cursor."""
+    entry, name = shape.entry, shape.table.name
+    if not shape.key:
+        raise TerminalError(
+            f"{name} has no primary key that is copied; name the columns that tell its rows apart with key: in pipeline.yml"
+        )
+    (column,) = [column for column in shape.table.columns if column.name == entry.cursor]
+    if column.dimensions or column.base not in (*TIMES, *NUMBERS):
+        raise TerminalError(
+            f"{name}.{column.name} is {column.declared}, which is no cursor; take a timestamp, a date or a number"
+        )
+    if column.base in NUMBERS and not isinstance(entry.lookback, int):
+        raise TerminalError(
+            f"{name}.{column.name} is a number: give lookback: in pipeline.yml as a whole number in its units, "
+            "since rows with lower numbers may be committed later"
+        )
+    if column.base in TIMES and isinstance(entry.lookback, int):
+        raise TerminalError(f"{name}.{column.name} is a time: give lookback: in pipeline.yml as 30min, 1h or 2d")
+
+
+def create(shape: Shape, name: str, run: int, loaded_at: datetime, *, changes: bool = False) -> str:
+    """CREATE TABLE of a loading table. The loader's two columns are constants of it and are not sent.
+
+    With `changes` it is one for the changed rows of an incremental table: never merged, never published.
+    """
     lines = []
     for i, column in enumerate(shape.columns):
         kind, comment = column.clickhouse, literal_clickhouse(column.declared)
@@ -85,10 +150,12 @@ def create(shape: Shape, name: str, run: int, loaded_at: datetime) -> str:
     lines.append(
         f"{LOADED_COLUMN} DateTime64(6, 'UTC') DEFAULT toDateTime64('{stamp}', 6, 'UTC') COMMENT 'Start of the load, UTC'"
     )
-    order = ", ".join(quote_clickhouse(name) for name in shape.key)
+    order = ", ".join(quote_clickhouse(name) for name in shape.order)
     body = ",\n    ".join(lines)
+    engine = f"ReplacingMergeTree({RUN_COLUMN})" if shape.incremental and not changes else "MergeTree"
+    partition = f"PARTITION BY {shape.entry.partition_by}\n" if shape.entry.partition_by and not changes else ""
     return (
-        f"CREATE TABLE {raw(name)}\n(\n    {body}\n)\nENGINE = MergeTree\nORDER BY ({order})\n"
+        f"CREATE TABLE {raw(name)}\n(\n    {body}\n)\nENGINE = {engine}\n{partition}ORDER BY ({order})\n"
         f"COMMENT {literal_clickhouse(f'Copy of {shape.table.name}')}"
     )
 
@@ -107,13 +174,20 @@ def settle(shape: Shape, name: str) -> list[str]:
     return statements
 
 
-def copy_out(shape: Shape) -> str:
-    """The COPY statement for the source."""
+def copy_out(shape: Shape, condition: str | None = None) -> str:
+    """The COPY statement for the source, of all rows or of those that meet `condition`."""
     selected = [column.select for column in shape.columns] + (["0"] if _PAD in shape.wire else [])
-    return f"COPY (SELECT {', '.join(selected)} FROM {shape.table.name.sql}) TO STDOUT"
+    return f"COPY (SELECT {', '.join(selected)} FROM {shape.table.name.sql}{where(shape, condition)}) TO STDOUT"
 
 
-def find_refused(shape: Shape) -> str | None:
+def where(shape: Shape, *conditions: str | None) -> str:
+    """The WHERE clause for the source: that of pipeline.yml, and what is given."""
+    # On a line of its own, so that a comment in the file ends where it should.
+    found = [f"({text}\n)" for text in (shape.entry.where, *conditions) if text]
+    return f" WHERE {' AND '.join(found)}" if found else ""
+
+
+def find_refused(shape: Shape, condition: str | None = None) -> str | None:
     """A query for one row with a value that cannot be carried: index of the column, its value, the row's key."""
     checked = shape.checked
     if not checked:
@@ -123,12 +197,12 @@ def find_refused(shape: Shape) -> str | None:
     anything = " OR ".join(f"({column.refused})" for column in checked)
     return (
         f"SELECT CASE {index} END, left(CASE {value} END, 100), {_key_text(shape)}"
-        f" FROM {shape.table.name.sql} WHERE {anything} LIMIT 1"
+        f" FROM {shape.table.name.sql}{where(shape, condition, anything)} LIMIT 1"
     )
 
 
 def _key_text(shape: Shape) -> str:
-    if shape.key:
+    if shape.key and not set(shape.key) & set(shape.entry.mask):
         parts: Sequence[str] = [f"'{_escaped(name)} = ' || {quote_postgres(name)}::text" for name in shape.key]
         return " || ', ' || ".join(parts)
     if shape.table.kind in ("table", "partitioned table"):

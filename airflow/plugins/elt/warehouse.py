@@ -35,6 +35,8 @@ _INSERT_SETTINGS = {
     "input_format_tsv_empty_as_default": 0,
     "date_time_input_format": "basic",
     "precise_float_parsing": 1,
+    # Rows are counted as they were sent; only a merge may collapse those of one key.
+    "optimize_on_insert": 0,
 }
 
 
@@ -97,8 +99,8 @@ class Warehouse:
             )
         return int(summary.written_rows)
 
-    def count(self, table: str) -> int:
-        return int(self.rows(f"SELECT count() FROM {table}")[0][0])
+    def count(self, table: str, condition: str = "") -> int:
+        return int(self.rows(f"SELECT count() FROM {table}{f' WHERE {condition}' if condition else ''}")[0][0])
 
     def drop(self, table: str) -> None:
         """Drops a table of any size, if it is there."""

@@ -91,11 +91,12 @@ def _load_all(
     listener: Listener,
 ) -> list[LoadResult]:
     with held_snapshot(settings, warehouse, run, chosen) as (held, holder), ExitStack() as stack:
-        here = replace(run, snapshot=held.snapshot)
+        here = replace(run, snapshot=held.snapshot, horizon=held.horizon)
         locked = kinds(holder, chosen)
+        salted = any(entry.mask for entry in chosen)
         sessions = []
         for number in range(min(workers, len(chosen))):
-            session = stack.enter_context(Source(settings, f"elt load {number + 1} {run.run_key}"))
+            session = stack.enter_context(Source(settings, f"elt load {number + 1} {run.run_key}", salted=salted))
             # Every table is locked in every session before the first copy: an ALTER that queues up behind the holder
             # would otherwise stand between the holder and the loads that it waits for.
             session.begin(locked, held.snapshot)

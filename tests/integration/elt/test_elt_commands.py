@@ -101,7 +101,7 @@ def test_mistakes_in_the_file_are_listed_with_their_lines(orders: Any) -> None:
     assert code == 1
     lines = [line.strip() for line in err.splitlines()[1:]]
     assert [line.split(":")[0] for line in lines] == ["line 6", "line 7"]
-    assert "incremental is not there yet" in lines[1]
+    assert "needs a cursor" in lines[1]
 
 
 def test_a_table_that_policies_would_thin_out_is_refused(orders: Any) -> None:

@@ -1,5 +1,6 @@
 """pipeline.yml is validated whole; each mistake is named with its line, before anything runs."""
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -48,8 +49,8 @@ def test_every_mistake_is_named_with_its_line(tmp_path: Path) -> None:
    tables:
    - name: orders
    - name: public.b
-     mode: incremental
-     where: x
+     mode: hourly
+     whose: x
    - {name: public.c, types: {a: Float, b: "Decimal(90, 2)"}, exclude: 3}
    - name: public.c
      name: public.d
@@ -58,8 +59,35 @@ extra: 1
 """
     found = mistakes(tmp_path, text)
     assert [m.split(":")[0] for m in found] == [f"line {n}" for n in (3, 5, 7, 8, 9, 9, 9, 11, 12, 13)]
-    assert "write schema.table" in found[1] and "incremental is not there yet" in found[2]
+    assert "write schema.table" in found[1] and "must be 'full' or 'incremental'" in found[2]
     assert "not a known key" in found[3] and "given twice" in found[7]
+
+
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        ("mode: incremental", "needs a cursor"),
+        ("mode: incremental, cursor: a, lookback: soon", "'soon' is no lookback"),
+        ("mode: incremental, cursor: a, lookback: -1", "-1 is no lookback"),
+        ("mode: incremental, cursor: a, order_by: [b]", "ordered by its key"),
+        ("mode: incremental, cursor: a, mask: [a]", "the cursor a can be neither"),
+        ("mode: incremental, cursor: a, key: [b], exclude: [b]", "b is excluded"),
+        ("cursor: a", "are for mode incremental"),
+        ("mask: [a], exclude: [a]", "a stands more than once"),
+        ("where: ''", "at least 1 character"),
+    ],
+)
+def test_what_does_not_go_together_is_told_with_the_line(tmp_path: Path, entry: str, words: str) -> None:
+    text = f"sources:\n- name: a\n  kind: postgres\n  tables:\n  - {{name: public.t, {entry}}}\n"
+    (found,) = mistakes(tmp_path, text)
+    assert found.startswith("line 5: ") and words in found
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("30min", 1800), ("1h", 3600), ("2 d", 172800)])
+def test_a_lookback_is_a_time(tmp_path: Path, text: str, seconds: int) -> None:
+    line = f"{{name: public.t, mode: incremental, cursor: a, lookback: {text}}}"
+    tables = read_pipeline(written(tmp_path, f"sources: [{{name: s, kind: postgres, tables: [{line}]}}]")).source.tables
+    assert tables != "all" and tables[0].lookback == timedelta(seconds=seconds)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,116 @@
+"""What pipeline.yml can say of a table, against real servers."""
+
+import dataclasses
+import hashlib
+from typing import Any
+
+import pytest
+from elt.check import check
+from elt.errors import TerminalError
+from elt.source import Source
+from pydantic import SecretStr
+
+SALT = "s4l t'\\ \"end"
+
+
+@pytest.fixture
+def people(shop: Any) -> Any:
+    shop.sql(
+        "CREATE TABLE people (id int PRIMARY KEY, email text, phone text NOT NULL, born date NOT NULL, country text NOT NULL)",
+        "INSERT INTO people VALUES (1, 'a@x', '1', '1990-05-01', 'pt'), (2, NULL, '2', '1991-06-01', 'pt'), (3, 'c@x', '3', '1990-07-01', 'es')",
+    )
+    return shop
+
+
+def salted(shop: Any, salt: str) -> Any:
+    settings = shop.settings.model_copy(update={"mask_salt": SecretStr(salt)})
+    return dataclasses.replace(shop, settings=settings, environment=shop.environment | {"MASK_SALT": salt})
+
+
+def test_masked_columns_are_salted_hashes_and_the_salt_stands_in_no_query(
+    people: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    people.tables("name: public.people, mask: [email, phone], exclude: [country]")
+    texts: list[str] = []
+    for method in ("execute", "rows", "copy_out"):
+        original = getattr(Source, method)
+
+        def recorded(self: Source, sql: str, *rest: Any, original: Any = original) -> Any:
+            texts.append(sql)
+            return original(self, sql, *rest)
+
+        monkeypatch.setattr(Source, method, recorded)
+    salted(people, SALT).load()
+    assert any("sha256" in text for text in texts) and not any(SALT in text for text in texts)
+    assert not any("country" in text for text in texts if text.startswith("COPY"))
+
+    def hashed(value: str) -> str:
+        return hashlib.sha256((SALT + value).encode()).hexdigest()
+
+    assert people.warehouse("SELECT id, email, phone FROM raw.people ORDER BY id") == [
+        (1, hashed("a@x"), hashed("1")),
+        (2, None, hashed("2")),
+        (3, hashed("c@x"), hashed("3")),
+    ]
+    columns = "SELECT name FROM system.columns WHERE database = 'raw' AND table = 'people' ORDER BY position"
+    assert [row[0] for row in people.warehouse(columns)] == [
+        "id",
+        "email",
+        "phone",
+        "born",
+        "_elt_run",
+        "_elt_loaded_at",
+    ]
+
+
+def test_options_of_the_address_are_kept_beside_the_salt(people: Any) -> None:
+    people.tables("name: public.people, mask: [email]")
+    url = people.settings.source_url.get_secret_value() + "?options=-c%20work_mem%3D64kB"
+    settings = people.settings.model_copy(update={"source_url": SecretStr(url)})
+    dataclasses.replace(people, settings=settings).load()
+    assert people.warehouse("SELECT count() FROM raw.people") == [(3,)]
+
+
+def test_a_mask_without_a_salt_is_refused_before_anything_is_read(people: Any) -> None:
+    people.tables("name: public.people, mask: [email]")
+    without = salted(people, "")
+    assert any("MASK_SALT" in mistake for mistake in check(without.settings).mistakes)
+    with pytest.raises(TerminalError, match="MASK_SALT is empty"):
+        without.load()
+
+
+def test_only_rows_that_meet_the_condition_are_copied_and_counted(people: Any) -> None:
+    people.tables("name: public.people, where: \"country = 'pt' -- and nobody else\"")
+    (load,) = people.load().loads
+    assert load.rows == 2
+    assert people.warehouse("SELECT id FROM raw.people ORDER BY id") == [(1,), (2,)]
+
+
+def test_a_condition_that_the_source_does_not_understand_is_a_mistake_of_the_file(people: Any) -> None:
+    people.tables("name: public.people, where: land = 1")
+    assert any("land" in mistake for mistake in check(people.settings).mistakes)
+
+
+def test_order_and_partitions_are_those_of_the_file(people: Any) -> None:
+    people.tables("name: public.people, order_by: [country, born], partition_by: toYear(born)")
+    people.load()
+    found = "SELECT sorting_key, partition_key FROM system.tables WHERE database = 'raw' AND name = 'people'"
+    assert people.warehouse(found) == [("country, born", "toYear(born)")]
+    assert people.warehouse("SELECT count() FROM raw.people") == [(3,)]
+
+
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        ("order_by: [email]", "may be NULL"),
+        ("mask: [nobody]", "has no column nobody"),
+        ("partition_by: toYear(nothing)", "nothing"),
+    ],
+)
+def test_what_does_not_fit_the_table_is_refused_before_the_load(people: Any, entry: str, words: str) -> None:
+    people.tables(f"name: public.people, {entry}")
+    with pytest.raises(TerminalError, match=words):
+        people.load()
+    assert people.warehouse("SELECT count() FROM system.tables WHERE database = 'raw' AND name LIKE 'people%'") == [
+        (0,)
+    ]
