@@ -2,11 +2,12 @@
 
 import logging
 import time
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import task
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.exceptions import AirflowFailException, AirflowRuntimeError
 
 from elt_airflow.guard import no_retry_on_terminal_errors
 
@@ -21,6 +22,7 @@ BEGUN = (*FINAL, "running", "up_for_retry", "deferred", "restarting")
 PLACE_SECONDS = 600.0
 """How long a holder waits for a first load to begin, and a load for the holder, before it gives its place back."""
 POLL_SECONDS = 1.0
+API_AWAY_SECONDS = 300.0
 
 
 class NoPlaceError(Exception):
@@ -42,7 +44,8 @@ def hold_snapshot(ti: Any = None) -> None:
 
         def ready(held: HeldSnapshot) -> None:
             expires = held.expires_at.isoformat(timespec="seconds")
-            ti.xcom_push(KEY, {"snapshot": held.snapshot, "run": held.run, "expires_at": expires})
+            hand_over = {"snapshot": held.snapshot, "run": held.run, "expires_at": expires}
+            _patiently(lambda: ti.xcom_push(KEY, hand_over))
             log.info("Snapshot %s is held for the loads of run %s, until %s at most", held.snapshot, held.run, expires)
 
         hold(read_settings(), run=run_number(ti), ready=ready, finished=Loads(ti).ended)
@@ -81,7 +84,7 @@ def handed_over(ti: Any, run: int, *, other_than: str = "", seconds: float = PLA
                 f"The task {HOLD} has ended ({state}), and with it the snapshot that all loads of a run share; "
                 "nothing was published, start a new run"
             )
-        held = ti.xcom_pull(task_ids=HOLD, key=KEY) if state == "running" else None
+        held = _patiently(lambda: ti.xcom_pull(task_ids=HOLD, key=KEY)) if state == "running" else None
         if held and held["run"] == run and held["snapshot"] != other_than:
             return str(held["snapshot"])
         if time.monotonic() > deadline:
@@ -90,5 +93,18 @@ def handed_over(ti: Any, run: int, *, other_than: str = "", seconds: float = PLA
 
 
 def _states(ti: Any, **which: Any) -> dict[str, Any]:
-    found = ti.get_task_states(dag_id=ti.dag_id, run_ids=[ti.run_id], **which)
+    found = _patiently(lambda: ti.get_task_states(dag_id=ti.dag_id, run_ids=[ti.run_id], **which))
     return dict(found.get(ti.run_id, {}))
+
+
+def _patiently(ask: Callable[[], Any]) -> Any:
+    """What Airflow answers. A restart of its api-server must not end a snapshot that all loads depend on."""
+    deadline = time.monotonic() + API_AWAY_SECONDS
+    while True:
+        try:
+            return ask()
+        except AirflowRuntimeError as error:
+            if time.monotonic() > deadline:
+                raise
+            log.warning("Airflow's api-server does not answer, asking again: %s", error)
+            time.sleep(POLL_SECONDS)
