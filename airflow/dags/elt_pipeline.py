@@ -10,11 +10,12 @@ from pathlib import Path
 from airflow.sdk import Param, chain, dag, task_group
 from elt_airflow.dbt import DbtBuildOperator
 from elt_airflow.failure import close_failed_run, notify_failure
-from elt_airflow.loading import create_clickhouse_databases, load_table, publish_raw
-from elt_airflow.plan import planned_targets, table_param, task_name
+from elt_airflow.loading import create_clickhouse_databases, load_tables, publish_raw
+from elt_airflow.plan import planned_tasks, table_param
 from elt_airflow.snapshot import hold_snapshot
 
-TARGETS = planned_targets()
+TASKS = planned_tasks()
+TARGETS = [target for targets in TASKS.values() for target in targets]
 
 
 @dag(
@@ -41,8 +42,8 @@ def elt_pipeline() -> None:
     @task_group
     def load_data() -> None:
         hold_snapshot()
-        for target in TARGETS:
-            load_table.override(task_id=task_name(target))(target)
+        for name, targets in TASKS.items():
+            load_tables.override(task_id=name)(list(targets))
 
     published = publish_raw()
     dbt = DbtBuildOperator(

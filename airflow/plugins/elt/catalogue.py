@@ -118,9 +118,21 @@ ORDER BY 1, 2
 """
 
 
+_SIZES = """
+SELECT n.nspname, c.relname, coalesce(pg_table_size(c.oid), 0)
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind = 'r' AND NOT c.relispartition AND n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'
+"""
+
+
 def list_tables(source: Reads) -> list[TableName]:
     """Every table that this role may read: ordinary and partitioned ones, no partitions, no views."""
     return [TableName(schema, table) for schema, table in source.rows(_ALL)]
+
+
+def table_bytes(source: Reads) -> dict[str, int]:
+    """Size on disk, without indexes, of each ordinary table by its name as schema.table. Partitioned tables are not in it."""
+    return {str(TableName(schema, table)): int(size) for schema, table, size in source.rows(_SIZES)}
 
 
 def find_kind(source: Reads, name: TableName) -> tuple[int, Kind, int | None]:

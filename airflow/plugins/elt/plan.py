@@ -8,11 +8,11 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from elt.catalogue import Reads, list_tables
+from elt.catalogue import Reads, list_tables, table_bytes
 from elt.errors import TerminalError
 from elt.names import target_problem
 from elt.pipeline import PipelineFile, TableEntry, collisions, read_pipeline
@@ -20,6 +20,12 @@ from elt.settings import Settings
 from elt.source import Source
 
 _VERSION = 1
+
+TASKS_OF_THEIR_OWN = 12
+SMALL_BYTES = 64 << 20
+SHARED_TABLES = 50
+SHARED_BYTES = 512 << 20
+"""When there are more small tables than so many, they share tasks, each of so many tables and bytes at most."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +35,8 @@ class PlannedTable:
     target: str
     """Table in `raw`."""
     mode: str
+    task: str = ""
+    """Name of the task that loads it together with other small tables; empty for a task of its own."""
 
 
 Plan = tuple[PlannedTable, ...]
@@ -53,7 +61,7 @@ def read_plan(path: Path | str, pipeline: Path | str | None = None) -> Plan:
     try:
         if content["version"] != _VERSION:
             raise ValueError(f"version {content['version']}")
-        return tuple(PlannedTable(t["source"], t["target"], t["mode"]) for t in content["tables"])
+        return tuple(PlannedTable(t["source"], t["target"], t["mode"], t.get("task", "")) for t in content["tables"])
     except (KeyError, TypeError, ValueError) as error:
         raise TerminalError(
             f"The plan {path} is not one of this loader ({error!r}); write it anew with python -m elt plan"
@@ -65,7 +73,7 @@ def write_plan(settings: Settings) -> Plan:
     file = read_pipeline(settings.elt_pipeline)
     if file.source.tables == "all":
         with Source(settings, "elt plan") as source:
-            plan = _planned(entries(file, source))
+            plan = share_tasks(_planned(entries(file, source)), table_bytes(source))
     else:
         plan = _planned(file.source.tables)
     path = settings.elt_plan
@@ -82,6 +90,24 @@ def write_plan(settings: Settings) -> Plan:
     except OSError as error:
         raise TerminalError(f"The plan {path} cannot be written ({error.strerror}); correct ELT_PLAN") from None
     return plan
+
+
+def share_tasks(plan: Plan, size: Mapping[str, int]) -> Plan:
+    """The plan, with small tables sharing tasks where there are many: a task costs a second, and most tables less.
+
+    `size` is in bytes, by schema.table; a table that is not in it is taken for a large one.
+    """
+    small = [table for table in plan if table.mode == "full" and size.get(table.source, SMALL_BYTES) < SMALL_BYTES]
+    if len(small) <= TASKS_OF_THEIR_OWN:
+        return plan
+    shared: dict[str, str] = {}
+    number = count = total = 0
+    for table in small:
+        if not count or count == SHARED_TABLES or total + size[table.source] > SHARED_BYTES:
+            number, count, total = number + 1, 0, 0
+        count, total = count + 1, total + size[table.source]
+        shared[table.target] = f"small tables {number}"
+    return tuple(replace(table, task=shared.get(table.target, "")) for table in plan)
 
 
 def entries(file: PipelineFile, source: Reads) -> tuple[TableEntry, ...]:

@@ -127,6 +127,36 @@ def load_table(
             return load.load(settings, warehouse, source, run=found, entry=entry, attempt=attempt, on_progress=progress)
 
 
+def load_tables(
+    settings: Settings,
+    *,
+    run: int,
+    targets: Sequence[str],
+    attempt: int,
+    progress: Callable[[Progress], None] | None = None,
+) -> list[LoadResult]:
+    """Loads those of the tables that the run copies and has not loaded yet from its snapshot, one after the other.
+
+    Raises as load_table does, at the first that fails; a repetition goes on from there. NotInRunError when the run
+    copies none of them.
+    """
+    with Warehouse(settings) as warehouse:
+        found = ops.find_run(warehouse, run)
+        done = {
+            load.target
+            for load in ops.loads(warehouse, run)
+            if load.status == "loaded" and found.snapshot and load.snapshot == found.snapshot
+        }
+    wanted = [target for target in targets if target in found.tables]
+    if not wanted:
+        raise NotInRunError(run, ", ".join(targets), found.tables)
+    return [
+        load_table(settings, run=run, target=target, attempt=attempt, progress=progress)
+        for target in wanted
+        if target not in done
+    ]
+
+
 def publish(settings: Settings, *, run: int, wait_seconds: float = WAIT_SECONDS) -> PublishResult:
     """Puts every table of the run in place, all or none, and ends the run as success. Safe to repeat at any point.
 

@@ -1,7 +1,7 @@
 """The loader's steps as Airflow tasks. What they promise is said in elt.run; here is only the translation."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from airflow.sdk import task
@@ -34,29 +34,32 @@ def create_clickhouse_databases(dag_run: Any = None, params: Mapping[str, Any] |
 
 
 @task  # type: ignore[untyped-decorator]
-def load_table(target: str, ti: Any = None, params: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Copies one table beside the published one; skipped when the run was asked for other tables only."""
+def load_tables(targets: Sequence[str], ti: Any = None, params: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Copies one table, or some small ones, beside the published ones; skipped when the run does not copy them."""
     asked = (params or {}).get("tables")
-    if asked and target not in asked:
+    if asked and not set(targets) & set(asked):
         raise AirflowSkipException(f"This run was asked for {', '.join(asked)} only.")
     with no_retry_on_terminal_errors():
         from elt.errors import NotInRunError, SnapshotGoneError
-        from elt.run import load_table as load
+        from elt.run import load_tables as load
         from elt.settings import read_settings
 
         settings, run, attempt = read_settings(), run_number(ti), ti.try_number
         held = handed_over(ti, run)
         try:
             try:
-                result = load(settings, run=run, target=target, attempt=attempt, progress=ProgressLog(log))
+                results = load(settings, run=run, targets=targets, attempt=attempt, progress=ProgressLog(log))
             except SnapshotGoneError:
                 # Cleared together with its holder, a load may have met what the holder before had handed over.
                 handed_over(ti, run, other_than=held, seconds=NEW_HOLDER_SECONDS)
-                result = load(settings, run=run, target=target, attempt=attempt, progress=ProgressLog(log))
+                results = load(settings, run=run, targets=targets, attempt=attempt, progress=ProgressLog(log))
         except NotInRunError as error:
             raise AirflowSkipException(str(error)) from None
-        log.info("%s: %s rows, %.1f MB in %.1f s", target, f"{result.rows:,}", result.bytes / 1e6, result.seconds)
-        return {"rows": result.rows, "bytes": result.bytes, "seconds": result.seconds}
+        for done in results:
+            size, rows = done.bytes / 1e6, f"{done.rows:,}"
+            log.info("%s: %s rows, %.1f MB in %.1f s (%s)", done.target, rows, size, done.seconds, done.mode)
+        total = {"rows": sum(done.rows for done in results), "bytes": sum(done.bytes for done in results)}
+        return {**total, "seconds": sum(done.seconds for done in results)}
 
 
 @task(trigger_rule="none_failed_min_one_success")  # type: ignore[untyped-decorator]

@@ -12,9 +12,17 @@ from elt.plan import read_plan
 LONGEST_TASK_NAME = 200  # Airflow allows 250, the group's name included
 
 
-def planned_targets() -> tuple[str, ...]:
-    """Names in `raw` of the planned tables, in the plan's order. Raises EltError when there is neither plan nor list."""
-    return tuple(table.target for table in read_plan(Path(os.environ.get("ELT_PLAN", "plan.json"))))
+def planned_tasks() -> dict[str, tuple[str, ...]]:
+    """For each load task its tables, as their names in `raw`, in the plan's order: one, or small ones together.
+
+    Raises EltError when there is neither plan nor list.
+    """
+    tasks: dict[str, tuple[str, ...]] = {}
+    for table in read_plan(Path(os.environ.get("ELT_PLAN", "plan.json"))):
+        # Tables have tasks load_..: none has the name of a shared one.
+        name = table.task.replace(" ", "_") if table.task else task_name(table.target)
+        tasks[name] = (*tasks.get(name, ()), table.target)
+    return tasks
 
 
 def table_param(targets: Sequence[str]) -> Param:

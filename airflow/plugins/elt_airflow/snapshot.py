@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import task
-from airflow.sdk.exceptions import AirflowFailException, AirflowRuntimeError
+from airflow.sdk.exceptions import AirflowFailException, AirflowRuntimeError, AirflowSkipException
 
 from elt_airflow.guard import no_retry_on_terminal_errors
 
@@ -74,11 +74,14 @@ class Loads:
 def handed_over(ti: Any, run: int, *, other_than: str = "", seconds: float = PLACE_SECONDS) -> str:
     """Waits for the snapshot of the run and returns its name.
 
-    Raises AirflowFailException when the task that holds it has ended, NoPlaceError when it does not begin in time.
+    Raises AirflowSkipException when the task that holds it has failed, since one failure is enough to be told;
+    AirflowFailException when it has ended well before, NoPlaceError when it does not begin in time.
     """
     deadline = time.monotonic() + seconds
     while True:
         state = _states(ti, task_ids=[HOLD]).get(HOLD)
+        if state in ("failed", "upstream_failed"):
+            raise AirflowSkipException(f"{HOLD} has failed, and its log says why; nothing can be read at its instant.")
         if state in FINAL:
             raise AirflowFailException(
                 f"The task {HOLD} has ended ({state}), and with it the snapshot that all loads of a run share; "

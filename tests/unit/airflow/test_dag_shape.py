@@ -113,3 +113,21 @@ def test_broken_plan_is_an_import_error_with_the_cure(airflow_python: Start, rep
     plan.write_text("{")
     (error,) = describe(airflow_python, repo, ELT_PLAN=str(plan))["errors"].values()
     assert "python -m elt plan" in error
+
+
+def test_small_tables_of_many_share_tasks_and_can_still_be_asked_for(
+    airflow_python: Start, repo: Path, tmp_path: Path
+) -> None:
+    tables = [
+        {"source": f"public.t{n}", "target": f"t{n}", "mode": "full", "task": f"small tables {1 + n // 50}"}
+        for n in range(120)
+    ]
+    tables.append({"source": "public.big", "target": "big", "mode": "full", "task": ""})
+    plan = tmp_path / "plan.json"
+    plan.write_text(json.dumps({"version": 1, "tables": tables}))
+    described = describe(airflow_python, repo, ELT_PLAN=str(plan))
+    assert described["errors"] == {}
+    dag = described["dags"]["elt_pipeline"]
+    loads = {name.removeprefix("load_data.") for name in dag["tasks"] if name.startswith("load_data.")}
+    assert loads == {"hold_snapshot", "small_tables_1", "small_tables_2", "small_tables_3", "load_big"}
+    assert len(dag["params"]["tables"]["schema"]["items"]["enum"]) == 121

@@ -7,7 +7,7 @@ import pytest
 from elt.errors import PipelineFileError, TerminalError
 from elt.names import TableName
 from elt.pipeline import TableEntry, read_pipeline
-from elt.plan import PlannedTable, choose, read_plan
+from elt.plan import PlannedTable, choose, read_plan, share_tasks
 
 
 def written(folder: Path, text: str) -> Path:
@@ -151,3 +151,16 @@ def test_tables_are_chosen_by_either_name() -> None:
         choose(entries, ["b", "c"])
     with pytest.raises(TerminalError, match="no table to copy"):
         choose([], None)
+
+
+def test_few_tables_have_tasks_of_their_own_and_many_small_ones_share() -> None:
+    def plan(count: int) -> tuple[PlannedTable, ...]:
+        return tuple(PlannedTable(f"public.t{n}", f"t{n}", "full") for n in range(count))
+
+    sizes = {f"public.t{n}": 8192 for n in range(400)}
+    assert share_tasks(plan(4), sizes) == plan(4)
+    shared = share_tasks(plan(400), {**sizes, "public.t7": 1 << 30})
+    assert len({table.task for table in shared if table.task}) == 8
+    assert [table.target for table in shared if not table.task] == ["t7"]
+    middling = share_tasks(plan(40), {f"public.t{n}": 60 << 20 for n in range(40)})
+    assert max(sum(1 for t in middling if t.task == task) for task in {t.task for t in middling}) == 8

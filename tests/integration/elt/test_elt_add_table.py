@@ -1,0 +1,109 @@
+"""scripts/add_table: one command from a table of the source to rows in raw and a view that dbt builds."""
+
+import contextlib
+import io
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from elt import add_table
+from elt.plan import read_plan
+
+
+@pytest.fixture
+def project(repo: Path, tmp_path: Path) -> Path:
+    """A dbt project with the settings of ours, and no model."""
+    folder = tmp_path / "dbt"
+    folder.mkdir()
+    for name in ("dbt_project.yml", "profiles.yml"):
+        (folder / name).write_text((repo / "dbt" / name).read_text())
+    (folder / "models").mkdir()
+    return folder
+
+
+def add(shop: Any, project: Path, *arguments: str) -> tuple[int, str, str]:
+    out, err = io.StringIO(), io.StringIO()
+    before = dict(os.environ)
+    os.environ.clear()
+    os.environ.update(shop.environment)
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            code = add_table.main(["--dbt", str(project), *arguments])
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+    return code, out.getvalue(), err.getvalue()
+
+
+def build(project: Path, venvs: Path, clickhouse: Any) -> None:
+    done = subprocess.run(
+        [str(venvs / "dbt/bin/dbt"), "build", "--project-dir", str(project), "--profiles-dir", str(project)],
+        env={"PATH": os.environ["PATH"], "HOME": str(project), "SAMPLE_SHOP": "false", **clickhouse.env("dbt")},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout
+
+
+def test_a_table_and_all_tables_come_from_the_source_to_views(
+    shop: Any, project: Path, venvs: Path, clickhouse: Any
+) -> None:
+    shop.sql(
+        "CREATE TABLE orders (id int PRIMARY KEY, updated_at timestamptz NOT NULL DEFAULT now())",
+        'CREATE TABLE "Gift Cards" ("Card No" text PRIMARY KEY, "card-no" text, "ünï" int, "select" text)',
+        'COMMENT ON TABLE "Gift Cards" IS \'Cards: "sold" here\'',
+        "INSERT INTO orders VALUES (1), (2)",
+        "INSERT INTO \"Gift Cards\" VALUES ('a', 'b', 1, 'c')",
+    )
+    shop.tables("public.orders")
+    shop.settings.elt_pipeline.write_text(shop.settings.elt_pipeline.read_text() + "# the end\n")
+    code, out, err = add(shop, project, "Gift Cards", "--mask", "card-no")
+    assert code == 0 and "has 1 rows" in out, err
+    text = shop.settings.elt_pipeline.read_text()
+    assert text.endswith('      - {name: "public.Gift Cards", mask: ["card-no"]}\n# the end\n')
+    assert [table.target for table in read_plan(shop.settings.elt_plan)] == ["orders", "Gift Cards"]
+    shop.load()
+    code, out, err = add(shop, project, "--all")
+    assert code == 0 and "1 staging views written, 1 were there already" in out, err
+    build(project, venvs, clickhouse)
+    views = shop.warehouse("SELECT name FROM system.tables WHERE database = 'analytics_dev' AND name LIKE 'stg_%'")
+    assert {"stg_gift_cards", "stg_orders"} <= {row[0] for row in views}
+    (row,) = shop.warehouse("SELECT * EXCEPT (card_no_2, loaded_at) FROM analytics_dev.stg_gift_cards")
+    assert row == ("a", 1, "c")
+    for view in ("stg_gift_cards", "stg_orders"):
+        shop.admin_client.command(f"DROP VIEW analytics_dev.{view}")
+
+
+def test_a_second_time_changes_nothing(shop: Any, project: Path) -> None:
+    shop.sql("CREATE TABLE orders (id int PRIMARY KEY)")
+    shop.tables("public.orders")
+    assert add(shop, project, "orders")[0] == 0
+    model = next(project.rglob("stg_orders.sql"))
+    model.write_text("-- mine\n")
+    before = shop.settings.elt_pipeline.read_text()
+    assert add(shop, project, "public.orders")[0] == 0
+    assert shop.settings.elt_pipeline.read_text() == before and model.read_text() == "-- mine\n"
+
+
+def test_an_incremental_table_is_written_as_such(shop: Any, project: Path) -> None:
+    shop.sql("CREATE TABLE a (id int PRIMARY KEY)", "CREATE TABLE orders (id int PRIMARY KEY, at timestamptz, n int)")
+    shop.tables("public.a")
+    code, _, err = add(shop, project, "orders", "--cursor", "n")
+    assert code == 1 and "lookback" in err and "orders" not in shop.settings.elt_pipeline.read_text()
+    code, _, err = add(shop, project, "orders", "--cursor", "at", "--lookback", "2h")
+    assert code == 0, err
+    assert (
+        "{name: public.orders, mode: incremental, cursor: at, lookback: 2h}" in shop.settings.elt_pipeline.read_text()
+    )
+
+
+def test_what_is_not_there_is_told_and_nothing_is_written(shop: Any, project: Path) -> None:
+    shop.sql("CREATE TABLE a (id int PRIMARY KEY)")
+    shop.tables("public.a")
+    before = shop.settings.elt_pipeline.read_text()
+    code, _, err = add(shop, project, "nothing")
+    assert code == 1 and "no table public.nothing" in err
+    assert shop.settings.elt_pipeline.read_text() == before and not list(project.rglob("*.sql"))
