@@ -71,4 +71,5 @@ def _with_line(path: Path, text: str, line: str) -> str:
 
 def _value(node: yaml.Node | None, key: str) -> yaml.Node:
     assert isinstance(node, yaml.MappingNode), "the file has been validated"
-    return next(value for name, value in node.value if name.value == key)
+    found: yaml.Node = next(value for name, value in node.value if name.value == key)
+    return found
