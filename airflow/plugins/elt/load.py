@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from elt import incremental, ops, statements
 from elt.catalogue import read_table
+from elt.copying import copy_rows
 from elt.errors import (
     CountMismatchError,
     EltError,
@@ -22,7 +23,6 @@ from elt.incremental import Base
 from elt.names import loading_table, raw
 from elt.pipeline import TableEntry
 from elt.progress import LoadResult, Progress
-from elt.pump import CopyStream
 from elt.settings import Settings
 from elt.source import Source
 from elt.statements import Shape
@@ -158,25 +158,20 @@ def _stream(
             with suppress(WarehouseUnavailableError):
                 ops.write(warehouse, [replace(event, rows_sent=rows, bytes=size, seconds=seconds)])
 
-    stream = CopyStream(source, statements.copy_out(shape, condition), tick)
     try:
-        written = warehouse.insert_text(name, shape.wire, stream.chunks())
+        copied = copy_rows(settings, warehouse, source, shape, name, condition, tick)
     except EltError as error:
-        # An insert that is broken off because the copy failed tells of the connection, the copy tells why.
-        cause = stream.error if isinstance(stream.error, EltError) else error
-        _explain(settings, warehouse, shape, condition, cause)
-        raise cause from None
-    finally:
-        stream.close()
+        _explain(settings, warehouse, shape, condition, error)
+        raise
     seconds = time.monotonic() - started
     if on_progress is not None:
-        on_progress(Progress(event.target, stream.sent.rows, stream.sent.bytes, seconds, stream.sent.rows))
+        on_progress(Progress(event.target, copied.sent, copied.bytes, seconds, copied.sent))
     return replace(
         event,
-        rows_sent=stream.sent.rows,
-        rows_written=written,
+        rows_sent=copied.sent,
+        rows_written=copied.written,
         rows_present=warehouse.count(name),
-        bytes=stream.sent.bytes,
+        bytes=copied.bytes,
         seconds=seconds,
     )
 

@@ -75,6 +75,8 @@ class TableEntry(_Strict):
     """Columns by which the table in `raw` is ordered; the key when empty."""
     partition_by: Annotated[str, Field(min_length=1)] | None = None
     """Expression of ClickHouse."""
+    ranges: Annotated[int, Field(ge=1, le=16)] = 1
+    """How many sessions read the table at once, each a range of its blocks."""
     cursor: str | None = None
     """Incremental: the column that grows with every change of a row."""
     key: tuple[str, ...] = ()

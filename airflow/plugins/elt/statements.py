@@ -180,6 +180,20 @@ def copy_out(shape: Shape, condition: str | None = None) -> str:
     return f"COPY (SELECT {', '.join(selected)} FROM {shape.table.name.sql}{where(shape, condition)}) TO STDOUT"
 
 
+def ranges(blocks: int, count: int) -> list[str | None]:
+    """Conditions that divide a table of so many blocks evenly, whatever is in them; the last range is open at its end.
+
+    Rows that move to another block while they are read are no matter: every range reads the same snapshot.
+    """
+    if count < 2 or blocks < count:
+        return [None]
+    starts = [blocks * number // count for number in range(count)]
+    return [
+        f"ctid >= '({start},0)'" + (f" AND ctid < '({end},0)'" if end is not None else "")
+        for start, end in zip(starts, [*starts[1:], None], strict=True)
+    ]
+
+
 def where(shape: Shape, *conditions: str | None) -> str:
     """The WHERE clause for the source: that of pipeline.yml, and what is given."""
     # On a line of its own, so that a comment in the file ends where it should.

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 from elt.check import check
-from elt.errors import TerminalError
+from elt.errors import TerminalError, ValueRefusedError
 from elt.source import Source
+from elt.statements import ranges
 from pydantic import SecretStr
 
 SALT = "s4l t'\\ \"end"
@@ -114,3 +115,44 @@ def test_what_does_not_fit_the_table_is_refused_before_the_load(people: Any, ent
     assert people.warehouse("SELECT count() FROM system.tables WHERE database = 'raw' AND name LIKE 'people%'") == [
         (0,)
     ]
+
+
+def test_ranges_divide_the_blocks_evenly_and_every_row_comes_once(shop: Any) -> None:
+    shop.sql(
+        "CREATE TABLE big (id int PRIMARY KEY, t text)",
+        "INSERT INTO big SELECT i, repeat(md5(i::text), 3) FROM generate_series(1, 60000) i",
+        "DELETE FROM big WHERE id BETWEEN 1000 AND 20000",
+        "CREATE TABLE part (id int, t text) PARTITION BY RANGE (id)",
+        "CREATE TABLE part_1 PARTITION OF part FOR VALUES FROM (0) TO (5000)",
+        "CREATE TABLE part_2 PARTITION OF part FOR VALUES FROM (5000) TO (50000)",
+        "INSERT INTO part SELECT i, md5(i::text) FROM generate_series(1, 20000) i",
+        "CREATE TABLE empty (id int)",
+    )
+    shop.tables(*(f"name: public.{name}, ranges: 3" for name in ("big", "part", "empty")))
+    done = {load.target: load.rows for load in shop.load().loads}
+    assert done == {"big": 40999, "part": 20000, "empty": 0}
+    assert shop.warehouse("SELECT count(), uniqExact(id), sum(id) FROM raw.big") == shop.sql(
+        "SELECT count(*), count(DISTINCT id), sum(id) FROM big"
+    )
+    assert shop.warehouse("SELECT count(), uniqExact(id) FROM raw.part") == [(20000, 20000)]
+    blocks = shop.sql("SELECT pg_relation_size('big') / 8192")[0][0]
+    shares = [
+        shop.sql(f"SELECT count(DISTINCT (ctid::text::point)[0]) FROM big WHERE {part}")[0][0]
+        for part in ranges(200, 2)
+    ]
+    assert blocks > 700 and [part.count("ctid") for part in ranges(blocks, 3) if part] == [2, 2, 1]
+    assert shares[0] <= 100
+    # The planner reads a range of blocks, and not the whole table behind a filter.
+    plan = shop.sql(f"EXPLAIN SELECT * FROM big WHERE {ranges(blocks, 3)[0]}")
+    assert "Tid Range Scan" in plan[0][0]
+
+
+def test_a_range_that_fails_ends_the_load_with_the_reason(shop: Any) -> None:
+    shop.sql(
+        "CREATE TABLE big (id int PRIMARY KEY, at timestamp)",
+        "INSERT INTO big SELECT i, CASE WHEN i = 59999 THEN 'infinity'::timestamp ELSE now() END FROM generate_series(1, 60000) i",
+    )
+    shop.tables("name: public.big, ranges: 2")
+    with pytest.raises(ValueRefusedError, match="id = 59999"):
+        shop.load()
+    assert shop.sql("SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'elt range%'") == [(0,)]
