@@ -1,0 +1,271 @@
+"""How fast, how lean and how cheap a copy is, beside the floor and the peers of the same run.
+
+Floor: `psql -c "COPY (SELECT ..) TO STDOUT" > /dev/null`. Peers: ClickHouse's own postgresql() function, and rows fetched as Python objects
+and inserted by client.insert, as `PostgresHook.get_records` and most such pipelines do. Our time is from the start of COPY to the end of
+publish, by the public entry point (elt.whole_run.load_everything), verification included; before it stands only what is said.
+
+What is not equal: the floor writes nothing and verifies nothing; postgresql() and the fetched rows are neither verified nor published, and
+hold no snapshot; the fetched rows are measured on a tenth of the table, and the rate is quoted.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+REPO = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(REPO), str(REPO / "airflow/plugins"), str(REPO / "scripts")]
+
+import psycopg2  # noqa: E402
+from report import Figure, of_runs, show  # noqa: E402
+
+from tests import conftest as servers  # noqa: E402
+
+NARROW = """CREATE TABLE narrow (order_item_id bigint PRIMARY KEY, order_id bigint NOT NULL, product_id bigint NOT NULL, quantity int NOT NULL,
+    unit_price numeric(14, 2) NOT NULL, subtotal numeric(14, 2) NOT NULL, updated_at timestamptz NOT NULL)"""
+NARROW_ROWS = """INSERT INTO narrow SELECT i, i / 3, i % 5000, 1 + i % 4, 1 + (i % 9999) / 100.0, (1 + i % 4) * (1 + (i % 9999) / 100.0),
+    timestamptz '2026-01-01' + i * interval '1 ms' FROM generate_series(%s, %s) i"""
+KINDS = (
+    "int",
+    "bigint",
+    "text",
+    "numeric(12,2)",
+    "timestamptz",
+    "date",
+    "boolean",
+    "double precision",
+    "uuid",
+    "varchar(30)",
+)
+VALUES = (
+    "i % 1000",
+    "i * 7",
+    "md5(i::text)",
+    "i / 100.0",
+    "timestamptz '2026-01-01' + i * interval '1 s'",
+    "date '2020-01-01' + i % 2000",
+    "i % 2 = 0",
+    "sqrt(i)",
+    "md5(i::text)::uuid",
+    "'text ' || i",
+)
+# A process of its own, so that its memory and CPU are the loader's alone.
+ONE_LOAD = """
+import json, os, resource, sys, time
+import elt.cli
+from elt import load, ops
+from elt.settings import Settings
+from elt.whole_run import Listener, load_everything
+def peak():
+    return int(next(l for l in open('/proc/self/status') if l.startswith('VmHWM')).split()[1]) * 1024
+began = []
+stream = load.copy_rows
+def timed(*args):
+    began.append((time.monotonic(), time.process_time()))
+    return stream(*args)
+load.copy_rows = timed
+base = peak()
+done = load_everything(Settings(), Listener(lambda _: None, lambda _: None), tables=[sys.argv[1]], full_refresh=len(sys.argv) > 2)
+end, cpu = time.monotonic(), time.process_time()
+(one,) = done.loads
+print(json.dumps({'seconds': end - began[0][0], 'cpu': cpu - began[0][1], 'memory': peak() - base, 'rows': one.rows, 'mode': one.mode,
+    'present': done.published.tables[0].rows}))
+"""
+
+
+class Bench:
+    """The servers, the source's tables, and one way to time each competitor."""
+
+    def __init__(self, postgres: Any, clickhouse: Any, folder: Path) -> None:
+        self.postgres, self.clickhouse, self.folder = postgres, clickhouse, folder
+        self.dsn = postgres.dsn()
+        self.pipeline = folder / "pipeline.yml"
+        self.env = {
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": str(REPO / "airflow/plugins"),
+            "SOURCE_URL": self.dsn,
+            "ELT_PIPELINE": str(self.pipeline),
+            "ELT_PLAN": str(folder / "plan.json"),
+            **clickhouse.env("loader"),
+        }
+        self.raw: dict[str, Any] = {}
+
+    def sql(self, statement: str, *parameters: Any) -> None:
+        connection = psycopg2.connect(self.dsn)
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute(statement, parameters or None)
+        connection.close()
+
+    def tables(self, *lines: str) -> None:
+        entries = "".join(f"      - {{{line}}}\n" for line in lines)
+        self.pipeline.write_text(f"sources:\n  - name: bench\n    kind: postgres\n    tables:\n{entries}")
+
+    def load(self, table: str, *, full: bool = True) -> dict[str, Any]:
+        command = [sys.executable, "-c", ONE_LOAD, table] + (["full"] if full else [])
+        done = subprocess.run(command, env=self.env, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise SystemExit(done.stderr)
+        result: dict[str, Any] = json.loads(done.stdout)
+        return self._kept(f"load {table}", result)
+
+    def floor(self, table: str) -> float:
+        psql = str(self.postgres.binaries.folder / "psql")
+        started = time.monotonic()
+        command = [psql, "-X", "-q", self.dsn, "-c", f"COPY (SELECT * FROM {table}) TO STDOUT"]
+        subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
+        return float(self._kept(f"floor {table}", {"seconds": time.monotonic() - started})["seconds"])
+
+    def own_function(self, table: str) -> float:
+        """INSERT .. SELECT FROM postgresql(), as the warehouse's admin, since the loader may not."""
+        p = self.postgres
+        with self.clickhouse.client(send_receive_timeout=3600) as client:
+            client.command("DROP TABLE IF EXISTS raw.peer")
+            client.command(f"CREATE TABLE raw.peer AS raw.{table}")
+            columns = client.query(
+                f"SELECT arrayStringConcat(groupArray(name), ', ') FROM (SELECT name FROM system.columns WHERE database = 'raw'"
+                f" AND table = '{table}' AND name NOT LIKE '_elt%' ORDER BY position)"
+            ).first_row[0]
+            started = time.monotonic()
+            client.command(
+                f"INSERT INTO raw.peer ({columns}) SELECT {columns} FROM postgresql('{p.host}:{p.port}', 'ecommerce_db', '{table}',"
+                f" '{p.superuser}', '{p.password}')"
+            )
+            seconds = time.monotonic() - started
+            client.command("DROP TABLE raw.peer")
+        return float(self._kept(f"postgresql() {table}", {"seconds": seconds})["seconds"])
+
+    def fetched(self, table: str, rows: int) -> float:
+        with self.clickhouse.client() as client:
+            client.command("DROP TABLE IF EXISTS raw.peer")
+            client.command(f"CREATE TABLE raw.peer AS raw.{table}")
+            started = time.monotonic()
+            connection = psycopg2.connect(self.dsn)
+            with connection.cursor() as cursor:
+                cursor.execute(f"SELECT * FROM {table} LIMIT {rows}")
+                names = [column.name for column in cursor.description]
+                client.insert("raw.peer", cursor.fetchall(), column_names=names)
+            connection.close()
+            seconds = time.monotonic() - started
+            client.command("DROP TABLE raw.peer")
+        return float(self._kept(f"fetched {table}", {"seconds": seconds, "rows": rows})["seconds"])
+
+    def _kept(self, what: str, result: dict[str, Any]) -> dict[str, Any]:
+        result["load_average"] = os.getloadavg()[0]
+        self.raw.setdefault(what, []).append(result)
+        print(f"{what}: {result}", file=sys.stderr, flush=True)
+        return result
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="a tenth of the rows, and two runs")
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument(
+        "--memory-rows", type=int, default=50_000_000, help="rows of the large table for the memory figure"
+    )
+    options = parser.parse_args()
+    rows, wide_rows, runs = (1_000_000, 100_000, 2) if options.quick else (10_000_000, 1_000_000, 5)
+    with running() as (postgres, clickhouse, folder):
+        bench = Bench(postgres, clickhouse, folder)
+        bench.sql(NARROW)
+        bench.sql(NARROW_ROWS, 1, rows)
+        bench.sql("CREATE INDEX ON narrow (updated_at)")
+        bench.sql(
+            "CREATE TABLE wide (id bigint PRIMARY KEY, " + ", ".join(f"c{n} {KINDS[n % 10]}" for n in range(39)) + ")"
+        )
+        values = ", ".join(VALUES[n % 10] for n in range(39))
+        bench.sql(f"INSERT INTO wide SELECT i, {values} FROM generate_series(1, {wide_rows}) i")
+        bench.sql("VACUUM ANALYZE")
+        figures = [*full("narrow", rows, runs, bench), *full("wide", wide_rows, runs, bench)]
+        figures += incremental(rows, runs, bench)
+        if not options.quick:
+            figures += large(options.memory_rows, rows, bench)
+        return show("copy", figures, as_json=options.json, raw=bench.raw)
+
+
+def full(table: str, rows: int, runs: int, bench: Bench) -> list[Figure]:
+    bench.tables(f"name: public.{table}")
+    bench.load(table)
+    bench.floor(table)
+    floors, ours, rates, memory, functions, fetched, two = [], [], [], [], [], [], []
+    for _ in range(runs):
+        floors.append(bench.floor(table))
+        done = bench.load(table)
+        assert done["rows"] == done["present"] == rows, done
+        ours.append(done["seconds"])
+        rates.append(rows / done["cpu"] / 1e6)
+        memory.append(done["memory"] / 1e6)
+        functions.append(bench.own_function(table))
+        fetched.append(bench.fetched(table, rows // 10) * 10)
+        bench.tables(f"name: public.{table}, ranges: 2")
+        two.append(bench.load(table)["seconds"])
+        bench.tables(f"name: public.{table}")
+    pairs = list(zip(floors, ours, strict=True))
+    figures = [
+        of_runs(f"{table}: share of the floor's speed", [floor / own for floor, own in pairs], "of floor", ">= 0.85"),
+        of_runs(f"{table}: rows a second", [rows / own / 1e6 for own in ours], "M rows/s"),
+        of_runs(
+            f"{table}: beside postgresql()",
+            [o / own for o, own in zip(functions, ours, strict=True)],
+            "times",
+            ">= 1.3",
+        ),
+        of_runs(f"{table}: beside fetched rows", [o / own for o, own in zip(fetched, ours, strict=True)], "times"),
+        of_runs(
+            f"{table}: two ranges beside one", [own / o for o, own in zip(two, ours, strict=True)], "times", ">= 1.0"
+        ),
+        of_runs(f"{table}: memory above the imports", memory, "MB", "<= 30"),
+    ]
+    bar = ">= 4.0" if table == "narrow" else ""
+    return [*figures, of_runs(f"{table}: rows a CPU second of the loader", rates, "M rows/s", bar)]
+
+
+def incremental(rows: int, runs: int, bench: Bench) -> list[Figure]:
+    """1 % new rows on a table that is there; the lookback reads nothing else again."""
+    bench.tables("name: public.narrow, mode: incremental, cursor: updated_at, lookback: 0s")
+    whole = [bench.load("narrow")["seconds"] for _ in range(2)]
+    shares, top = [], rows
+    for _ in range(runs):
+        bench.sql(NARROW_ROWS, top + 1, top + rows // 100)
+        top += rows // 100
+        done = bench.load("narrow", full=False)
+        assert done["mode"] == "incremental" and done["present"] == top, done
+        shares.append(100 * done["seconds"] / min(whole))
+    return [of_runs("narrow: 1 % new rows, cost of a full copy", shares, "%", "<= 3")]
+
+
+def large(rows: int, there: int, bench: Bench) -> list[Figure]:
+    bench.sql("CREATE TABLE large (LIKE narrow)")
+    bench.sql(NARROW_ROWS.replace("narrow", "large"), 1, rows)
+    bench.tables("name: public.large")
+    done = bench.load("large")
+    assert done["rows"] == rows
+    return [Figure(f"{rows / 1e6:.0f}M rows: memory above the imports", done["memory"] / 1e6, "MB", "<= 30")]
+
+
+@contextmanager
+def running() -> Iterator[tuple[Any, Any, Path]]:
+    """The servers of the tests, on free ports."""
+    venvs = Path(os.environ["STACK_VENVS"])
+    with tempfile.TemporaryDirectory(prefix="copy-benchmark-", dir="/tmp") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        postgres = servers.postgres.__wrapped__(venvs, folder)
+        clickhouse = servers.clickhouse.__wrapped__(venvs, folder)
+        try:
+            yield next(postgres), next(clickhouse), folder
+        finally:
+            for server in (clickhouse, postgres):
+                next(server, None)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
