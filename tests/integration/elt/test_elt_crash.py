@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 KILLS = 10
+MANY_KILLS = 100
 
 
 class Watcher(threading.Thread):
@@ -61,13 +62,18 @@ def versions(shop: Any) -> Any:
     return shop
 
 
-def test_killed_at_random_moments_the_rerun_is_as_if_nothing_had_happened(versions: Any, clickhouse: Any) -> None:
+@pytest.mark.parametrize(
+    "kills", [KILLS, pytest.param(MANY_KILLS, marks=[pytest.mark.long, pytest.mark.timeout(1800)])]
+)
+def test_killed_at_random_moments_the_rerun_is_as_if_nothing_had_happened(
+    versions: Any, clickhouse: Any, kills: int
+) -> None:
     dice = random.Random(20260101)
     states = {"big": {(200000, 1), (300000, 2)}, "small": {(10, 1), (7, 2)}}
     with clickhouse.client() as client:
         watcher = Watcher(versions, client, states)
         watcher.start()
-        for number in range(KILLS):
+        for number in range(kills):
             with versions.python("load", PYTHONUNBUFFERED="1") as process:
                 # Half of the kills fall anywhere, half into the publish.
                 if number % 2:

@@ -1,8 +1,10 @@
 """Incremental tables: nothing that is written is missed, readers see one row a key, and the newest."""
 
 import threading
+import time
 from typing import Any
 
+import clickhouse_connect
 import psycopg2
 import pytest
 from elt.check import check
@@ -132,7 +134,6 @@ def test_readers_see_whole_states_through_incremental_publishes(orders: Any) -> 
 
 
 def seen_counts(shop: Any) -> list[tuple[Any, ...]]:
-    import clickhouse_connect
 
     settings = shop.settings
     client = clickhouse_connect.get_client(
@@ -272,3 +273,82 @@ def test_nothing_to_reconcile_is_told(shop: Any) -> None:
     shop.tables("public.orders")
     code, _, err = shop.command("reconcile")
     assert code == 1 and "nothing to compare" in err
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+def test_a_hundred_publishes_under_writers_and_readers(shop: Any) -> None:
+    """Orders and their items are written in one transaction as fast as possible: no run ever sees one without the other."""
+    shop.sql(
+        "CREATE TABLE orders (id bigint PRIMARY KEY, total int NOT NULL, updated_at timestamptz NOT NULL DEFAULT clock_timestamp())",
+        "CREATE TABLE items (id bigint PRIMARY KEY, order_id bigint NOT NULL, price int NOT NULL,"
+        " updated_at timestamptz NOT NULL DEFAULT clock_timestamp())",
+        "CREATE INDEX ON orders (updated_at)",
+        "CREATE INDEX ON items (updated_at)",
+    )
+    shop.sql(FUNCTION)
+    shop.tables(f"{ORDERS}, lookback: 2s", "name: public.items, mode: incremental, cursor: updated_at, lookback: 2s")
+    over, written, failed = threading.Event(), [0], []
+
+    def write() -> None:
+        connection = psycopg2.connect(shop.admin_dsn)
+        with connection.cursor() as cursor:
+            while not over.is_set():
+                number = written[0]
+                cursor.execute("INSERT INTO orders VALUES (%s, 6)", (number,))
+                for price in (1, 2, 3):
+                    cursor.execute("INSERT INTO items VALUES (%s, %s, %s)", (number * 3 + price, number, price))
+                if number % 7 == 3:
+                    cursor.execute(
+                        "UPDATE items SET price = price + 1, updated_at = clock_timestamp() WHERE order_id = %s",
+                        (number // 2,),
+                    )
+                    cursor.execute(
+                        "UPDATE orders SET total = total + 3, updated_at = clock_timestamp() WHERE id = %s",
+                        (number // 2,),
+                    )
+                connection.commit()
+                written[0] += 1
+                time.sleep(0.002)
+        connection.close()
+
+    def poll() -> None:
+        before = 0
+        while not over.is_set():
+            ((count, keys),) = shop_client.query(
+                "SELECT count(), uniqExact(id) FROM raw.orders SETTINGS final = 1"
+            ).result_rows
+            if count != keys or count < before:
+                failed.append((before, count, keys))
+            before = count
+
+    shop.load()
+    settings = shop.settings
+    shop_client = clickhouse_connect.get_client(
+        host=settings.clickhouse_host,
+        port=settings.clickhouse_http_port,
+        username="loader",
+        password=settings.clickhouse_loader_password.get_secret_value(),
+        autogenerate_session_id=False,
+    )
+    threads = [threading.Thread(target=write), threading.Thread(target=poll)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(100):
+            shop.load()
+            wrong = shop.warehouse(
+                "SELECT count() FROM raw.orders AS o FULL JOIN (SELECT order_id, sum(price) AS total FROM raw.items GROUP BY order_id)"
+                " AS i ON i.order_id = o.id WHERE o.total != i.total SETTINGS final = 1, join_use_nulls = 0"
+            )
+            assert wrong == [(0,)]
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join(20)
+        shop_client.close()
+    shop.load()
+    assert failed == [] and written[0] > 100
+    assert shop.warehouse("SELECT count(), sum(total) FROM raw.orders SETTINGS final = 1") == shop.sql(
+        "SELECT count(*), sum(total) FROM orders"
+    )

@@ -1,13 +1,16 @@
 """Random rows over the types with a counterpart come back as Postgres has them."""
 
+import json
 import random
 import struct
 from typing import Any
 
 import psycopg2
+import pytest
 from psycopg2.extras import execute_values
 
 ROWS = 2000
+MANY_ROWS = 12000
 
 TABLE = """
 CREATE TABLE random_rows (
@@ -106,9 +109,10 @@ def comparable(found: tuple[Any, ...]) -> list[Any]:
     return values
 
 
-def test_random_rows_arrive_exactly(shop: Any) -> None:
-    dice = random.Random(7)
-    rows = [row(dice, number) for number in range(ROWS)]
+@pytest.mark.parametrize("count", [ROWS, pytest.param(MANY_ROWS, marks=pytest.mark.long)])
+def test_random_rows_arrive_exactly(shop: Any, count: int) -> None:
+    dice = random.Random(count)
+    rows = [row(dice, number) for number in range(count)]
     connection = psycopg2.connect(shop.admin_dsn)
     with connection, connection.cursor() as cursor:
         cursor.execute(TABLE)
@@ -120,7 +124,7 @@ def test_random_rows_arrive_exactly(shop: Any) -> None:
     shop.tables("public.random_rows")
     shop.load()
     seen = [comparable(found) for found in shop.warehouse(WAREHOUSE)]
-    assert len(seen) == ROWS
+    assert len(seen) == count
     different = [
         (was, now)
         for one, other in zip(expected, seen, strict=True)
@@ -128,3 +132,75 @@ def test_random_rows_arrive_exactly(shop: Any) -> None:
         if was != now
     ]
     assert different == []
+
+
+# Types without a counterpart, and how Postgres itself makes a value of a random number.
+TEXTS = {
+    "time": "time '00:00' + {r} * interval '1 day'",
+    "timetz": "(time '00:00' + {r} * interval '1 day') AT TIME ZONE 'Asia/Kolkata'",
+    "interval": "make_interval(months => ({r} * 100)::int, secs => {r} * 1e6)",
+    "inet": "inet '10.0.0.0' + ({r} * 16777215)::int",
+    "cidr": "set_masklen(cidr '10.0.0.0', ({r} * 24 + 8)::int)",
+    "macaddr": "left(md5({r}::text), 12)::macaddr",
+    "macaddr8": "left(md5({r}::text), 16)::macaddr8",
+    "money": "(({r} - 0.5) * 1e9)::numeric::money",
+    "char(7)": "left(md5({r}::text), ({r} * 7)::int)::char(7)",
+    "bit(5)": "({r} * 31)::int::bit(5)",
+    "varbit": "({r} * 255)::int::bit(8)::varbit",
+    "xml": "xmlelement(name a, xmlattributes({r} AS b), chr(9) || '<&>')",
+    "int4range": "int4range(-({r} * 1000)::int, ({r} * 1000)::int)",
+    "numrange": "numrange(NULL, {r}::numeric, '[]')",
+    "tstzrange": "tstzrange('2020-01-01', timestamptz '2020-01-01' + {r} * interval '9 years')",
+    "int8multirange": "int8multirange(int8range(1, 5), int8range(10, 10 + ({r} * 9)::int8))",
+    "tsvector": "to_tsvector('simple', md5({r}::text) || ' it''s ' || {r}::text)",
+    "tsquery": "to_tsquery('simple', 'a & !b' || ({r} * 9)::int)",
+    "point": "point({r}, -{r})",
+    "box": "box(point(0, 0), point({r}, {r}))",
+    "polygon": "polygon(box(point(0, 0), point({r}, {r})))",
+    "path": "path(polygon(box(point(0, 0), point({r}, {r}))))",
+    "jsonb": "jsonb_build_object('a', {r}, 'tab', chr(9), 'n', NULL, 'u', chr(9731))",
+    "json": "to_json(ARRAY[{r}::text, chr(10), chr(92)])",
+    "pg_lsn": "pg_lsn '0/0' + ({r} * 1e9)::numeric",
+    "mood": "(enum_range(NULL::mood))[1 + ({r} * 2)::int]",
+    "pair": "ROW(({r} * 9)::int, 'a,\"b' || chr(9))::pair",
+    "positive": "(1 + {r} * 9)::int::positive",
+    "mood[]": "ARRAY[NULL, (enum_range(NULL::mood))[1 + ({r} * 2)::int]]",
+    "pair[]": "ARRAY[ROW(({r} * 9)::int, 'x')::pair]",
+}
+
+
+@pytest.mark.parametrize("count", [200, pytest.param(MANY_ROWS, marks=pytest.mark.long)])
+def test_types_without_a_counterpart_arrive_as_the_text_that_postgres_prints(shop: Any, count: int) -> None:
+    shop.sql(
+        "CREATE TYPE mood AS ENUM ('sad', 'o''k', 'hap\ty')",
+        "CREATE TYPE pair AS (a int, b text)",
+        "CREATE DOMAIN positive AS int CHECK (VALUE > 0)",
+        "CREATE TABLE texts (id int PRIMARY KEY, " + ", ".join(f"c{n} {kind}" for n, kind in enumerate(TEXTS)) + ")",
+        "SELECT setseed(0.5)",
+    )
+    values = ", ".join(f"CASE WHEN random() < 0.9 THEN {value.format(r='r.r')} END" for value in TEXTS.values())
+    shop.sql(
+        "SET intervalstyle = 'iso_8601'",
+        f"INSERT INTO texts SELECT i, {values} FROM generate_series(1, {count}) i, LATERAL (SELECT random() + 0 * i AS r) r",
+    )
+    shop.tables("public.texts")
+    shop.load()
+    for number, kind in enumerate(TEXTS):
+        if kind.endswith("[]"):
+            sent = f"coalesce(to_json(c{number}::text[])::text, '[]')"
+            got = f"toJSONString(c{number})"
+        else:
+            # A cast of char(n) to text would take its blanks away.
+            sent = f"c{number}" if kind.startswith("char") else f"c{number}::text"
+            got = f"toString(c{number})"
+        expected = shop.sql(
+            "SET timezone = 'UTC'",
+            "SET intervalstyle = 'iso_8601'",
+            "SET extra_float_digits = 3",
+            f"SELECT {sent} FROM texts ORDER BY id",
+        )
+        seen = shop.warehouse(f"SELECT {got} FROM raw.texts ORDER BY id")
+        if kind.endswith("[]"):
+            assert [json.loads(row[0]) for row in seen] == [json.loads(row[0]) for row in expected], kind
+        else:
+            assert [row[0] for row in seen] == [row[0] for row in expected], kind
