@@ -8,20 +8,22 @@ What is not equal: the floor writes nothing and verifies nothing; postgresql() a
 hold no snapshot; the fetched rows are measured on a tenth of the table, and the rate is quoted.
 """
 
-import argparse
-import json
 import os
-import subprocess
 import sys
-import tempfile
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
 
-REPO = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(REPO), str(REPO / "airflow/plugins"), str(REPO / "scripts")]
+HERE = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120 - pathlib comes later, see below
+# This file has the name of a module of the standard library: the folder goes behind that.
+sys.path = [place for place in sys.path if os.path.abspath(place) != HERE] + [HERE, os.path.dirname(HERE)]  # noqa: PTH100, PTH120
+
+import argparse  # noqa: E402
+import json  # noqa: E402
+import subprocess  # noqa: E402
+import tempfile  # noqa: E402
+import time  # noqa: E402
+from collections.abc import Iterator  # noqa: E402
+from contextlib import contextmanager  # noqa: E402
+from pathlib import Path  # noqa: E402
+from typing import Any  # noqa: E402
 
 import psycopg2  # noqa: E402
 from report import Figure, of_runs, show  # noqa: E402
@@ -31,7 +33,7 @@ from tests import conftest as servers  # noqa: E402
 NARROW = """CREATE TABLE narrow (order_item_id bigint PRIMARY KEY, order_id bigint NOT NULL, product_id bigint NOT NULL, quantity int NOT NULL,
     unit_price numeric(14, 2) NOT NULL, subtotal numeric(14, 2) NOT NULL, updated_at timestamptz NOT NULL)"""
 NARROW_ROWS = """INSERT INTO narrow SELECT i, i / 3, i % 5000, 1 + i % 4, 1 + (i % 9999) / 100.0, (1 + i % 4) * (1 + (i % 9999) / 100.0),
-    timestamptz '2026-01-01' + i * interval '1 ms' FROM generate_series(%s, %s) i"""
+    timestamptz '2026-01-01' + i * interval '1 ms' FROM generate_series({}, {}) i"""
 KINDS = (
     "int",
     "bigint",
@@ -80,6 +82,9 @@ print(json.dumps({'seconds': end - began[0][0], 'cpu': cpu - began[0][1], 'memor
 """
 
 
+REPO = Path(HERE).parent
+
+
 class Bench:
     """The servers, the source's tables, and one way to time each competitor."""
 
@@ -97,11 +102,11 @@ class Bench:
         }
         self.raw: dict[str, Any] = {}
 
-    def sql(self, statement: str, *parameters: Any) -> None:
+    def sql(self, statement: str) -> None:
         connection = psycopg2.connect(self.dsn)
         connection.autocommit = True
         with connection.cursor() as cursor:
-            cursor.execute(statement, parameters or None)
+            cursor.execute(statement)
         connection.close()
 
     def tables(self, *lines: str) -> None:
@@ -176,7 +181,7 @@ def main() -> int:
     with running() as (postgres, clickhouse, folder):
         bench = Bench(postgres, clickhouse, folder)
         bench.sql(NARROW)
-        bench.sql(NARROW_ROWS, 1, rows)
+        bench.sql(NARROW_ROWS.format(1, rows))
         bench.sql("CREATE INDEX ON narrow (updated_at)")
         bench.sql(
             "CREATE TABLE wide (id bigint PRIMARY KEY, " + ", ".join(f"c{n} {KINDS[n % 10]}" for n in range(39)) + ")"
@@ -234,7 +239,7 @@ def incremental(rows: int, runs: int, bench: Bench) -> list[Figure]:
     whole = [bench.load("narrow")["seconds"] for _ in range(2)]
     shares, top = [], rows
     for _ in range(runs):
-        bench.sql(NARROW_ROWS, top + 1, top + rows // 100)
+        bench.sql(NARROW_ROWS.format(top + 1, top + rows // 100))
         top += rows // 100
         done = bench.load("narrow", full=False)
         assert done["mode"] == "incremental" and done["present"] == top, done
@@ -244,7 +249,7 @@ def incremental(rows: int, runs: int, bench: Bench) -> list[Figure]:
 
 def large(rows: int, there: int, bench: Bench) -> list[Figure]:
     bench.sql("CREATE TABLE large (LIKE narrow)")
-    bench.sql(NARROW_ROWS.replace("narrow", "large"), 1, rows)
+    bench.sql(NARROW_ROWS.replace("narrow", "large").format(1, rows))
     bench.tables("name: public.large")
     done = bench.load("large")
     assert done["rows"] == rows
