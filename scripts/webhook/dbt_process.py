@@ -14,6 +14,8 @@ from webhook.runs import RunRequest
 from webhook.settings import Settings
 
 TARGET = "prod"
+# Documents what is published; prod names what is built beside it.
+DOCS_TARGET = "docs"
 
 _CHILD = Path(__file__).with_name("dbt_child.py")
 _VERBS = {"build": ["build"], "test": ["test"], "docs": ["docs", "generate"]}
@@ -28,7 +30,8 @@ def dbt_arguments(request: RunRequest, settings: Settings) -> list[str]:
         *("--log-format", "json", "--log-level", "debug", "--log-level-file", "none", "--no-use-colors"),
         *("--no-send-anonymous-usage-stats", "--no-version-check"),
         *_VERBS[request.command],
-        *("--target", TARGET, "--project-dir", str(settings.project), "--profiles-dir", str(settings.project)),
+        *("--target", DOCS_TARGET if request.command == "docs" else TARGET),
+        *("--project-dir", str(settings.project), "--profiles-dir", str(settings.project)),
         *("--target-path", str(settings.dbt_target), "--log-path", str(settings.home / "dbt-logs")),
     ]
     if request.full_refresh:

@@ -20,7 +20,14 @@ for _name in ("urllib3", "clickhouse_connect"):
 
 
 class WarehouseError(Exception):
-    """ClickHouse did not answer, or refused. The message names the address and carries no secret."""
+    """ClickHouse did not answer, or refused. The message names the address and carries no secret.
+
+    `code` is ClickHouse's error code, None where it did not answer.
+    """
+
+    def __init__(self, message: str, code: int | None = None) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 @dataclass(frozen=True)
@@ -44,6 +51,18 @@ class Warehouse:
     def ping(self) -> None:
         """Raises WarehouseError unless user dbt may read what it transforms."""
         self._do(lambda client: client.command("SELECT 1"))
+
+    def rows(self, sql: str, parameters: dict[str, Any] | None = None) -> list[tuple[Any, ...]]:
+        """The answer to a query, whole. `parameters` are bound by ClickHouse: `{name:Type}`."""
+        found = self._do(lambda client: client.query(sql, parameters).result_rows)
+        return [tuple(row) for row in found]
+
+    def command(self, sql: str) -> None:
+        self._do(lambda client: client.command(sql))
+
+    def write(self, table: str, events: list[dict[str, Any]]) -> None:
+        """Add rows, in one insert."""
+        self._insert(table, events)
 
     def open_publishes(self) -> list[OpenPublish]:
         rows = self._do(
@@ -103,7 +122,9 @@ class Warehouse:
         except (DriverError, OSError) as error:
             self.close()
             where = f"{settings.clickhouse_host}:{settings.clickhouse_port}"
-            raise WarehouseError(f"ClickHouse at {where} did not do what user dbt asked: {_cause(error)}") from error
+            raise WarehouseError(
+                f"ClickHouse at {where} did not do what user dbt asked: {_cause(error)}", getattr(error, "code", None)
+            ) from error
 
 
 def _cause(error: BaseException) -> str:

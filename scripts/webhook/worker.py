@@ -12,6 +12,7 @@ from pathlib import Path
 
 from webhook.database import Database
 from webhook.execution import Execution, Stop
+from webhook.publishing import Publisher
 from webhook.reporter import HEARTBEAT, Reporter
 from webhook.runs import Run
 from webhook.settings import Settings, SettingsError
@@ -58,6 +59,7 @@ class Worker:
         self._reporter = Reporter(self._store, Warehouse(settings))
         self._warehouse = Warehouse(settings)
         self._turns = Turns(self._store, self._reporter, self._warehouse, patience=settings.publish_wait)
+        self._publisher = Publisher(settings)
         self._pruned_at = 0.0
 
     def work(self) -> None:
@@ -65,6 +67,7 @@ class Worker:
         self._prepare()
         for cut in self._store.recover():
             logger.warning("run %s was cut by a kill: now %s", cut.id, cut.status)
+        self._recover_publish()
         self._reporter.start()
         logger.info("ready")
         while not self._stop.is_asked:
@@ -95,7 +98,7 @@ class Worker:
 
         execution = Execution(self._store, self._settings, run, attempt=attempt, stop=self._stop)
         self._end_leftovers()
-        outcome = execution.run(look)
+        outcome = self._publisher.run(run, attempt, lambda: execution.run(look))
         if outcome.was_forced:
             self._end_leftovers()
         if outcome.status == "stopped":
@@ -111,6 +114,16 @@ class Worker:
             self._warehouse.kill_dbt_queries()
         except WarehouseError as error:
             logger.warning("%s; queries of an ended dbt may still run", error)
+
+    def _recover_publish(self) -> None:
+        """Readers should not wait for the next run to see the rest of a publish that a kill cut."""
+        try:
+            published = self._publisher.recover()
+        except WarehouseError as error:
+            logger.warning("%s; a publish that was cut is finished when the next run begins", error)
+            return
+        if published:
+            logger.warning("a publish was cut by a kill: published %s", ", ".join(published))
 
     def _prepare(self) -> None:
         for folder in (self._settings.home / "logs", self._settings.dbt_target):

@@ -4,9 +4,14 @@ import os
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from webhook.execution import Outcome
+from webhook.publishing import Publisher
+from webhook.runs import RunRequest
+from webhook.settings import Settings
 
 RAW_TABLES = ("customers", "products", "orders", "order_items")
 Dbt = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -43,14 +48,15 @@ def raw_shop(clickhouse: Any) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def dbt(repo: Path, venvs: Path, clickhouse: Any, raw_shop: None, tmp_path_factory: pytest.TempPathFactory) -> Dbt:
-    """Runs dbt with arguments, an environment and, if wanted, another project; the parse is kept between calls."""
+    """Runs dbt with arguments, an environment and, if wanted, another project; each target keeps its parse."""
     state = tmp_path_factory.mktemp("dbt")
 
     def run(
         *arguments: str, project: Path = repo / "dbt", env: dict[str, str] | None = None
     ) -> "subprocess.CompletedProcess[str]":
         places = ["--project-dir", str(project), "--profiles-dir", str(project)]
-        places += ["--target-path", str(state / "target"), "--log-path", str(state / "logs")]
+        target = arguments[arguments.index("--target") + 1] if "--target" in arguments else "dev"
+        places += ["--target-path", str(state / target), "--log-path", str(state / "logs")]
         return subprocess.run(
             [str(venvs / "dbt/bin/dbt"), "--no-use-colors", *arguments, *places],
             env={"PATH": os.environ["PATH"], "HOME": str(state), **clickhouse.env("dbt"), **(env or {})},
@@ -60,3 +66,52 @@ def dbt(repo: Path, venvs: Path, clickhouse: Any, raw_shop: None, tmp_path_facto
         )
 
     return run
+
+
+class Builds:
+    """Builds prod as the webhook's worker does: dbt between what a publish needs before it and the publish."""
+
+    def __init__(self, clickhouse: Any, dbt: Dbt, home: Path) -> None:
+        self._clickhouse = clickhouse
+        self._dbt = dbt
+        self._count = 0
+        self.settings = Settings.from_environ(
+            {"WEBHOOK_HOME": str(home), "DBT_PROJECT_DIR": str(home), **clickhouse.env("dbt")}
+        )
+        self.publisher = Publisher(self.settings)
+
+    def __call__(self, *select: str, command: str = "build", full_refresh: bool = False, **options: Any) -> Outcome:
+        self._count += 1
+        request = RunRequest(command=command, select=select, full_refresh=full_refresh)  # type: ignore[arg-type]
+        run: Any = SimpleNamespace(id=f"run-{self._count}", request=request)
+        return self.publisher.run(run, 1, lambda: self._execute(request, **options))
+
+    def _execute(self, request: RunRequest, **options: Any) -> Outcome:
+        arguments = [request.command, "--target", "prod"]
+        if request.command == "build":
+            arguments += ["--exclude-resource-type", "unit_test"]
+        if request.select:
+            arguments += ["--select", *request.select]
+        if request.full_refresh:
+            arguments.append("--full-refresh")
+        result = self._dbt(*arguments, **options)
+        self.said = result.stdout
+        return Outcome("success") if result.returncode == 0 else Outcome("error", "dbt failed.")
+
+    def log(self) -> str:
+        return self.settings.run_log(f"run-{self._count}").read_text()
+
+    def published(self) -> dict[str, str]:
+        """UUIDs of all that readers see in analytics, by name."""
+        with self._clickhouse.client() as admin:
+            return dict(
+                admin.query(
+                    "SELECT name, toString(uuid) FROM system.tables WHERE database = 'analytics'"
+                    " AND NOT startsWith(name, 'failed__')"
+                ).result_rows
+            )
+
+
+@pytest.fixture(scope="session")
+def builds(clickhouse: Any, dbt: Dbt, tmp_path_factory: pytest.TempPathFactory) -> Builds:
+    return Builds(clickhouse, dbt, tmp_path_factory.mktemp("publisher"))

@@ -1,0 +1,123 @@
+"""A run of dbt between what a publish needs before it and the publish after it."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from webhook.execution import Outcome
+from webhook.publishing import journal
+from webhook.publishing.failing_rows import FailingRows, failing_rows, failing_tables, forget
+from webhook.publishing.journal import Entry, JournalError
+from webhook.publishing.names import MARK, published_name
+from webhook.publishing.relations import NO_UUID, Relation, drop_unpublished, relations
+from webhook.publishing.swap import roll_forward
+from webhook.publishing.views import ViewError, point_to_published
+from webhook.run_log import RunLog
+from webhook.runs import Run
+from webhook.settings import Settings
+from webhook.warehouse import Warehouse, WarehouseError
+
+# Dropping a large table may take longer than an answer to a question.
+ANSWER_SECONDS = 300.0
+_ROWS_IN_ERROR = 600
+
+logger = logging.getLogger(__name__)
+
+
+class PublishError(Exception):
+    """What was built cannot be published; the message says what and why."""
+
+
+class Publisher:
+    """For the one worker that works; no two may publish at once."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._warehouse = Warehouse(settings, answer_timeout=ANSWER_SECONDS)
+
+    def recover(self) -> list[str]:
+        """Finish a publish that was cut, and return what it published. Raises WarehouseError."""
+        entries = journal.open_entries(self._warehouse)
+        closed = roll_forward(self._warehouse, entries) if entries else []
+        return [entry.target for entry in closed if entry.status == "done"]
+
+    def run(self, run: Run, attempt: int, execute: Callable[[], Outcome]) -> Outcome:
+        """Have dbt run by `execute`, and publish what it built if all went well.
+
+        Whatever fails, what is published stays as it was, and the next build starts from that.
+        """
+        if run.request.command not in ("build", "test"):
+            return execute()
+        try:
+            self.recover()
+            drop_unpublished(self._warehouse)
+            if run.request.command == "build" and not run.request.select and not run.request.exclude:
+                forget(self._warehouse)
+            failed_before = failing_tables(self._warehouse)
+        except WarehouseError as error:
+            return Outcome("error", f"dbt was not started: {error}. Nothing was changed; start the run again.")
+        outcome = execute()
+        with RunLog(self._settings.run_log(run.id), limit=self._settings.log_bytes) as log:
+            try:
+                outcome = self._end(run, attempt, outcome, failing_rows(self._warehouse, before=failed_before), log)
+            except WarehouseError as error:
+                outcome = self._not_published(outcome, str(error))
+            except (PublishError, ViewError, JournalError) as error:
+                outcome = self._not_published(outcome, str(error))
+            if outcome.status == "error":
+                log.write_always(f"Ended: {outcome.error}")
+        return outcome
+
+    def _end(self, run: Run, attempt: int, outcome: Outcome, failed: list[FailingRows], log: RunLog) -> Outcome:
+        for rows in failed:
+            log.write(f"Failing rows: {rows}")
+        if outcome.status == "success":
+            published = self._publish(run.id, attempt)
+            if published:
+                log.write_always(f"Published: {', '.join(published)}")
+            return outcome
+        if not outcome.was_forced:
+            # After a forced end a query may still be writing; the next run drops what it leaves.
+            drop_unpublished(self._warehouse)
+        if outcome.status == "error" and failed:
+            told = "; ".join(map(str, failed))[:_ROWS_IN_ERROR]
+            return replace(outcome, error=f"{outcome.error.rstrip('.')}. Failing rows: {told}")
+        return outcome
+
+    def _not_published(self, outcome: Outcome, why: str) -> Outcome:
+        if outcome.status != "success":
+            logger.warning("after a run that failed: %s", why)
+            return outcome
+        return Outcome(
+            "error",
+            f"dbt succeeded, but its result is not published: {why.rstrip('.')}. What is published stays whole, or"
+            " becomes so when the next run begins; start the run again.",
+        )
+
+    def _publish(self, run_id: str, attempt: int) -> list[str]:
+        """Swap in all that was built. Returns the names published."""
+        built = {name for name in relations(self._warehouse) if name.endswith(MARK)}
+        point_to_published(self._warehouse, built)
+        there = relations(self._warehouse)
+        entries = [_entry(run_id, attempt, there[name], there.get(published_name(name))) for name in sorted(built)]
+        if not entries:
+            return []
+        journal.open_journal(self._warehouse, entries)
+        closed = roll_forward(self._warehouse, entries)
+        given_up = [entry.target for entry in closed if entry.status != "done"]
+        if given_up:
+            raise PublishError(f"{', '.join(given_up)} was replaced by somebody else meanwhile")
+        drop_unpublished(self._warehouse)
+        return [entry.target for entry in closed]
+
+
+def _entry(run_id: str, attempt: int, new: Relation, old: Relation | None) -> Entry:
+    target = published_name(new.name)
+    if new.engine in ("MaterializedView", "Dictionary"):
+        raise PublishError(
+            f"{target} is a {new.engine}, which would go on reading the tables of this build:"
+            " materialize it as table, incremental or view"
+        )
+    uuid = old.uuid if old is not None else NO_UUID
+    return Entry(run_id, attempt, target, "open", uuid, new.uuid, new.rows, datetime.now(UTC))

@@ -1,0 +1,47 @@
+"""Views among what is to be published: they must read the published names, not those of the build."""
+
+import re
+from collections.abc import Set
+
+from webhook.publishing.names import DATABASE, MARK, published_name, quoted
+from webhook.warehouse import Warehouse
+
+_BUILT = re.compile(rf"\b{DATABASE}\.(`?)(\w+){MARK}\1(?!\w)")
+
+
+class ViewError(Exception):
+    """A view reads something that will not be there; the message names both."""
+
+
+def point_to_published(warehouse: Warehouse, built: Set[str]) -> None:
+    """Make each view of the build anew with the published names of what it reads. `built` are the build's names.
+
+    Nobody reads such a view until it is published, so it may read the published tables of the build before
+    meanwhile, or none. Raises ViewError.
+    """
+    found = warehouse.rows(
+        "SELECT name, create_table_query FROM system.tables"
+        " WHERE database = {database:String} AND engine = 'View' AND name IN {names:Array(String)}",
+        {"database": DATABASE, "names": sorted(built)},
+    )
+    for name, query in found:
+        statement = rewritten(name, query, built)
+        if statement is not None:
+            warehouse.command(statement)
+
+
+def rewritten(name: str, query: str, built: Set[str]) -> str | None:
+    """The statement that makes the view anew, from ClickHouse's CREATE VIEW; None where it reads nothing of the build."""
+    match = re.match(rf"CREATE VIEW {DATABASE}\.`?{re.escape(name)}`?(?=[\s(])", query)
+    if match is None:
+        raise ViewError(f"{DATABASE}.{name} is not a view as ClickHouse writes them: {query[:100]}")
+    body = query[match.end() :]
+    foreign = {found[2] + MARK for found in _BUILT.finditer(body)} - built
+    if foreign:
+        raise ViewError(
+            f"View {published_name(name)} reads {', '.join(sorted(foreign))}, which this build did not make:"
+            " refer to models by ref()"
+        )
+    if not _BUILT.search(body):
+        return None
+    return f"CREATE OR REPLACE VIEW {quoted(name)}" + _BUILT.sub(rf"{DATABASE}.`\2`", body)

@@ -1,0 +1,351 @@
+"""Write, audit, publish: readers of `analytics` see a build that went well, whole, or the one before it."""
+
+import re
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from webhook.publishing import journal
+from webhook.publishing.swap import roll_forward
+from webhook.warehouse import Warehouse, WarehouseError
+
+
+@pytest.fixture(scope="module", autouse=True)
+def built(builds: Any) -> None:
+    assert builds().status == "success", builds.said
+
+
+@pytest.fixture
+def raw(clickhouse: Any, refill_raw: None) -> Callable[[str], None]:
+    """Changes a raw table as user loader; the fixture makes them whole again."""
+
+    def change(sql: str) -> None:
+        with clickhouse.client("loader") as loader:
+            loader.command(sql, settings={"mutations_sync": 2})
+
+    return change
+
+
+def answer(clickhouse: Any, sql: str, user: str = "superset") -> list[tuple[Any, ...]]:
+    with clickhouse.client(user) as client:
+        return [tuple(row) for row in client.query(sql).result_rows]
+
+
+def test_a_good_build_replaces_every_table_and_leaves_nothing_beside(clickhouse: Any, builds: Any) -> None:
+    before = builds.published()
+    assert builds().status == "success", builds.said
+    after = builds.published()
+    assert before.keys() == after.keys() and not set(before.values()) & set(after.values())
+    assert not [name for name in after if "__next" in name]
+    assert re.search(r"Published: agg_customer_value, .*, stg_products$", builds.log(), re.MULTILINE)
+    closed = answer(
+        clickhouse,
+        "SELECT target, toString(new_uuid), status FROM ops.dbt_publishes FINAL WHERE run_id ="
+        " (SELECT argMax(run_id, opened_at) FROM ops.dbt_publishes) ORDER BY target",
+    )
+    assert closed == [(name, uuid, "done") for name, uuid in sorted(after.items())]
+
+
+POISON = {
+    "unique_stg_order_items_order_item_id": (
+        "INSERT INTO raw.order_items SELECT * FROM raw.order_items WHERE order_item_id = 6",
+        '"unique_field": 6',
+    ),
+    "relationships_stg_order_items_order_id__order_id__ref_stg_orders_": (
+        "INSERT INTO raw.order_items (order_item_id, order_id, product_id, quantity, unit_price, subtotal)"
+        " VALUES (7, 99, 1, 1, 1, 1)",
+        '"order_item_id": 7, "order_id": 99',
+    ),
+    "relationships_stg_order_items_product_id__product_id__ref_stg_products_": (
+        "INSERT INTO raw.order_items (order_item_id, order_id, product_id, quantity, unit_price, subtotal)"
+        " VALUES (8, 1, 99, 1, 1, 1)",
+        '"order_item_id": 8, "order_id": 1, "product_id": 99',
+    ),
+    "relationships_stg_orders_customer_id__customer_id__ref_stg_customers_": (
+        "INSERT INTO raw.orders (order_id, customer_id, order_date, status) VALUES (5, 99, '2025-01-01', 'paid')",
+        '"order_id": 5, "customer_id": 99',
+    ),
+    "line_is_quantity_times_price": (
+        "INSERT INTO raw.order_items (order_item_id, order_id, product_id, quantity, unit_price, subtotal)"
+        " VALUES (9, 1, 1, 2, 1, 1)",
+        '"order_item_id": 9',
+    ),
+    "not_negative_stg_order_items_quantity": (
+        "INSERT INTO raw.order_items (order_item_id, order_id, product_id, quantity, unit_price, subtotal)"
+        " VALUES (10, 1, 1, -1, 1, -1)",
+        '"order_item_id": 10',
+    ),
+    "not_negative_stg_order_items_unit_price": (
+        "INSERT INTO raw.order_items (order_item_id, order_id, product_id, quantity, unit_price, subtotal)"
+        " VALUES (11, 1, 1, 1, -2, -2)",
+        '"order_item_id": 11',
+    ),
+    "not_negative_stg_products_price": (
+        "INSERT INTO raw.products (product_id, price) VALUES (4, -1)",
+        '"product_id": 4',
+    ),
+    "not_negative_stg_products_cost": (
+        "INSERT INTO raw.products (product_id, cost) VALUES (5, -1)",
+        '"product_id": 5',
+    ),
+    "not_negative_stg_orders_total_amount": (
+        "INSERT INTO raw.orders (order_id, customer_id, order_date, status, total_amount)"
+        " VALUES (6, 1, '2025-01-01', 'paid', -1)",
+        '"order_id": 6',
+    ),
+    "accepted_values_stg_orders_status__pending__paid__shipped__delivered__cancelled__returned": (
+        "INSERT INTO raw.orders (order_id, customer_id, order_date, status) VALUES (7, 1, '2025-01-01', 'lost')",
+        '"value_field": "lost"',
+    ),
+    "not_null_stg_customers_state": (
+        "CREATE OR REPLACE TABLE raw.customers ENGINE = MergeTree ORDER BY customer_id AS"
+        " SELECT * REPLACE (nullIf(state, 'Utah') AS state) FROM raw.customers",
+        '"customer_id": 4',
+    ),
+}
+
+
+def test_rows_that_fail_a_test_leave_every_mart_as_it_was_and_are_named(
+    clickhouse: Any, builds: Any, raw: Callable[[str], None]
+) -> None:
+    before, revenue = builds.published(), answer(clickhouse, "SELECT sum(gross_revenue) FROM analytics.fact_sales")
+    for sql, _ in POISON.values():
+        raw(sql)
+    outcome = builds()
+    assert outcome.status == "error" and "Failing rows: " in outcome.error
+    assert builds.published() == before
+    assert answer(clickhouse, "SELECT sum(gross_revenue) FROM analytics.fact_sales") == revenue
+    log = builds.log()
+    for test, (_, row) in POISON.items():
+        told = [line for line in log.splitlines() if line.count(f"failed__{test[:20]}") and row in line]
+        assert told, (test, log)
+    # A person with Superset's SQL Lab can read them all, until a build goes well.
+    assert len(answer(clickhouse, "SHOW TABLES FROM analytics LIKE 'failed\\_\\_%'")) >= len(POISON)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("test", POISON)
+def test_each_blocking_test_stops_the_publish_by_itself(
+    clickhouse: Any, builds: Any, raw: Callable[[str], None], test: str
+) -> None:
+    before = builds.published()
+    sql, row = POISON[test]
+    raw(sql)
+    outcome = builds()
+    assert outcome.status == "error" and row in outcome.error, outcome
+    assert builds.published() == before
+
+
+def test_a_build_after_a_failed_one_starts_from_what_is_published(
+    clickhouse: Any, builds: Any, raw: Callable[[str], None]
+) -> None:
+    raw("ALTER TABLE raw.customers UPDATE city = 'Nowhere', updated_at = '2025-06-01 00:00:00' WHERE customer_id = 1")
+    # Late, so that the snapshot of customers has been built when it fails.
+    raw(
+        "INSERT INTO raw.order_items (order_item_id, order_id, product_id, quantity, unit_price, subtotal) VALUES"
+        " (12, 1, 1, 1, 1, 1), (12, 1, 1, 1, 1, 1)"
+    )
+    assert builds().status == "error"
+    assert " OK snapshotted `analytics`.`customers_history__next`" in builds.said
+    raw("ALTER TABLE raw.customers UPDATE city = 'Dayton', updated_at = '2025-01-01 10:00:00' WHERE customer_id = 1")
+    raw("ALTER TABLE raw.order_items DELETE WHERE order_item_id = 12")
+    assert builds().status == "success", builds.said
+    history = "SELECT customer_city, is_current FROM analytics.dim_customers_history WHERE customer_id = 1"
+    assert answer(clickhouse, history) == [("Dayton", 1)]
+    assert not answer(clickhouse, "SHOW TABLES FROM analytics LIKE 'failed\\_\\_%'")
+
+
+def test_a_build_of_one_mart_reads_the_others_as_they_are_published(
+    clickhouse: Any, builds: Any, raw: Callable[[str], None]
+) -> None:
+    before = builds.published()
+    assert builds("agg_sales_by_state").status == "success", builds.said
+    after = builds.published()
+    assert {name for name in after if after[name] != before[name]} == {"agg_sales_by_state"}
+    # The test that compares it with fact_sales, which was not built, is one of those that ran.
+    assert "adds_up_to_fact_sales" in builds.said
+
+
+def test_dbts_tests_alone_test_what_is_published(builds: Any, raw: Callable[[str], None]) -> None:
+    before = builds.published()
+    assert builds("fact_sales", command="test").status == "success", builds.said
+    raw("INSERT INTO raw.order_items SELECT * FROM raw.order_items WHERE order_item_id = 6")
+    outcome = builds("fact_sales", command="test")
+    assert "failed__fact_sales_has_every_order_item" in outcome.error
+    assert builds.published() == before
+
+
+@pytest.fixture
+def project(repo: Path, tmp_path: Path, builds: Any) -> Iterator[Path]:
+    """The project with an incremental model that adds a row at each build, and views upon views."""
+    folder = tmp_path / "project"
+    shutil.copytree(repo / "dbt", folder, ignore=shutil.ignore_patterns("target", "logs"))
+    marts = folder / "models/marts"
+    (marts / "growing.sql").write_text(
+        "{{ config(materialized='incremental', engine='MergeTree()', order_by='id') }}\n"
+        "select {% if is_incremental() %}(select max(id) + 1 from {{ this }}){% else %}toUInt64(1){% endif %} as id\n"
+    )
+    (marts / "over.sql").write_text("{{ config(materialized='view') }}\nselect id from {{ ref('growing') }}\n")
+    (marts / "over_over.sql").write_text(
+        "{{ config(materialized='view') }}\nselect max(id) as last from {{ ref('over') }}\n"
+    )
+    (marts / "wrong.sql").write_text(
+        "-- depends_on: {{ ref('over_over') }}\nselect throwIf({{ env_var('SHOP_FAILS', '0') }}) as one\n"
+    )
+    yield folder
+    for name in ("growing", "over", "over_over", "wrong"):
+        builds.publisher._warehouse.command(f"DROP TABLE IF EXISTS analytics.{name}")
+
+
+def test_an_incremental_model_grows_by_good_builds_only_and_views_follow_it(
+    clickhouse: Any, builds: Any, project: Path
+) -> None:
+    def build(fails: str = "0", **options: Any) -> str:
+        return str(builds("growing+", project=project, env={"SHOP_FAILS": fails}, **options).status)
+
+    def grown() -> list[tuple[Any, ...]]:
+        return answer(
+            clickhouse, "SELECT last, (SELECT arraySort(groupArray(id)) FROM analytics.over) FROM analytics.over_over"
+        )
+
+    assert build() == "success", builds.said
+    assert grown() == [(1, [1])]
+    assert build("1") == "error" and build("1") == "error"
+    assert grown() == [(1, [1])]
+    assert build() == "success", builds.said
+    assert grown() == [(2, [1, 2])]
+    assert build(full_refresh=True) == "success", builds.said
+    assert grown() == [(1, [1])]
+
+
+class CutWarehouse(Warehouse):
+    """Loses ClickHouse before the command of this number, as a worker that is killed there."""
+
+    left = 10**6
+
+    def command(self, sql: str) -> None:
+        self.left -= 1
+        if self.left < 0:
+            raise WarehouseError("cut")
+        super().command(sql)
+
+
+def test_a_publish_that_is_cut_anywhere_is_finished_by_the_next(builds: Any) -> None:
+    warehouse = CutWarehouse(builds.settings)
+    tables = ("cut_one", "cut_two", "cut_new")
+    try:
+        for cut in range(20):
+            warehouse.left = 10**6
+            for table in tables:
+                warehouse.command(f"DROP TABLE IF EXISTS analytics.{table}")
+                for name, content in ((table, "old"), (f"{table}__next", "new")):
+                    if (name, content) != ("cut_new", "old"):
+                        warehouse.command(
+                            f"CREATE TABLE analytics.{name} ENGINE = MergeTree ORDER BY is AS SELECT '{content}' AS is"
+                        )
+            warehouse.left = cut
+            try:
+                builds.publisher._warehouse = warehouse
+                builds.publisher._publish(f"cut-{cut}", 1)
+                finished = True
+            except WarehouseError:
+                finished = False
+                warehouse.left = 10**6
+                assert sorted(builds.publisher.recover()) == sorted(tables)
+            content = {t: warehouse.rows(f"SELECT groupArray(is) FROM analytics.{t}")[0][0] for t in tables}
+            assert content == {table: ["new"] for table in tables}, cut
+            assert not journal.open_entries(warehouse)
+        assert finished, "the loop ends with a publish that was not cut"
+    finally:
+        builds.publisher._warehouse = Warehouse(builds.settings)
+        for table in tables:
+            builds.publisher._warehouse.command(f"DROP TABLE IF EXISTS analytics.{table}")
+
+
+def test_a_swap_that_arrives_late_undoes_nothing(builds: Any) -> None:
+    class Late(Warehouse):
+        """Keeps back each swap of a worker that is killed then."""
+
+        kept: list[str]
+
+        def command(self, sql: str) -> None:
+            if sql.startswith("EXCHANGE"):
+                self.kept.append(sql)
+                raise WarehouseError("killed")
+            super().command(sql)
+
+    warehouse, late = Warehouse(builds.settings), Late(builds.settings)
+    late.kept = []
+    try:
+        for name, content in (("late", "old"), ("late__next", "new")):
+            warehouse.command(
+                f"CREATE TABLE analytics.{name} ENGINE = MergeTree ORDER BY is AS SELECT '{content}' AS is"
+            )
+        builds.publisher._warehouse = late
+        with pytest.raises(WarehouseError, match="killed"):
+            builds.publisher._publish("late", 1)
+        builds.publisher._warehouse = warehouse
+        (entry,) = roll_forward(warehouse, journal.open_entries(warehouse))
+        assert entry.status == "done"
+        (swap,) = late.kept
+        with pytest.raises(WarehouseError, match="Code: 60"):
+            warehouse.command(swap)
+        assert warehouse.rows("SELECT is FROM analytics.late") == [("new",)]
+    finally:
+        builds.publisher._warehouse = warehouse
+        warehouse.command("DROP TABLE IF EXISTS analytics.late")
+
+
+def test_readers_never_see_a_mart_that_is_missing_or_half(
+    clickhouse: Any, builds: Any, raw: Callable[[str], None]
+) -> None:
+    poll_through(clickhouse, builds, raw, builds_wanted=2)
+
+
+@pytest.mark.long
+def test_readers_never_see_a_mart_that_is_missing_or_half_in_50_builds(
+    clickhouse: Any, builds: Any, raw: Callable[[str], None]
+) -> None:
+    poll_through(clickhouse, builds, raw, builds_wanted=50)
+
+
+def poll_through(clickhouse: Any, builds: Any, raw: Callable[[str], None], *, builds_wanted: int) -> None:
+    """Every second build fails; each good one has one more sale of 1.00. Readers see whole states, in order."""
+    seen: dict[str, list[Any]] = {"fact_sales": [], "agg_sales_by_state": [], "agg_sales_daily": []}
+    wrong: list[str] = []
+    ended = threading.Event()
+
+    def read(mart: str) -> None:
+        with clickhouse.client("superset") as client:
+            while not ended.is_set():
+                try:
+                    found = client.query(f"SELECT sum(gross_revenue) FROM analytics.{mart}").result_rows[0][0]
+                except Exception as error:  # noqa: BLE001 - whatever a reader gets that is no answer
+                    wrong.append(f"{mart}: {error}")
+                    return
+                if not seen[mart] or seen[mart][-1] != found:
+                    seen[mart].append(found)
+
+    readers = [threading.Thread(target=read, args=(mart,)) for mart in seen]
+    for reader in readers:
+        reader.start()
+    try:
+        first = answer(clickhouse, "SELECT sum(gross_revenue) FROM analytics.fact_sales")[0][0]
+        for number in range(builds_wanted):
+            is_good = number % 2 == 0
+            raw(
+                "INSERT INTO raw.order_items (order_item_id, order_id, product_id, quantity, unit_price, subtotal)"
+                f" VALUES ({100 + number}, 1, {1 if is_good else 99}, 1, 1, 1)"
+            )
+            assert builds().status == ("success" if is_good else "error"), builds.said
+            raw("ALTER TABLE raw.order_items DELETE WHERE product_id = 99")
+    finally:
+        ended.set()
+        for reader in readers:
+            reader.join()
+    assert not wrong
+    expected = [first + number for number in range((builds_wanted + 1) // 2 + 1)]
+    assert seen == dict.fromkeys(seen, expected)
