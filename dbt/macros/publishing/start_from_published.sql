@@ -4,9 +4,14 @@
     leftover of a build that failed.
 -#}
 {% macro start_from_published() -%}
-    {%- if execute and target.name == 'docs' -%}
+    {%- if execute and target.name == 'docs' and flags.WHICH in ('build', 'run', 'seed', 'snapshot') -%}
         {{ exceptions.raise_compiler_error(
             'Target docs only describes: use dev to build, or ask the webhook to build prod.'
+        ) }}
+    {%- endif -%}
+    {%- if execute and is_published_by_worker() and flags.WHICH == 'generate' -%}
+        {{ exceptions.raise_compiler_error(
+            'Target prod names what is built and not published yet: use target docs to document what is.'
         ) }}
     {%- endif -%}
     {%- if execute and flags.WHICH in ('build', 'run', 'snapshot') -%}

@@ -1,0 +1,165 @@
+"""Building all marts of a large shop: time of ClickHouse, time on the wall over an empty build, memory, and growth.
+
+Parity first: revenue by state and by month in the marts is Postgres' own, to the cent. A build is what the webhook's
+worker does, publish included, with dbt started anew each time.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import asdict, dataclass
+from decimal import Decimal
+from pathlib import Path
+from statistics import median
+from types import SimpleNamespace
+from typing import Any
+
+from report import Figure, of_runs, show
+from servers import REPO, VENVS, Source, Warehouse, folder, source, warehouse
+from webhook.execution import Outcome
+from webhook.publishing import Publisher
+from webhook.runs import RunRequest
+from webhook.settings import Settings
+
+RAW = ("customers", "products", "orders", "order_items")
+# A line of dbt's, with the node that it is for.
+_OF_DBT = 'startsWith(query, \'/* {"app": "dbt"\')'
+_NODE = 'extract(query, \'"node_id": "([^"]+)"\')'
+
+
+@dataclass(frozen=True)
+class Build:
+    wall: float
+    clickhouse: float
+    peak: int
+    slowest: list[tuple[str, float]]
+
+
+class Builder:
+    """Builds and publishes prod of one warehouse, again and again."""
+
+    def __init__(self, server: Warehouse, home: Path) -> None:
+        self._server = server
+        self._environment = {"PATH": os.environ["PATH"], "HOME": str(home), **server.environment()}
+        names = {"WEBHOOK_HOME": str(home), "DBT_PROJECT_DIR": str(REPO / "dbt"), **server.environment()}
+        self._publisher = Publisher(Settings.from_environ(names))
+        self._home = home
+
+    def build(self) -> Build:
+        self._server.forget_peak()
+        since = self._server.rows("SELECT now64(6)::String")[0][0]
+        began = time.monotonic()
+        run: Any = SimpleNamespace(id="benchmark", request=RunRequest())
+        outcome = self._publisher.run(run, 1, self._dbt)
+        wall = time.monotonic() - began
+        if outcome.status != "success":
+            raise SystemExit(f"The build failed: {outcome.error}")
+        peak = self._server.peak_bytes()
+        self._server.command("SYSTEM FLUSH LOGS")
+        nodes = self._server.rows(
+            f"SELECT {_NODE} AS node, sum(query_duration_ms) / 1000 AS seconds FROM system.query_log"
+            f" WHERE type = 'QueryFinish' AND event_time_microseconds >= '{since}' AND {_OF_DBT}"
+            " GROUP BY node ORDER BY seconds DESC"
+        )
+        return Build(wall, sum(seconds for _, seconds in nodes), peak, nodes[:10])
+
+    def _dbt(self) -> Outcome:
+        places = ["--project-dir", REPO / "dbt", "--profiles-dir", REPO / "dbt"]
+        places += ["--target-path", self._home / "target", "--log-path", self._home / "logs"]
+        command = [VENVS / "dbt/bin/dbt", "build", "--target", "prod", "--exclude-resource-type", "unit_test", *places]
+        result = subprocess.run(command, env=self._environment, capture_output=True, text=True, check=False)
+        return Outcome("success") if result.returncode == 0 else Outcome("error", result.stdout[-3000:])
+
+
+def generate(shop: Source, orders: int) -> None:
+    command = [REPO / "scripts/generate_data", "--orders", str(orders)]
+    subprocess.run(command, env={**os.environ, **shop.environment()}, check=True, stdout=subprocess.DEVNULL)
+
+
+def load(shop: Source, server: Warehouse, at: Path) -> None:
+    names = {"SOURCE_URL": shop.url, "ELT_PLAN": str(at / "plan.json"), "MASK_SALT": "salt", **server.environment()}
+    command = [sys.executable, "-m", "elt", "load"]
+    result = subprocess.run(
+        command, env={**os.environ, **names}, cwd=REPO, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False
+    )
+    if result.returncode:
+        raise SystemExit(f"The load failed: {result.stderr.decode()[-2000:]}")
+
+
+def differences(shop: Source, server: Warehouse) -> int:
+    """States and months whose revenue in the marts is not Postgres' own."""
+    wanted, net = "sum(i.subtotal)", "sum(i.subtotal) FILTER (WHERE o.status NOT IN ('cancelled', 'returned'))"
+    joined = "order_items i JOIN orders o USING (order_id) JOIN customers c USING (customer_id)"
+    month = "to_char(o.order_date AT TIME ZONE 'UTC', 'YYYY-MM')"
+    pairs = (
+        (
+            f"SELECT c.state, {wanted}::text, coalesce({net}, 0)::text FROM {joined} GROUP BY 1",
+            "SELECT customer_state, toDecimalString(gross_revenue, 2), toDecimalString(net_revenue, 2)"
+            " FROM analytics.agg_sales_by_state",
+        ),
+        (
+            f"SELECT {month}, {wanted}::text, coalesce({net}, 0)::text FROM {joined} GROUP BY 1",
+            "SELECT formatDateTime(order_day, '%Y-%m') AS month, toDecimalString(sum(gross_revenue), 2),"
+            " toDecimalString(sum(net_revenue), 2) FROM analytics.agg_sales_daily GROUP BY month"
+            " HAVING sum(gross_orders) > 0",
+        ),
+    )
+
+    def exact(rows: list[tuple[Any, ...]]) -> set[tuple[Any, ...]]:
+        return {(name, *(Decimal(amount) for amount in amounts)) for name, *amounts in rows}
+
+    return sum(len(exact(shop.rows(ours)) ^ exact(server.rows(theirs, "superset"))) for ours, theirs in pairs)
+
+
+def measure(orders: int, runs: int) -> tuple[list[Build], int, int]:
+    """Builds of a shop with so many orders, the first dropped; items; differences from Postgres."""
+    with folder() as at, source(at) as shop, warehouse(at) as server:
+        if orders:
+            generate(shop, orders)
+        load(shop, server, at)
+        builder = Builder(server, at / "home")
+        built = [builder.build() for _ in range(runs + 1)][1:]
+        return built, server.rows("SELECT count() FROM raw.order_items")[0][0], differences(shop, server)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="20,000 orders and two runs: shows that it works")
+    parser.add_argument("--orders", type=int, help="orders of the large shop (default 1,000,000)")
+    parser.add_argument("--runs", type=int)
+    parser.add_argument("--json", action="store_true")
+    given = parser.parse_args()
+    orders = given.orders or (20_000 if given.quick else 1_000_000)
+    runs = given.runs or (2 if given.quick else 5)
+    shops = {name: measure(count, runs) for name, count in (("empty", 0), ("tenth", orders // 10), ("full", orders))}
+    full, items, wrong = shops["full"]
+    tenth, empty = shops["tenth"][0], shops["empty"][0]
+
+    def clickhouse(builds: list[Build]) -> float:
+        return median(build.clickhouse for build in builds)
+
+    figures = [
+        Figure("order items", items, "rows"),
+        Figure("states and months that differ from Postgres", wrong + shops["tenth"][2], "rows", "<= 0"),
+        of_runs("ClickHouse time of all nodes", [build.clickhouse for build in full], "s", "<= 5"),
+        of_runs("ClickHouse time, a tenth of the orders", [build.clickhouse for build in tenth], "s"),
+        of_runs("ClickHouse time, an empty shop", [build.clickhouse for build in empty], "s"),
+        Figure("ClickHouse time, ten times the orders", clickhouse(full) / clickhouse(tenth), "times", "<= 10"),
+        of_runs("wall time of build and publish", [build.wall for build in full], "s"),
+        of_runs("wall time of an empty shop", [build.wall for build in empty], "s"),
+        Figure(
+            "wall time over the empty shop", median(b.wall for b in full) - median(b.wall for b in empty), "s", "<= 5"
+        ),
+        of_runs("memory of ClickHouse, highest", [build.peak / 1e9 for build in full], "GB", "<= 2"),
+    ]
+    raw = {name: {"builds": [asdict(build) for build in built]} for name, (built, _, _) in shops.items()}
+    if not given.json:
+        print(json.dumps(full[-1].slowest, indent=1), file=sys.stderr)
+    return show("dbt", figures, as_json=given.json, raw=raw)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
