@@ -114,9 +114,24 @@ def test_an_order_whose_total_is_wrong_only_warns(clickhouse: Any, dbt: Any, ref
     assert result.returncode == 0 and "WARN=1 ERROR=0" in result.stdout
 
 
-def test_raw_that_was_just_loaded_is_fresh(dbt: Any) -> None:
+def test_raw_is_as_fresh_as_the_loader_says(clickhouse: Any, dbt: Any) -> None:
+    def publish(hours_ago: int, run: int) -> None:
+        """As of the one load that ops knows of each table."""
+        with clickhouse.client() as admin:
+            admin.command("TRUNCATE TABLE ops.loads")
+            admin.command(
+                "INSERT INTO ops.loads (run, target, try, status, started_at, ended_at, version)"
+                " SELECT {run:UInt64}, arrayJoin(['customers', 'products', 'orders', 'order_items']), 1, 'published',"
+                " now64(6), now64(6) - toIntervalHour({hours:UInt32}), 1",
+                {"run": run, "hours": hours_ago},
+            )
+
+    publish(hours_ago=1, run=1)
     result = dbt("source", "freshness")
     assert result.returncode == 0 and result.stdout.count(" PASS ") == 4, result.stdout
+    publish(hours_ago=51, run=2)
+    result = dbt("source", "freshness")
+    assert result.returncode == 1 and result.stdout.count(" ERROR STALE ") == 4, result.stdout
 
 
 def test_without_the_sample_shop_only_its_models_are_left_out(dbt: Any, repo: Path, tmp_path: Path) -> None:

@@ -51,3 +51,41 @@ def test_no_measure_of_money_can_be_misread(models: dict[str, dict[str, Any]]) -
             # What one piece brings at its list price is an attribute of the product: nothing was sold yet.
             attributes = {"unit_margin", "profit_margin"} if name == "dim_products" else set()
             assert [column for column in money - attributes if not column.startswith(("gross_", "net_"))] == [], name
+
+
+def test_only_staging_reads_raw_and_each_staging_view_reads_one_table(repo: Path) -> None:
+    for path in (repo / "dbt").rglob("*.sql"):
+        if "macros" in path.parts or "target" in path.parts:
+            continue
+        sources = re.findall(r"\bsource\(", path.read_text())
+        assert len(sources) == (1 if "staging" in path.parts else 0), path
+        assert "raw." not in re.sub(r"--.*", "", path.read_text()), path
+
+
+def test_names_say_the_layer_and_marts_give_the_reason_for_their_order(repo: Path) -> None:
+    layers = {"staging": ("stg_",), "intermediate": ("int_",), "marts": ("fact_", "dim_", "agg_")}
+    for path in (repo / "dbt/models").rglob("*.sql"):
+        layer = path.relative_to(repo / "dbt/models").parts[0]
+        assert path.stem.startswith(layers[layer]), path
+        if layer == "marts":
+            first, *rest = path.read_text().splitlines()
+            assert first.startswith("-- ") and any("config(" in line for line in rest[:3]), path
+
+
+def test_snapshots_are_described_and_tested(repo: Path) -> None:
+    for path in (repo / "dbt/snapshots").rglob("*.yml"):
+        (snapshot,) = yaml.safe_load(path.read_text())["snapshots"]
+        assert snapshot["name"] == path.stem and "one row for each" in snapshot["description"].lower()
+        tested = {column["name"]: set(column.get("data_tests", [])) for column in snapshot["columns"]}
+        assert {"unique", "not_null"} <= tested["dbt_scd_id"] and "not_null" in tested["dbt_valid_from"]
+
+
+def test_every_dashboard_is_an_exposure(repo: Path) -> None:
+    exposures = yaml.safe_load((repo / "dbt/models/marts/shop/exposures.yml").read_text())["exposures"]
+    known = {exposure["label"] for exposure in exposures if exposure["type"] == "dashboard"}
+    assets = repo / "superset/assets/shop"
+    titles = {yaml.safe_load(file.read_text())["dashboard_title"] for file in assets.rglob("dashboards/**/*.yaml")}
+    assert titles == known
+    datasets = {file.stem for file in assets.rglob("datasets/**/*.yaml")}
+    exposed = set(re.findall(r"ref\('(\w+)'\)", str(exposures)))
+    assert datasets <= exposed
