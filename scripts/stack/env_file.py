@@ -99,6 +99,8 @@ class Env(BaseModel):
     POSTGRES_READER_PASSWORD: UrlSecret
     CLICKHOUSE_HOST: str
     CLICKHOUSE_SECURE: Literal["true", "false"]
+    CLICKHOUSE_DATABASE_ENGINE: Literal["", "Replicated"]
+    CLICKHOUSE_TABLE_ENGINE: Literal["MergeTree", "ReplicatedMergeTree"]
     CLICKHOUSE_PASSWORD: Secret
     CLICKHOUSE_LOADER_PASSWORD: Secret
     CLICKHOUSE_DBT_PASSWORD: Secret

@@ -19,7 +19,7 @@
     {%- if should_store_failures() and load_result('main')['table'].rows[0][0] > 0 -%}
         {%- call statement('store') -%}
             create table {{ stored }} {{ on_cluster_clause(stored) }}
-            engine = MergeTree order by tuple()
+            engine = {{ env_var("CLICKHOUSE_TABLE_ENGINE", "MergeTree") }} order by tuple()
             comment 'Rows that failed the test {{ model['name'] }}, at most 1000'
             as select * from ({{ sql }}) as failing limit 1000
         {%- endcall -%}
