@@ -102,10 +102,10 @@ POISON = {
         "INSERT INTO raw.orders (order_id, customer_id, order_date, status) VALUES (7, 1, '2025-01-01', 'lost')",
         '"value_field": "lost"',
     ),
-    "not_null_stg_customers_state": (
-        "CREATE OR REPLACE TABLE raw.customers ENGINE = MergeTree ORDER BY customer_id AS"
-        " SELECT * REPLACE (nullIf(state, 'Utah') AS state) FROM raw.customers",
-        '"customer_id": 4',
+    "not_null_stg_customers_customer_id": (
+        "CREATE OR REPLACE TABLE raw.customers ENGINE = MergeTree ORDER BY tuple() AS"
+        " SELECT * REPLACE (nullIf(customer_id, 4) AS customer_id) FROM raw.customers",
+        '"customer_name": "Di Ewing"',
     ),
 }
 
