@@ -38,7 +38,8 @@ def dbt_arguments(request: RunRequest, settings: Settings) -> list[str]:
         arguments.append("--full-refresh")
     if request.command == "build":
         # Unit tests check the logic, not the data: they are for those who change it.
-        arguments += ["--exclude-resource-type", "unit_test"]
+        # Exposures are descriptions, with nothing to build.
+        arguments += ["--exclude-resource-type", "unit_test", "--exclude-resource-type", "exposure"]
     for option, items in (("--select", request.select), ("--exclude", request.exclude)):
         if items:
             arguments += [option, *items]
