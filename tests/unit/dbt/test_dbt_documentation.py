@@ -69,7 +69,7 @@ def test_names_say_the_layer_and_marts_give_the_reason_for_their_order(repo: Pat
         assert path.stem.startswith(layers[layer]), path
         if layer == "marts":
             first, *rest = path.read_text().splitlines()
-            assert first.startswith("-- ") and any("config(" in line for line in rest[:3]), path
+            assert first.startswith("-- ") and any("config(" in line for line in rest[:6]), path
 
 
 def test_snapshots_are_described_and_tested(repo: Path) -> None:
