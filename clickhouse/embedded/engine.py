@@ -44,7 +44,6 @@ class Connection:
 
     def __init__(self, raw: Any) -> None:
         self._raw = raw
-        self._insert: Any = None
 
     def run(
         self, sql: str, output_format: str = "TabSeparated", parameters: Mapping[str, str] | None = None
@@ -63,38 +62,6 @@ class Connection:
             result.rows_read(),
             result.bytes_read(),
         )
-
-    def begin_insert(self, sql: str, input_format: str) -> None:
-        try:
-            self._insert = self._raw.send_insert(sql.encode(errors="surrogateescape"), input_format)
-        except RuntimeError as error:
-            raise from_engine(error) from None
-
-    def append(self, data: bytes) -> None:
-        """Give the insert more data; waits while the engine is behind."""
-        try:
-            self._raw.insert_append(self._insert, data)
-        except RuntimeError as error:
-            raise from_engine(error) from None
-
-    def finish_insert(self) -> Figures:
-        """Commit; what is acknowledged is on disk."""
-        insert, self._insert = self._insert, None
-        try:
-            result = self._raw.insert_done(insert)
-        except RuntimeError as error:
-            raise from_engine(error) from None
-        rows, size = result.rows_written(), result.bytes_written()
-        return Figures(rows, size, rows, size, rows, size)
-
-    def cancel_insert(self) -> None:
-        """Give up an insert; blocks that the engine has already written stay, as in a server."""
-        insert, self._insert = self._insert, None
-        if insert is not None:
-            try:
-                self._raw.insert_cancel(insert)
-            except RuntimeError as error:
-                raise from_engine(error) from None
 
     def set(self, settings: Mapping[str, str]) -> None:
         if settings:
@@ -177,9 +144,9 @@ class Engine:
         """The value of a setting in the user's profile, or None for the engine's own default."""
         return (_AS_A_SERVER | self._profiles.get(user.profile, {})).get(setting)
 
-    def kill(self, tag: str) -> None:
-        """Ask the queries with this tag to stop; does not wait."""
-        self.ask(f"KILL QUERY WHERE Settings['{TAG}'] = {quoted(tag)} ASYNC")
+    def kill(self, tag: str) -> bool:
+        """Ask the queries with this tag to stop, without waiting; whether there was one."""
+        return bool(self.ask(f"KILL QUERY WHERE Settings['{TAG}'] = {quoted(tag)} ASYNC"))
 
     def close(self) -> None:
         with self._lock:

@@ -35,6 +35,8 @@ _STATUS = (
 )
 _PREFIX = re.compile(r"\s*Code: (\d+)\. DB::(?:Exception|NetException|ErrnoException): ")
 _VERSION = re.compile(r" \(version [^()]*(?:\([^()]*\))?\)")
+# What tells of the pipe that data come through, and what a server says instead.
+_PIPE = re.compile(r":? \(in file/uri /dev/fd/\d+\)|(?<=: )While executing File: data for INSERT was parsed from file")
 _NAME = re.compile(r"\(([A-Z][A-Z0-9_]{2,})\)\s*\.?\s*$")
 
 
@@ -75,6 +77,7 @@ def from_engine(error: BaseException) -> QueryError:
     while (again := _PREFIX.match(text)) is not None:
         text = text[again.end() :]
     text = _VERSION.sub("", text).strip()
+    text = _PIPE.sub(lambda found: "" if "/dev/fd" in found.group() else "data for INSERT was parsed from query", text)
     name = None
     while (found := _NAME.search(text)) is not None and (name is None or found.group(1) == name):
         name = found.group(1)

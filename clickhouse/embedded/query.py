@@ -7,6 +7,7 @@ import socket
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 
 from embedded import compression, multipart
 from embedded.access import assignments, check_setting, check_statement
@@ -14,8 +15,9 @@ from embedded.definer import with_definer
 from embedded.engine import TAG, Engine, quoted, refuse_several
 from embedded.errors import QueryError
 from embedded.formats import content_type
-from embedded.inserts import insert, insert_from_input
+from embedded.inserts import insert
 from embedded.kill import by_client_id
+from embedded.lexer import tokens
 from embedded.reading import read_statement
 from embedded.request import Request
 from embedded.response import Response
@@ -162,14 +164,9 @@ class Query:
             refuse_several(connection, create.text)
             connection.run(create.text)
             self._external.append(name)
-            connection.begin_insert(f"INSERT INTO {_name(name)}", data_format)
-            try:
-                while chunk := file.read(1 << 20):
-                    connection.append(chunk)
-                connection.finish_insert()
-            except BaseException:
-                connection.cancel_insert()
-                raise
+            target = f"INSERT INTO {_name(name)}"
+            into = Statement(target, tuple(tokens(target)), "insert", data_format)
+            insert(connection, self.runner, into, iter(partial(file.read, 1 << 20), b""), {}, self._cancel)
 
     # Running
 
@@ -188,8 +185,8 @@ class Query:
         self.response.headers["X-ClickHouse-Format"] = self.format
         self.response.content_type = content_type(self.format)
 
-    def _cancel(self) -> None:
-        self.engine.kill(self.tag)
+    def _cancel(self) -> bool:
+        return self.engine.kill(self.tag)
 
     def _output(self, statement: Statement) -> None:
         refuse_several(self.session.connection, statement.text)
@@ -207,16 +204,14 @@ class Query:
 
     def _insert(self, statement: Statement, data: Iterable[bytes]) -> None:
         connection, user = self.session.connection, self.session.user
-        if statement.kind == "insert":
-            self.response.whole(b"", insert(connection, statement, data, self.bound))
-            return
+        lent = statement.kind == "input" and not user.admin
         refuse_several(connection, statement.text)
-        if not user.admin:
+        if lent:
             connection.run(f"SET ROLE {user.role}, {_INPUT_ROLE}")
         try:
-            figures = insert_from_input(connection, self.runner, statement, data, self.bound, self._cancel)
+            figures = insert(connection, self.runner, statement, data, self.bound, self._cancel)
         finally:
-            if not user.admin:
+            if lent:
                 connection.run(f"SET ROLE {user.role}")
         self.response.whole(b"", figures)
 
