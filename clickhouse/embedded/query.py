@@ -34,7 +34,6 @@ _INTERFACE = {
     "send_progress_in_http_headers", "http_headers_progress_interval_ms", "enable_http_compression",
     "http_zlib_compression_level", "http_write_exception_in_output_format", "cancel_http_readonly_queries_on_client_close",
 }  # fmt: skip
-TRUE = {"1", "true"}
 # The role of users.xml that lends READ ON FILE for the one pipe of an input().
 _INPUT_ROLE = "input"
 
@@ -94,7 +93,7 @@ class Query:
         user = self.session.user
         check_statement(user, statement, self.engine.table_engines)
         self.text = with_definer(user, statement)
-        self._lend_settings(set(form.files) if form else set())
+        self._lend_settings(statement, set(form.files) if form else set())
         if form is not None:
             self._load_external(form)
         if self.request.method in ("GET", "HEAD"):
@@ -109,13 +108,17 @@ class Query:
 
     # Settings
 
-    def _lend_settings(self, external: set[str]) -> None:
+    def _lend_settings(self, statement: Statement, external: set[str]) -> None:
         """Give the connection the request's settings and database, and take back those of the request before."""
         session, connection = self.session, self.session.connection
         lent = {}
         for name, value in self.request.parameters.items():
             table, _, what = name.rpartition("_")
             if name in _INTERFACE or name.startswith("param_"):
+                continue
+            if name == "framing_output_format":
+                if value.lower() not in ("", "none") and statement.kind == "output":
+                    raise QueryError(48, "framing_output_format is not supported: leave it out, as /play then does")
                 continue
             if what in ("structure", "types", "format") and table in external:
                 continue
@@ -176,7 +179,8 @@ class Query:
         self.format = statement.format or default
         if not re.fullmatch(r"\w+", self.format):
             raise QueryError(73, f"Unknown format {self.format}", "UNKNOWN_FORMAT")
-        if parameters.get("enable_http_compression", "1") in TRUE:
+        self.response.in_blocks = self.request.flag("compress")
+        if self.request.flag("enable_http_compression") or "enable_http_compression" not in parameters:
             self.response.coding = compression.accepted(headers.get("Accept-Encoding") or "")
         if statement.kind == "output":
             self._name_format()
@@ -190,7 +194,6 @@ class Query:
 
     def _output(self, statement: Statement) -> None:
         refuse_several(self.session.connection, statement.text)
-        parameters = self.request.parameters
         self.runner.stream(
             self.session.connection,
             lambda path: statement.into_outfile(path, self.format),
@@ -198,8 +201,8 @@ class Query:
             self.response,
             self.client,
             self._cancel,
-            whole=parameters.get("wait_end_of_query") in TRUE,
-            progress=parameters.get("send_progress_in_http_headers") in TRUE,
+            whole=self.request.flag("wait_end_of_query"),
+            progress=self.request.flag("send_progress_in_http_headers"),
         )
 
     def _insert(self, statement: Statement, data: Iterable[bytes]) -> None:
