@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import sys
 import threading
 from collections.abc import Mapping
@@ -16,7 +17,15 @@ from embedded.errors import QueryError, StartError, from_engine
 from embedded.users import ADMIN, User
 
 # What chDB sets otherwise than a server does.
-_AS_A_SERVER = {"implicit_select": "0", "allow_introspection_functions": "0"}
+_AS_A_SERVER = {
+    "implicit_select": "0",
+    "allow_introspection_functions": "0",
+    # Not chDB's but ours: data are parsed in smaller pieces, for less memory at the same speed.
+    "min_chunk_bytes_for_parallel_parsing": "1048576",
+}
+# On a disk with less room (bytes) the engine acknowledges a CREATE TABLE and leaves an empty definition behind, and then
+# the folder does not open again.
+LEAST_FREE = 1 << 24
 # A setting without effect here (no logs are sent): it marks each query with its user and the client's query id.
 TAG = "send_logs_source_regexp"
 
@@ -90,16 +99,21 @@ class Engine:
                 os.environ[source.get("from_env", "")] = ""
         os.environ["TZ"] = "UTC"
         self._folder_lock = _lock(data)
+        self._data = data
         # Only chDB's Python API, unused here, needs it: 40 MB.
         sys.modules.setdefault("pyarrow", None)  # type: ignore[arg-type]
         from chdb import _chdb  # type: ignore[import-not-found,unused-ignore] # after TZ and the passwords are set
 
         _chdb.set_signal_handlers_enabled(0)
         self._connect = _chdb.connect
-        self._address = f"{data}?config-file={_write_config(data, config)}"
         try:
+            self._address = f"{data}?config-file={_write_config(data, config)}"
             self._keeper = Connection(self._connect(self._address))
-        except RuntimeError as error:
+        except (OSError, RuntimeError) as error:
+            if not self.has_room():
+                raise StartError(
+                    f"{data} is on a disk with less than {LEAST_FREE >> 20} MB free: make room."
+                ) from error
             found = from_engine(error)
             raise StartError(f"The engine cannot open {data}: {found.message} (code {found.code}).") from None
         self._lock = threading.Lock()
@@ -147,6 +161,10 @@ class Engine:
     def kill(self, tag: str) -> bool:
         """Ask the queries with this tag to stop, without waiting; whether there was one."""
         return bool(self.ask(f"KILL QUERY WHERE Settings['{TAG}'] = {quoted(tag)} ASYNC"))
+
+    def has_room(self) -> bool:
+        """Whether the disk has room for a definition to be written whole."""
+        return shutil.disk_usage(self._data).free >= LEAST_FREE
 
     def close(self) -> None:
         with self._lock:

@@ -12,7 +12,7 @@ from functools import partial
 from embedded import compression, multipart
 from embedded.access import assignments, check_setting, check_statement
 from embedded.definer import with_definer
-from embedded.engine import TAG, Engine, quoted, refuse_several
+from embedded.engine import LEAST_FREE, TAG, Engine, quoted, refuse_several
 from embedded.errors import QueryError
 from embedded.formats import content_type
 from embedded.inserts import insert
@@ -34,6 +34,8 @@ _INTERFACE = {
     "send_progress_in_http_headers", "http_headers_progress_interval_ms", "enable_http_compression",
     "http_zlib_compression_level", "http_write_exception_in_output_format", "cancel_http_readonly_queries_on_client_close",
 }  # fmt: skip
+# Statements that write a definition.
+_DEFINES = {"CREATE", "ATTACH", "DETACH", "REPLACE", "ALTER", "UNDROP", "RESTORE"}
 # The role of users.xml that lends READ ON FILE for the one pipe of an input().
 _INPUT_ROLE = "input"
 
@@ -92,6 +94,8 @@ class Query:
         }
         user = self.session.user
         check_statement(user, statement, self.engine.table_engines)
+        if statement.verb in _DEFINES and not self.engine.has_room():
+            raise QueryError(243, f"Not enough space: {statement.verb} needs {LEAST_FREE >> 20} MB free on the disk")
         self.text = with_definer(user, statement)
         self._lend_settings(statement, set(form.files) if form else set())
         if form is not None:
