@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import sys
 import threading
 from collections.abc import Mapping
@@ -16,7 +17,15 @@ from embedded.errors import QueryError, StartError, from_engine
 from embedded.users import ADMIN, User
 
 # What chDB sets otherwise than a server does.
-_AS_A_SERVER = {"implicit_select": "0", "allow_introspection_functions": "0"}
+_AS_A_SERVER = {
+    "implicit_select": "0",
+    "allow_introspection_functions": "0",
+    # Not chDB's but ours: data are parsed in smaller pieces, for less memory at the same speed.
+    "min_chunk_bytes_for_parallel_parsing": "1048576",
+}
+# On a disk with less room (bytes) the engine acknowledges a CREATE TABLE and leaves an empty definition behind, and then
+# the folder does not open again.
+LEAST_FREE = 1 << 24
 # A setting without effect here (no logs are sent): it marks each query with its user and the client's query id.
 TAG = "send_logs_source_regexp"
 
@@ -44,7 +53,6 @@ class Connection:
 
     def __init__(self, raw: Any) -> None:
         self._raw = raw
-        self._insert: Any = None
 
     def run(
         self, sql: str, output_format: str = "TabSeparated", parameters: Mapping[str, str] | None = None
@@ -63,38 +71,6 @@ class Connection:
             result.rows_read(),
             result.bytes_read(),
         )
-
-    def begin_insert(self, sql: str, input_format: str) -> None:
-        try:
-            self._insert = self._raw.send_insert(sql.encode(errors="surrogateescape"), input_format)
-        except RuntimeError as error:
-            raise from_engine(error) from None
-
-    def append(self, data: bytes) -> None:
-        """Give the insert more data; waits while the engine is behind."""
-        try:
-            self._raw.insert_append(self._insert, data)
-        except RuntimeError as error:
-            raise from_engine(error) from None
-
-    def finish_insert(self) -> Figures:
-        """Commit; what is acknowledged is on disk."""
-        insert, self._insert = self._insert, None
-        try:
-            result = self._raw.insert_done(insert)
-        except RuntimeError as error:
-            raise from_engine(error) from None
-        rows, size = result.rows_written(), result.bytes_written()
-        return Figures(rows, size, rows, size, rows, size)
-
-    def cancel_insert(self) -> None:
-        """Give up an insert; blocks that the engine has already written stay, as in a server."""
-        insert, self._insert = self._insert, None
-        if insert is not None:
-            try:
-                self._raw.insert_cancel(insert)
-            except RuntimeError as error:
-                raise from_engine(error) from None
 
     def set(self, settings: Mapping[str, str]) -> None:
         if settings:
@@ -123,16 +99,21 @@ class Engine:
                 os.environ[source.get("from_env", "")] = ""
         os.environ["TZ"] = "UTC"
         self._folder_lock = _lock(data)
+        self._data = data
         # Only chDB's Python API, unused here, needs it: 40 MB.
         sys.modules.setdefault("pyarrow", None)  # type: ignore[arg-type]
         from chdb import _chdb  # type: ignore[import-not-found,unused-ignore] # after TZ and the passwords are set
 
         _chdb.set_signal_handlers_enabled(0)
         self._connect = _chdb.connect
-        self._address = f"{data}?config-file={_write_config(data, config)}"
         try:
+            self._address = f"{data}?config-file={_write_config(data, config)}"
             self._keeper = Connection(self._connect(self._address))
-        except RuntimeError as error:
+        except (OSError, RuntimeError) as error:
+            if not self.has_room():
+                raise StartError(
+                    f"{data} is on a disk with less than {LEAST_FREE >> 20} MB free: make room."
+                ) from error
             found = from_engine(error)
             raise StartError(f"The engine cannot open {data}: {found.message} (code {found.code}).") from None
         self._lock = threading.Lock()
@@ -177,9 +158,13 @@ class Engine:
         """The value of a setting in the user's profile, or None for the engine's own default."""
         return (_AS_A_SERVER | self._profiles.get(user.profile, {})).get(setting)
 
-    def kill(self, tag: str) -> None:
-        """Ask the queries with this tag to stop; does not wait."""
-        self.ask(f"KILL QUERY WHERE Settings['{TAG}'] = {quoted(tag)} ASYNC")
+    def kill(self, tag: str) -> bool:
+        """Ask the queries with this tag to stop, without waiting; whether there was one."""
+        return bool(self.ask(f"KILL QUERY WHERE Settings['{TAG}'] = {quoted(tag)} ASYNC"))
+
+    def has_room(self) -> bool:
+        """Whether the disk has room for a definition to be written whole."""
+        return shutil.disk_usage(self._data).free >= LEAST_FREE
 
     def close(self) -> None:
         with self._lock:

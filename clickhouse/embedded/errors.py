@@ -6,6 +6,7 @@ import re
 
 NAMES = {
     36: "BAD_ARGUMENTS",
+    40: "CHECKSUM_DOESNT_MATCH",
     48: "NOT_IMPLEMENTED",
     62: "SYNTAX_ERROR",
     115: "UNKNOWN_SETTING",
@@ -13,6 +14,8 @@ NAMES = {
     210: "NETWORK_ERROR",
     216: "QUERY_WITH_SAME_ID_IS_ALREADY_RUNNING",
     236: "ABORTED",
+    243: "NOT_ENOUGH_SPACE",
+    271: "CANNOT_DECOMPRESS",
     344: "SUPPORT_IS_DISABLED",
     354: "INFLATE_FAILED",
     372: "SESSION_NOT_FOUND",
@@ -35,6 +38,8 @@ _STATUS = (
 )
 _PREFIX = re.compile(r"\s*Code: (\d+)\. DB::(?:Exception|NetException|ErrnoException): ")
 _VERSION = re.compile(r" \(version [^()]*(?:\([^()]*\))?\)")
+# What tells of the pipe that data come through, and what a server says instead.
+_PIPE = re.compile(r":? \(in file/uri /dev/fd/\d+\)|(?<=: )While executing File: data for INSERT was parsed from file")
 _NAME = re.compile(r"\(([A-Z][A-Z0-9_]{2,})\)\s*\.?\s*$")
 
 
@@ -75,6 +80,7 @@ def from_engine(error: BaseException) -> QueryError:
     while (again := _PREFIX.match(text)) is not None:
         text = text[again.end() :]
     text = _VERSION.sub("", text).strip()
+    text = _PIPE.sub(lambda found: "" if "/dev/fd" in found.group() else "data for INSERT was parsed from query", text)
     name = None
     while (found := _NAME.search(text)) is not None and (name is None or found.group(1) == name):
         name = found.group(1)

@@ -1,63 +1,46 @@
-"""Data into tables, as they come from the client, in constant memory."""
+"""Data into tables, as they come from the client, in constant memory: the engine reads them from a pipe.
+
+chDB's own insert stream is not used: it reports rows as written that a DEFAULT, a CONSTRAINT, a limit of partitions or a
+full disk has refused. Through the pipe an INSERT is a statement like any other, and fails like one.
+"""
 
 from __future__ import annotations
 
 import os
 import select
+import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
+from itertools import pairwise
 
 from embedded.engine import Connection, Figures, quoted
 from embedded.errors import QueryError
-from embedded.statement import Statement
-from embedded.streaming import Runner
-
-_LONGEST_VALUES = 1 << 26
+from embedded.statement import DEPTH, Statement
+from embedded.streaming import Runner, pipe
 
 
-def insert(connection: Connection, statement: Statement, data: Iterable[bytes], bound: Mapping[str, str]) -> Figures:
-    """Run an INSERT with its data. When this returns, the rows are on disk."""
-    if bound and statement.format == "Values":
-        return _insert_bound(connection, statement, data, bound)
-    connection.begin_insert(statement.text, statement.format or "Values")
-    try:
-        for chunk in data:
-            connection.append(chunk)
-        return connection.finish_insert()
-    except BaseException:
-        connection.cancel_insert()
-        raise
-
-
-def _insert_bound(
-    connection: Connection, statement: Statement, data: Iterable[bytes], bound: Mapping[str, str]
-) -> Figures:
-    """VALUES with {name:Type} in them: the engine's insert stream takes no parameters, a whole statement does."""
-    values = b""
-    for chunk in data:
-        values += chunk
-        if len(values) > _LONGEST_VALUES:
-            raise QueryError(36, "VALUES with parameters are longer than 64 MiB: send the data in another format")
-    text = values.decode(errors="surrogateescape")
-    return connection.run(f"{statement.text} VALUES {text}", parameters=bound)[1]
-
-
-def insert_from_input(
+def insert(
     connection: Connection,
     runner: Runner,
     statement: Statement,
     data: Iterable[bytes],
     bound: Mapping[str, str],
-    cancel: Callable[[], None],
+    kill: Callable[[], bool],
 ) -> Figures:
-    """INSERT .. SELECT .. FROM input('..') FORMAT x: the engine has no input(), but reads a pipe as a file."""
-    reader, writer = os.pipe()
+    """Run an INSERT with its data. When this returns, the rows are on disk; when it raises, the engine has been told.
+
+    `kill` asks the engine to stop the query and says whether it knew it.
+    """
+    reader, writer = pipe()
     try:
-        future = runner.submit(lambda: connection.run(_from_pipe(statement, reader), parameters=bound)[1])
+        text = _from_pipe(statement, f"/dev/fd/{reader}")
+        future = runner.submit(lambda: connection.run(text, parameters=bound)[1])
         try:
             _feed(writer, data, future)
         except BaseException:
-            cancel()  # before the pipe ends, so that the cut data are not taken for all of them
+            # Before the pipe ends, or the engine would take what came for all of the data.
+            while not future.done() and not kill():
+                time.sleep(0.005)
             raise
         finally:
             os.close(writer)
@@ -70,13 +53,25 @@ def insert_from_input(
         os.close(reader)
 
 
-def _from_pipe(statement: Statement, reader: int) -> str:
-    for token, after in zip(statement.tokens, statement.tokens[1:], strict=False):
-        if token.upper == "INPUT" and after.text == "(":
-            rest = statement.text[after.end :]
+def _from_pipe(statement: Statement, path: str) -> str:
+    text, found, data_format = statement.text, statement.tokens, statement.format or "Values"
+    if statement.kind == "insert":
+        at, depth = len(text), 0
+        for index, token in enumerate(found):
+            depth += DEPTH.get(token.text, 0) if token.kind == "symbol" else 0
+            if (
+                depth == 0
+                and token.upper == "SETTINGS"
+                and [after.text for after in found[index + 2 : index + 3]] == ["="]
+            ):
+                at = token.start
+                break
+        return f"{text[:at]} FROM INFILE {quoted(path)} {text[at:]} FORMAT {data_format}"
+    for token, after in pairwise(found):
+        if token.upper == "INPUT" and after.text == "(":  # the engine has no input(), but reads a pipe as a file
+            rest = text[after.end :]
             comma = "" if rest.lstrip().startswith(")") else ", "
-            source = f"file('/dev/fd/{reader}', {quoted(statement.format or 'TabSeparated')}{comma}"
-            return statement.text[: token.start] + source + rest
+            return f"{text[: token.start]}file({quoted(path)}, {quoted(data_format)}{comma}{rest}"
     raise QueryError(36, "input() needs its structure: input('column Type, ..')")
 
 

@@ -10,7 +10,7 @@ import uuid
 from embedded.access import check_setting
 from embedded.engine import Engine
 from embedded.errors import QueryError
-from embedded.query import TRUE, Query
+from embedded.query import Query
 from embedded.request import Request
 from embedded.response import Response
 from embedded.sessions import Sessions
@@ -53,8 +53,6 @@ class Queries:
         query_id = parameters.get("query_id") or str(uuid.uuid4())
         shown = re.sub(r"[^\x20-\x7e]", "?", query_id)
         response.headers |= {"X-ClickHouse-Query-Id": shown, "X-ClickHouse-Timezone": "UTC"}
-        if any(parameters.get(name) in TRUE for name in ("compress", "decompress")):
-            raise QueryError(344, "compress and decompress are not supported: use Accept-Encoding and Content-Encoding")
         check_setting(user, "role", parameters.get("role", user.role))
         tag = f"{user.name}/{query_id}"
         with self._lock:
@@ -78,7 +76,7 @@ class Queries:
     ) -> None:
         parameters = request.parameters
         name = parameters.get("session_id", "")
-        check = parameters.get("session_check") in TRUE
+        check = request.flag("session_check")
         session = self.sessions.acquire(user, name, parameters.get("session_timeout"), check)
         query = Query(
             self._engine, self._runner, self._users[ADMIN], session, request, response, client, query_id, tag, bool(name)
@@ -91,7 +89,7 @@ class Queries:
                 return
             released = True
             query.settle()
-            self.sessions.release(session, name, broken=broken or parameters.get("close_session") in TRUE)
+            self.sessions.release(session, name, broken=broken or request.flag("close_session"))
 
         response.at_end = lambda: release(broken=False)
         try:

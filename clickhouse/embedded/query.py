@@ -7,15 +7,17 @@ import socket
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 
 from embedded import compression, multipart
 from embedded.access import assignments, check_setting, check_statement
 from embedded.definer import with_definer
-from embedded.engine import TAG, Engine, quoted, refuse_several
+from embedded.engine import LEAST_FREE, TAG, Engine, quoted, refuse_several
 from embedded.errors import QueryError
 from embedded.formats import content_type
-from embedded.inserts import insert, insert_from_input
+from embedded.inserts import insert
 from embedded.kill import by_client_id
+from embedded.lexer import tokens
 from embedded.reading import read_statement
 from embedded.request import Request
 from embedded.response import Response
@@ -32,7 +34,8 @@ _INTERFACE = {
     "send_progress_in_http_headers", "http_headers_progress_interval_ms", "enable_http_compression",
     "http_zlib_compression_level", "http_write_exception_in_output_format", "cancel_http_readonly_queries_on_client_close",
 }  # fmt: skip
-TRUE = {"1", "true"}
+# Statements that write a definition.
+_DEFINES = {"CREATE", "ATTACH", "DETACH", "REPLACE", "ALTER", "UNDROP", "RESTORE"}
 # The role of users.xml that lends READ ON FILE for the one pipe of an input().
 _INPUT_ROLE = "input"
 
@@ -91,8 +94,10 @@ class Query:
         }
         user = self.session.user
         check_statement(user, statement, self.engine.table_engines)
+        if statement.verb in _DEFINES and not self.engine.has_room():
+            raise QueryError(243, f"Not enough space: {statement.verb} needs {LEAST_FREE >> 20} MB free on the disk")
         self.text = with_definer(user, statement)
-        self._lend_settings(set(form.files) if form else set())
+        self._lend_settings(statement, set(form.files) if form else set())
         if form is not None:
             self._load_external(form)
         if self.request.method in ("GET", "HEAD"):
@@ -107,13 +112,17 @@ class Query:
 
     # Settings
 
-    def _lend_settings(self, external: set[str]) -> None:
+    def _lend_settings(self, statement: Statement, external: set[str]) -> None:
         """Give the connection the request's settings and database, and take back those of the request before."""
         session, connection = self.session, self.session.connection
         lent = {}
         for name, value in self.request.parameters.items():
             table, _, what = name.rpartition("_")
             if name in _INTERFACE or name.startswith("param_"):
+                continue
+            if name == "framing_output_format":
+                if value.lower() not in ("", "none") and statement.kind == "output":
+                    raise QueryError(48, "framing_output_format is not supported: leave it out, as /play then does")
                 continue
             if what in ("structure", "types", "format") and table in external:
                 continue
@@ -162,14 +171,9 @@ class Query:
             refuse_several(connection, create.text)
             connection.run(create.text)
             self._external.append(name)
-            connection.begin_insert(f"INSERT INTO {_name(name)}", data_format)
-            try:
-                while chunk := file.read(1 << 20):
-                    connection.append(chunk)
-                connection.finish_insert()
-            except BaseException:
-                connection.cancel_insert()
-                raise
+            target = f"INSERT INTO {_name(name)}"
+            into = Statement(target, tuple(tokens(target)), "insert", data_format)
+            insert(connection, self.runner, into, iter(partial(file.read, 1 << 20), b""), {}, self._cancel)
 
     # Running
 
@@ -179,7 +183,8 @@ class Query:
         self.format = statement.format or default
         if not re.fullmatch(r"\w+", self.format):
             raise QueryError(73, f"Unknown format {self.format}", "UNKNOWN_FORMAT")
-        if parameters.get("enable_http_compression", "1") in TRUE:
+        self.response.in_blocks = self.request.flag("compress")
+        if self.request.flag("enable_http_compression") or "enable_http_compression" not in parameters:
             self.response.coding = compression.accepted(headers.get("Accept-Encoding") or "")
         if statement.kind == "output":
             self._name_format()
@@ -188,12 +193,11 @@ class Query:
         self.response.headers["X-ClickHouse-Format"] = self.format
         self.response.content_type = content_type(self.format)
 
-    def _cancel(self) -> None:
-        self.engine.kill(self.tag)
+    def _cancel(self) -> bool:
+        return self.engine.kill(self.tag)
 
     def _output(self, statement: Statement) -> None:
         refuse_several(self.session.connection, statement.text)
-        parameters = self.request.parameters
         self.runner.stream(
             self.session.connection,
             lambda path: statement.into_outfile(path, self.format),
@@ -201,22 +205,20 @@ class Query:
             self.response,
             self.client,
             self._cancel,
-            whole=parameters.get("wait_end_of_query") in TRUE,
-            progress=parameters.get("send_progress_in_http_headers") in TRUE,
+            whole=self.request.flag("wait_end_of_query"),
+            progress=self.request.flag("send_progress_in_http_headers"),
         )
 
     def _insert(self, statement: Statement, data: Iterable[bytes]) -> None:
         connection, user = self.session.connection, self.session.user
-        if statement.kind == "insert":
-            self.response.whole(b"", insert(connection, statement, data, self.bound))
-            return
+        lent = statement.kind == "input" and not user.admin
         refuse_several(connection, statement.text)
-        if not user.admin:
+        if lent:
             connection.run(f"SET ROLE {user.role}, {_INPUT_ROLE}")
         try:
-            figures = insert_from_input(connection, self.runner, statement, data, self.bound, self._cancel)
+            figures = insert(connection, self.runner, statement, data, self.bound, self._cancel)
         finally:
-            if not user.admin:
+            if lent:
                 connection.run(f"SET ROLE {user.role}")
         self.response.whole(b"", figures)
 

@@ -9,6 +9,7 @@ from email.message import Message
 from typing import BinaryIO
 from urllib.parse import parse_qsl, urlsplit
 
+from embedded.blocks import unpacked
 from embedded.compression import decompressed
 from embedded.errors import ClientGoneError, QueryError
 
@@ -43,6 +44,12 @@ class Request:
         if self.unread and method in ("GET", "HEAD"):
             raise QueryError(36, f"A {method} request has no body: send the statement with POST")
         self._body = decompressed((headers.get("Content-Encoding") or "").strip().lower(), self._raw())
+        if self.flag("decompress"):
+            self._body = unpacked(self._body)
+
+    def flag(self, name: str) -> bool:
+        """Whether a parameter of the interface is on."""
+        return self.parameters.get(name, "") in ("1", "true")
 
     def credentials(self) -> tuple[str, str]:
         """User name and password. Raises QueryError 516 for more than one way at once or a broken header."""
@@ -52,7 +59,7 @@ class Request:
                 (self.headers.get("X-ClickHouse-User") or "default", self.headers.get("X-ClickHouse-Key") or "")
             )
         authorization = self.headers.get("Authorization")
-        if authorization is not None:
+        if authorization not in (None, "never"):  # the engine's page says never, so that no browser asks by itself
             ways.append(_basic(authorization))
         if "user" in self.parameters or "password" in self.parameters:
             ways.append((self.parameters.get("user", "default"), self.parameters.get("password", "")))

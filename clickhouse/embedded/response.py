@@ -11,6 +11,7 @@ from email.utils import formatdate
 from http import HTTPStatus
 
 from embedded import compression
+from embedded.blocks import Blocks
 from embedded.engine import Figures
 from embedded.errors import ClientGoneError, QueryError
 
@@ -32,6 +33,7 @@ class Response:
         self.headers = {"Server": "ClickHouse embedded", "X-ClickHouse-Server-Display-Name": "clickhouse-server"}
         self.content_type = "text/plain; charset=UTF-8"
         self.coding: str | None = None
+        self.in_blocks = False
         # Called once before the last bytes go out: whoever has them may use the session again at once.
         self.at_end: Callable[[], None] | None = None
 
@@ -60,6 +62,14 @@ class Response:
         self.begun = self._status_sent = True
         return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1", "replace")
 
+    def _compressor(self, extra: dict[str, str]) -> compression.Compressor | None:
+        if self.in_blocks:
+            return Blocks()
+        if self.coding is None:
+            return None
+        extra["Content-Encoding"] = self.coding
+        return compression.compressor(self.coding)
+
     def summary(self, figures: Figures) -> str:
         """Figures as ClickHouse's summary and progress headers have them."""
         fields = {
@@ -86,19 +96,15 @@ class Response:
         """Send a complete answer."""
         self._ending()
         extra = {} if figures is None else {"X-ClickHouse-Summary": self.summary(figures)}
-        if self.coding and body:
-            coder = compression.compressor(self.coding)
+        if body and (coder := self._compressor(extra)) is not None:
             body = coder.compress(body) + coder.flush()
-            extra["Content-Encoding"] = self.coding
         head = self._head(status, extra | {"Content-Length": str(len(body))})
         self._send(head if self._head_only else head + body)
 
     def begin(self, figures: Figures) -> None:
         """Start an answer of unknown length."""
         extra = {"X-ClickHouse-Summary": self.summary(figures), "X-ClickHouse-Exception-Tag": self.exception_tag}
-        if self.coding:
-            self._coder = compression.compressor(self.coding)
-            extra["Content-Encoding"] = self.coding
+        self._coder = self._compressor(extra)
         self._send(self._head(200, extra | {"Transfer-Encoding": "chunked"}))
 
     def chunk(self, data: bytes) -> None:
@@ -118,7 +124,7 @@ class Response:
         """Tell an error: as the status before the first byte of the body, in the body after it."""
         text = error.text(self._version).encode(errors="surrogateescape")
         if not self.begun:
-            self.coding, self.content_type = None, "text/plain; charset=UTF-8"
+            self.coding, self.in_blocks, self.content_type = None, False, "text/plain; charset=UTF-8"
             self.headers.pop("X-ClickHouse-Format", None)
             self.headers["X-ClickHouse-Exception-Code"] = str(error.code)
             if error.status == 401:

@@ -10,7 +10,9 @@ import time
 from http.server import BaseHTTPRequestHandler
 from typing import Any
 
+from embedded.compression import accepted
 from embedded.errors import ClientGoneError, QueryError
+from embedded.play import page
 from embedded.queries import Queries
 from embedded.request import Request
 from embedded.response import Response
@@ -103,6 +105,10 @@ class Handler(BaseHTTPRequestHandler):
     def _route(self, request: Request, response: Response) -> None:
         if request.path in ("/ping", "/replicas_status") and request.method in ("GET", "HEAD"):
             response.whole(b"Ok.\n")
+        elif request.path == "/play" and (text := page()) is not None:
+            response.content_type = "text/html; charset=UTF-8"
+            response.coding = accepted(request.headers.get("Accept-Encoding") or "")
+            response.whole(text)
         elif request.path not in ("/", "/query"):
             response.whole(
                 f"There is no handle {request.path}\n\nUse / or /ping for health checks.\n".encode(errors="replace"),
@@ -110,6 +116,9 @@ class Handler(BaseHTTPRequestHandler):
             )
         elif request.method in ("GET", "HEAD") and "query" not in request.parameters:
             response.whole(b"Ok.\n")
+        elif request.method == "OPTIONS":  # /play asks so whether the server is there
+            response.headers["Allow"] = "GET, HEAD, POST, OPTIONS"
+            response.whole(b"")
         elif request.method in ("GET", "HEAD", "POST"):
             self.server.queries.serve(request, response, self.connection)
         else:

@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from typing import Any
 
 from embedded.engine import Connection, Figures
@@ -22,6 +23,14 @@ _WHOLE = 1 << 20
 _IN_MEMORY = 1 << 24
 _PROGRESS_SECONDS = 0.1
 _GONE = select.POLLHUP | select.POLLERR | select.POLLNVAL | select.POLLRDHUP
+
+
+def pipe() -> tuple[int, int]:
+    """A pipe's reading and writing end, as wide as the machine allows."""
+    reader, writer = os.pipe()
+    with suppress(OSError):  # somebody with very many pipes gets narrow ones
+        fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, _PIPE)
+    return reader, writer
 
 
 class Progress:
@@ -58,7 +67,7 @@ class Runner:
         parameters: Mapping[str, str],
         response: Response,
         client: socket.socket,
-        cancel: Callable[[], None],
+        cancel: Callable[[], object],
         *,
         whole: bool,
         progress: bool,
@@ -68,7 +77,7 @@ class Runner:
         `whole`: send nothing before the end. `progress`: send progress headers meanwhile. `cancel` stops the query.
         Raises QueryError, or ClientGoneError after the query was stopped.
         """
-        reader, writer = os.pipe()
+        reader, writer = pipe()
         told = Progress()
         connection.watch(told)
 
@@ -79,7 +88,6 @@ class Runner:
                 os.close(writer)
 
         try:
-            fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, _PIPE)
             future = self._pool.submit(work)
         except BaseException:
             os.close(reader)
@@ -95,7 +103,7 @@ class Runner:
             os.close(reader)
 
     def wait(
-        self, work: Callable[[], tuple[bytes, Figures]], client: socket.socket, cancel: Callable[[], None]
+        self, work: Callable[[], tuple[bytes, Figures]], client: socket.socket, cancel: Callable[[], object]
     ) -> tuple[bytes, Figures]:
         """Run a statement whose answer is small, stopping it when the client leaves."""
         future = self._pool.submit(work)
@@ -116,7 +124,7 @@ class Runner:
             seconds = min(seconds * 2, 0.5)
 
 
-def _drain(reader: int, future: Future[Figures], cancel: Callable[[], None]) -> None:
+def _drain(reader: int, future: Future[Figures], cancel: Callable[[], object]) -> None:
     """Let a stopped query run out: one that waits for room in the pipe would not see that it was stopped."""
     asked = time.monotonic()
     while not future.done():

@@ -21,6 +21,9 @@ def _airflow_init(python: str, repo: str, env: Names) -> list[Command]:
 
 
 def _clickhouse_server(python: str, repo: str, env: Names) -> list[Command]:
+    if env.get("CLICKHOUSE_BINARY"):
+        server = [env["CLICKHOUSE_BINARY"], "server", "--config-file", env["CLICKHOUSE_SERVER_CONFIG"]]
+        return [[*server, "--", "--logger.console=1", "--logger.level=warning"]]
     return [[python, "-m", "embedded"]]
 
 

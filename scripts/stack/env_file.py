@@ -98,6 +98,7 @@ class Env(BaseModel):
     POSTGRES_PASSWORD: Secret
     POSTGRES_READER_PASSWORD: UrlSecret
     CLICKHOUSE_HOST: str
+    CLICKHOUSE_BINARY: str
     CLICKHOUSE_SECURE: Literal["true", "false"]
     CLICKHOUSE_DATABASE_ENGINE: Literal["", "Replicated"]
     CLICKHOUSE_TABLE_ENGINE: Literal["MergeTree", "ReplicatedMergeTree"]

@@ -2,11 +2,11 @@
 
 import os
 
-from stack import env_file, environments, ports, postgres
+from stack import clickhouse_binary, env_file, environments, ports, postgres
 from stack.errors import StackError
 from stack.paths import Paths
 from stack.screen import Screen
-from stack.services import Context
+from stack.services import Context, clickhouse_config
 
 
 def prepare_env(paths: Paths, screen: Screen, mode: str | None) -> env_file.Env:
@@ -21,6 +21,9 @@ def prepare_env(paths: Paths, screen: Screen, mode: str | None) -> env_file.Env:
         )
     if first:
         decided = _first_ports(paths, screen)
+        if binary := clickhouse_binary.find(os.environ):
+            decided["CLICKHOUSE_BINARY"] = binary
+            screen.done(f"The warehouse will be {binary}")
         env_file.write_new(
             paths.env_file, env_file.fill(example, {}, os.environ, STACK_MODE=mode or "native", **decided)
         )
@@ -66,6 +69,21 @@ def make_folders(paths: Paths) -> None:
     paths.data.chmod(0o711)
     for name in ("airflow", "webhook", "superset", "clickhouse"):
         (paths.data / name).mkdir(mode=0o700, exist_ok=True)
+
+
+def make_clickhouse_config(context: Context) -> None:
+    """Write the configuration of ClickHouse's own server, where `.env` names its binary."""
+    env = context.env
+    if not env.CLICKHOUSE_BINARY or not env.own_clickhouse:
+        return
+    clickhouse_binary.check(env.CLICKHOUSE_BINARY)
+    clickhouse_binary.write_config(
+        clickhouse_config(context),
+        context.paths.repo / "clickhouse" / "config",
+        bind=env.BIND_ADDRESS,
+        http_port=env.text("CLICKHOUSE_HTTP_PORT"),
+        native_port=env.text("CLICKHOUSE_NATIVE_PORT"),
+    )
 
 
 def make_postgres_data(context: Context, screen: Screen) -> None:

@@ -107,8 +107,15 @@ def _postgres_client_names(context: Context) -> dict[str, str]:
 # --- ClickHouse ---------------------------------------------------------------------------------------------------
 
 
+def clickhouse_config(context: Context) -> Path:
+    """The configuration of ClickHouse's own server, where CLICKHOUSE_BINARY names one; its data lie beside it."""
+    return context.paths.data / "clickhouse-server" / "config.xml"
+
+
 def _clickhouse_names(context: Context) -> dict[str, str]:
     repo = context.paths.repo
+    if context.env.CLICKHOUSE_BINARY:
+        return {"CLICKHOUSE_SERVER_CONFIG": str(clickhouse_config(context))}
     return {
         "PYTHONPATH": str(repo / "clickhouse"),
         "CLICKHOUSE_PATH": str(context.paths.data / "clickhouse"),
@@ -239,7 +246,9 @@ SERVICES: tuple[Service, ...] = (
         name="clickhouse-server",
         reads=(
             "BIND_ADDRESS",
+            "CLICKHOUSE_BINARY",
             "CLICKHOUSE_HTTP_PORT",
+            "CLICKHOUSE_NATIVE_PORT",
             "CLICKHOUSE_PASSWORD",
             "CLICKHOUSE_LOADER_PASSWORD",
             "CLICKHOUSE_DBT_PASSWORD",

@@ -35,6 +35,7 @@ def _boot(context: Context, screen: Screen) -> list[str]:
     if supervisor.states(paths) is None and (left := processes.end_all(paths)):
         screen.done(f"Ended {left} processes that an earlier supervisor had left behind")
     prepare.make_postgres_data(context, screen)
+    prepare.make_clickhouse_config(context)
     running = supervisor.running(paths)
     changed = [row for row in rows if row.name in running and _has_changed(context, row)]
     for row in reversed(changed):

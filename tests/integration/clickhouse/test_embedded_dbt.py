@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,44 +11,10 @@ from typing import Any
 
 import pytest
 
-FILES = {
-    "dbt_project.yml": "name: tiny\nversion: '1.0'\nprofile: tiny\nflags: {send_anonymous_usage_stats: false}\n",
-    "profiles.yml": """
-tiny:
-  target: dev
-  outputs:
-    dev:
-      {type: clickhouse, driver: http, user: dbt, schema: analytics_dev, threads: 2, connect_timeout: 10,
-       host: "{{ env_var('CLICKHOUSE_HOST') }}", port: "{{ env_var('CLICKHOUSE_HTTP_PORT') | int }}",
-       password: "{{ env_var('CLICKHOUSE_DBT_PASSWORD') }}"}
-""",
-    "models/schema.yml": """
-sources: [{name: raw, schema: raw, tables: [{name: tiny}]}]
-models:
-  - name: tiny_table
-    columns: [{name: a, data_tests: [not_null, unique]}]
-  - name: tiny_contract
-    config: {contract: {enforced: true}}
-    columns: [{name: a, data_type: UInt32}]
-""",
-    "models/tiny_view.sql": "{{ config(materialized='view', sql_security='definer', definer='dbt') }} select * from {{ source('raw', 'tiny') }}",
-    "models/tiny_table.sql": "{{ config(materialized='table', order_by='a') }} select * from {{ ref('tiny_view') }}",
-    "models/tiny_contract.sql": "{{ config(materialized='table', order_by='a') }} select a from {{ ref('tiny_view') }}",
-    "models/tiny_merge.sql": "{{ config(materialized='incremental', unique_key='a', order_by='a') }} select * from {{ ref('tiny_view') }}",
-    "models/tiny_delete.sql": "{{ config(materialized='incremental', unique_key='a', order_by='a', incremental_strategy='delete+insert') }} select * from {{ ref('tiny_view') }}",
-    "models/tiny_append.sql": "{{ config(materialized='incremental', order_by='a', incremental_strategy='append') }} select * from {{ ref('tiny_view') }}",
-    "models/tiny_mv.sql": "{{ config(materialized='materialized_view', order_by='a') }} select * from {{ source('raw', 'tiny') }}",
-    "seeds/tiny_seed.csv": "id,name\n1,a\n2,b\n",
-    "snapshots/tiny_snapshot.sql": "{% snapshot tiny_snapshot %}{{ config(unique_key='id', strategy='check', check_cols=['name']) }} select * from {{ ref('tiny_seed') }}{% endsnapshot %}",
-}  # fmt: skip
-
 
 @pytest.fixture
-def project(tmp_path: Path, api: Callable[[str], Any]) -> Iterator[Path]:
-    for name, text in FILES.items():
-        path = tmp_path / name
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(text)
+def project(tmp_path: Path, repo: Path, api: Callable[[str], Any]) -> Iterator[Path]:
+    shutil.copytree(repo / "tests/integration/clickhouse/tiny_dbt", tmp_path, dirs_exist_ok=True)
     admin, loader = api("default"), api("loader")
     admin.ask("DROP TABLE IF EXISTS raw.tiny SYNC")
     loader.ask("CREATE TABLE raw.tiny (a UInt32, s String) ENGINE = MergeTree ORDER BY a")

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -144,3 +149,65 @@ def test_kill_9_loses_nothing_acknowledged(own_server: Any) -> None:
             assert turns <= {turn for turn, _, _ in rows}, "an acknowledged insert is lost"
             assert all((count, distinct) == (size, size) for _, count, distinct in rows), "partial or doubled"
     assert sum(map(len, acknowledged.values())) > 20
+
+
+@pytest.fixture
+def small_disk(own_server: Any) -> Iterator[Path]:
+    """The server's folder on a disk of 48 MB of its own."""
+    if os.geteuid() != 0:
+        pytest.skip("mounting a small disk takes root")
+    folder: Path = own_server.folder
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=48m", "tmpfs", folder], check=True)
+    yield folder
+    if own_server.process is not None and own_server.process.poll() is None:
+        own_server.end(signal.SIGKILL)
+    subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def fill_up(folder: Path) -> Path:
+    """Leave no byte free."""
+    ballast = folder / "ballast"
+    with ballast.open("wb", buffering=0) as file:
+        for size in (1 << 20, 1 << 12):
+            with suppress(OSError):
+                while file.write(bytes(size)) == size:
+                    pass
+    return ballast
+
+
+def test_full_disk_fails_the_insert_and_nothing_else(own_server: Any, small_disk: Path) -> None:
+    prepare(own_server)
+    admin = own_server.api()
+    admin.ask("CREATE TABLE raw.t (n UInt32, s String) ENGINE = MergeTree ORDER BY n")
+    admin.ask("SYSTEM STOP MERGES raw.t")  # a merge that gives up makes room again
+    acknowledged = 0
+    while True:
+        body = b"".join(b"%d\t%s\n" % (acknowledged, os.urandom(60).hex().encode()) for _ in range(20_000))
+        answer = admin.call(body, query="INSERT INTO raw.t FORMAT TSV")
+        if answer.status != 200:
+            break
+        acknowledged += 1
+    assert answer.code == 243, answer.text
+    counted = f"{acknowledged * 20_000}\t{acknowledged}"
+    assert acknowledged > 3
+    assert admin.ask("SELECT count(), uniqExact(n) FROM raw.t") == counted
+
+    ballast = fill_up(small_disk)
+    assert admin.call("1\tx\n", query="INSERT INTO raw.t FORMAT TSV").code == 243
+    # The engine alone acknowledges such a statement, and its folder does not open again.
+    assert admin.call("CREATE TABLE raw.u (n UInt32) ENGINE = MergeTree ORDER BY n").code == 243
+    assert admin.call("ALTER TABLE raw.t ADD COLUMN more UInt8").code == 243
+    assert admin.ask("SELECT count(), uniqExact(n) FROM raw.t") == counted
+
+    assert own_server.end(signal.SIGKILL)
+    own_server.start()
+    assert admin.ask("SELECT count(), uniqExact(n) FROM raw.t") == counted
+    assert own_server.end(signal.SIGTERM) == 0
+
+    ballast.unlink()
+    own_server.start()
+    assert admin.ask("SELECT count(), uniqExact(n) FROM raw.t") == counted
+    admin.ask("DROP TABLE raw.t SYNC")
+    admin.ask("CREATE TABLE raw.t (n UInt32, s String) ENGINE = MergeTree ORDER BY n")
+    admin.ask("INSERT INTO raw.t VALUES (1, 'there is room again')")
+    assert own_server.end(signal.SIGTERM) == 0

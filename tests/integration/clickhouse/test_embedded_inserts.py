@@ -145,3 +145,71 @@ def test_swaps_renames_and_clones_of_the_loader(api: Callable[[str], Any], table
     assert loader.ask(f"SELECT count() FROM {table}_b") == "2"
     for suffix in ("b", "c"):
         loader.ask(f"DROP TABLE {table}_{suffix} SYNC")
+
+
+LATE = {
+    "default": ("(a UInt32, b UInt32 DEFAULT toUInt32(concat('x', toString(a)))) ENGINE = MergeTree ORDER BY a", 6),
+    "constraint": ("(a UInt32, CONSTRAINT small CHECK a < 10) ENGINE = MergeTree ORDER BY a", 469),
+    "materialized": ("(a UInt32, b UInt8 MATERIALIZED throwIf(a > 5)) ENGINE = MergeTree ORDER BY a", 395),
+    "partitions": ("(a UInt32) ENGINE = MergeTree ORDER BY a PARTITION BY a", 252),
+}
+
+
+@pytest.mark.parametrize("shape", ["whole", "body", "values", "input", "async"])
+@pytest.mark.parametrize("reason", LATE)
+def test_error_behind_the_parser_is_the_inserts_own(admin: Any, table: str, reason: str, shape: str) -> None:
+    """What the table refuses is never acknowledged, however the rows came."""
+    definition, code = LATE[reason]
+    admin.ask(f"CREATE TABLE {table} {definition}")
+    data = "".join(f"{number}\n" for number in range(200))
+    into = f"INSERT INTO {table} (a)"
+    answer = {
+        "whole": lambda: admin.call(f"{into} FORMAT TSV\n{data}"),
+        "body": lambda: admin.call([data.encode()], query=f"{into} FORMAT TSV"),
+        "values": lambda: admin.call(f"{into} VALUES " + ",".join(f"({line})" for line in data.split())),
+        "input": lambda: admin.call(data, query=f"{into} SELECT x FROM input('x UInt32') FORMAT TSV"),
+        "async": lambda: admin.call(data, query=f"{into} SETTINGS async_insert = 1 FORMAT TSV"),
+    }[shape]()
+    assert answer.code == code, answer.text
+    assert "/dev/fd" not in answer.text
+    assert admin.ask(f"SELECT count() FROM {table}") == "0"
+
+
+def test_error_in_a_view_reaches_the_insert(admin: Any, table: str) -> None:
+    admin.ask(f"CREATE TABLE {table} (a UInt8) ENGINE = MergeTree ORDER BY a")
+    admin.ask(f"CREATE MATERIALIZED VIEW {table}_view ENGINE = Memory AS SELECT throwIf(a > 5) AS b FROM {table}")
+    try:
+        assert admin.call("1\n20\n", query=f"INSERT INTO {table} FORMAT TSV").code == 395
+        assert written(admin.call("1\n", query=f"INSERT INTO {table} FORMAT TSV")) == 2, "the view's row counts too"
+        assert admin.ask(f"SELECT count() FROM {table}_view") == "1"
+    finally:
+        admin.ask(f"DROP TABLE {table}_view SYNC")
+
+
+def test_one_block_is_all_or_nothing(admin: Any, table: str) -> None:
+    admin.ask(f"CREATE TABLE {table} (a UInt32) ENGINE = MergeTree ORDER BY a")
+    rows = b"".join(b"%d\n" % number for number in range(900_000))
+    assert admin.call([rows, b"x\n"], query=f"INSERT INTO {table} FORMAT TSV").code == 27
+    assert admin.ask(f"SELECT count() FROM {table}") == "0"
+    assert written(admin.call([rows], query=f"INSERT INTO {table} FORMAT TSV")) == 900_000
+    parts = f"SELECT count() FROM system.parts WHERE concat(database, '.', table) = '{table}' AND active"
+    assert admin.ask(parts) == "1"
+
+
+@pytest.mark.parametrize(
+    "name", ["Native", "Parquet", "ArrowStream", "RowBinary", "JSONEachRow", "CSVWithNames", "Avro"]
+)
+def test_what_the_engine_writes_it_reads_again(admin: Any, table: str, name: str) -> None:
+    admin.ask(f"CREATE TABLE {table} (a UInt64, s String, n Nullable(Float64)) ENGINE = MergeTree ORDER BY a")
+    source = "SELECT number AS a, concat('s', toString(number)) AS s, if(a % 2, NULL, a / 4) AS n FROM numbers(70000)"
+    packed = admin.call(f"{source} FORMAT {name}").body
+    assert written(admin.call(packed, query=f"INSERT INTO {table} (a, s, n) FORMAT {name}")) == 70_000
+    same = f"SELECT sum(cityHash64(*)) = (SELECT sum(cityHash64(*)) FROM ({source})) FROM {table}"
+    assert admin.ask(same) == "1"
+
+
+def test_target_and_values_take_parameters(admin: Any, table: str) -> None:
+    admin.ask(f"CREATE TABLE {table} (a UInt8, s String DEFAULT 'd') ENGINE = Memory")
+    into = "INSERT INTO raw.{t:Identifier} (a) SETTINGS max_insert_threads = 1 FORMAT TSV"
+    assert written(admin.call("1\n2\n", query=into, param_t=table.partition(".")[2])) == 2
+    assert admin.ask(f"SELECT a, s FROM {table} ORDER BY a") == "1\td\n2\td"

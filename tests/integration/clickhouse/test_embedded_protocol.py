@@ -316,7 +316,3 @@ def test_what_cannot_be_done_says_what_to_do(admin: Any, sql: str, advice: str) 
     answer = admin.call(sql)
     assert answer.code in (344, 514)
     assert advice in answer.text
-
-
-def test_compress_parameter_says_what_to_use(admin: Any) -> None:
-    assert "Accept-Encoding" in admin.call("SELECT 1", compress=1).text

@@ -20,7 +20,12 @@ CONTAINERS = {
 ONE_SHOTS = {"clickhouse-init", "airflow-init", "superset-init"}
 OWN_IMAGES = {"airflow", "dbt", "superset", "scripts"}
 # Names that differ on purpose: the image's own server takes no folder, and an image knows where its files lie.
-NATIVE_ALONE = {"clickhouse-server": {"CLICKHOUSE_PATH", "CLICKHOUSE_CONFIG", "PYTHONPATH", "BIND_ADDRESS"}}
+NATIVE_ALONE = {
+    "clickhouse-server": {
+        "CLICKHOUSE_PATH", "CLICKHOUSE_CONFIG", "PYTHONPATH", "BIND_ADDRESS", "CLICKHOUSE_BINARY",
+        "CLICKHOUSE_NATIVE_PORT",
+    }
+}  # fmt: skip
 CONTAINER_ALONE = {"clickhouse-server": {"CLICKHOUSE_SKIP_USER_SETUP"}}
 
 

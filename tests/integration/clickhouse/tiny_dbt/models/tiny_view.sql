@@ -1,0 +1,1 @@
+{{ config(materialized='view', sql_security='definer', definer='dbt') }} select * from {{ source('raw', 'tiny') }}
