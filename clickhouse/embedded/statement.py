@@ -12,6 +12,8 @@ from embedded.lexer import Token, Unfinished, tokens
 
 # Statements whose parser takes INTO OUTFILE and FORMAT, so that the engine can stream their answer.
 _WITH_OUTPUT = {"SELECT", "WITH", "(", "SHOW", "DESCRIBE", "DESC", "EXISTS", "EXPLAIN", "FROM", "CHECK"}
+# But for these: the first takes none, and the second takes it for a part of what it explains.
+_BUT = (["CHECK", "GRANT"], ["EXPLAIN", "AST"])
 # So much text must follow a FORMAT clause before what stands behind it is taken for data, and not for half a SETTINGS.
 _MARGIN = 4096
 # What each bracket adds to the nesting.
@@ -194,7 +196,7 @@ def _whole(text: str, found: tuple[Token, ...]) -> Statement:
     if any(token.text == ";" and token.kind == "symbol" for token in found):
         raise QueryError(62, "Syntax error (Multi-statements are not allowed): send one statement in a request")
     text = text[: found[-1].end]
-    if found[0].upper not in _WITH_OUTPUT or _inserts(found):
+    if found[0].upper not in _WITH_OUTPUT or [token.upper for token in found[:2]] in _BUT or _inserts(found):
         return Statement(text, found, "other")
     at = _format_clause(found)
     if at is None:

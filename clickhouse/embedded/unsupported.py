@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 
 from embedded.errors import QueryError
 from embedded.statement import Statement
@@ -30,12 +31,26 @@ def check_supported(statement: Statement) -> None:
         entity = next((token.upper for token in found[1:] if token.upper not in noise), "")
         if entity in _ENTITIES:
             raise _read_only(f"{verb} {entity}")
+    if verb == "SYSTEM":
+        _check_system(statement)
+    if any(one.upper == "ON" and two.upper == "CLUSTER" for one, two in pairwise(found)):
+        raise QueryError(344, "ON CLUSTER is not supported: there is one node, leave it out")
     if any(statement.words("PARALLEL", "WITH", start=start) for start in range(1, len(found) - 1)):
         raise QueryError(344, "PARALLEL WITH is not supported: send one statement in a request")
     if verb in ("CREATE", "ATTACH", "REPLACE", "ALTER", "RESTORE"):
         _check_engine(statement)
     if verb in ("BEGIN", "COMMIT", "ROLLBACK"):
         raise QueryError(344, f"{verb} is not supported: there are no transactions; each INSERT is atomic by block")
+
+
+def _check_system(statement: Statement) -> None:
+    words = tuple(token.upper for token in statement.tokens[1:3])
+    if words[:1] in (("SHUTDOWN",), ("KILL",)):  # the engine signals its whole process group, supervisor included
+        raise QueryError(344, f"SYSTEM {words[0]} is not supported: use ./stop.sh")
+    if words in (("RELOAD", "CONFIG"), ("RELOAD", "USERS"), ("START", "LISTEN"), ("STOP", "LISTEN")):
+        raise QueryError(
+            344, f"SYSTEM {' '.join(words)} is not supported: ./run.sh restarts the server when its settings change"
+        )
 
 
 def _read_only(what: str) -> QueryError:
@@ -65,6 +80,10 @@ def _check_engine(statement: Statement) -> None:
     for name in engines(statement):
         if _BREAKING.fullmatch(name):
             raise QueryError(344, f"Engine {name} is not in this server: load the stream with INSERT over HTTP")
+        if name.lower() == "buffer":
+            raise QueryError(
+                344, "Engine Buffer loses its rows when this server stops: use MergeTree, with async_insert = 1"
+            )
         clustered = _CLUSTERED.fullmatch(name)
         if clustered:
             raise QueryError(344, f"Engine {name} needs a cluster: use {clustered.group(1) or 'Atomic'}")

@@ -310,9 +310,51 @@ def test_several_statements_are_refused(admin: Any, sql: str) -> None:
         ("SELECT 1 INTO OUTFILE '/tmp/x'", "over HTTP"),
         ("INSERT INTO ops.runs FROM INFILE '/etc/passwd' FORMAT CSV", "over HTTP"),
         ("BEGIN TRANSACTION", "no transactions"),
+        ("SYSTEM SHUTDOWN", "./stop.sh"),
+        ("SYSTEM /* */ KILL", "./stop.sh"),
+        ("SYSTEM RELOAD CONFIG", "./run.sh"),
+        ("SYSTEM START LISTEN HTTP", "./run.sh"),
+        ("CREATE TABLE raw.k ON CLUSTER c (a Int8) ENGINE = MergeTree ORDER BY a", "leave it out"),
+        ("CREATE TABLE raw.k (a Int8) ENGINE = Buffer(raw, t, 1, 1, 1, 1, 1, 1, 1)", "async_insert"),
+        ("SET DEFAULT ROLE admin TO dbt", "users.xml"),
     ],
 )
 def test_what_cannot_be_done_says_what_to_do(admin: Any, sql: str, advice: str) -> None:
     answer = admin.call(sql)
-    assert answer.code in (344, 514)
+    assert answer.code in (344, 512, 514)
     assert advice in answer.text
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "EXPLAIN SELECT 1",
+        "EXPLAIN AST SELECT 1",
+        "EXPLAIN AST SELECT 1 FORMAT TSV",
+        "EXPLAIN SYNTAX SELECT 1",
+        "EXPLAIN QUERY TREE SELECT 1",
+        "EXPLAIN PIPELINE SELECT 1",
+        "EXPLAIN ESTIMATE SELECT * FROM ops.runs",
+        "SHOW GRANTS",
+        "SHOW DATABASES",
+        "SHOW CREATE TABLE ops.runs",
+        "SHOW CREATE ops.runs",
+        "SHOW COLUMNS FROM ops.runs",
+        "SHOW SETTINGS LIKE 'max_threads'",
+        "SHOW PROCESSLIST",
+        "SHOW ENGINES",
+        "SHOW FUNCTIONS LIKE 'sum'",
+        "DESCRIBE TABLE ops.runs",
+        "DESC (SELECT 1)",
+        "EXISTS TABLE ops.runs",
+        "CHECK GRANT SELECT ON ops.runs",
+        "(SELECT 1) UNION ALL (SELECT 2)",
+        "FROM numbers(2) SELECT number",
+        "WITH 1 AS x SELECT x",
+    ],
+)
+def test_every_statement_with_an_answer_gives_it(admin: Any, sql: str) -> None:
+    answer = admin.call(sql)
+    assert answer.status == 200, answer.text
+    assert answer.text.strip() or "ESTIMATE" in sql
+    assert answer.headers.get("X-ClickHouse-Format") or not answer.text
