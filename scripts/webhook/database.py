@@ -7,57 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-# Instants are microseconds since 1970-01-01 UTC. `revision` counts the changes of a row and `reported` is the revision
-# that ClickHouse's ops has, so what is yet to be told is a query and not a queue that could be lost.
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS runs (
-    seq INTEGER PRIMARY KEY AUTOINCREMENT,
-    id TEXT NOT NULL UNIQUE,
-    command TEXT NOT NULL,
-    selected TEXT NOT NULL,
-    excluded TEXT NOT NULL,
-    full_refresh INTEGER NOT NULL,
-    fingerprint TEXT NOT NULL,
-    idempotency_key TEXT NOT NULL,
-    requested_by TEXT NOT NULL,
-    status TEXT NOT NULL,
-    attempts INTEGER NOT NULL DEFAULT 0,
-    cuts INTEGER NOT NULL DEFAULT 0,
-    queued_at INTEGER NOT NULL,
-    started_at INTEGER,
-    heartbeat_at INTEGER,
-    ended_at INTEGER,
-    error TEXT NOT NULL DEFAULT '',
-    note TEXT NOT NULL DEFAULT '',
-    cancel_requested INTEGER NOT NULL DEFAULT 0,
-    nodes_total INTEGER NOT NULL DEFAULT 0,
-    revision INTEGER NOT NULL DEFAULT 1,
-    reported INTEGER NOT NULL DEFAULT 0
-);
-CREATE INDEX IF NOT EXISTS runs_by_status ON runs (status, seq);
-CREATE TABLE IF NOT EXISTS keys (
-    key TEXT PRIMARY KEY,
-    run_id TEXT NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
-    fingerprint TEXT NOT NULL
-) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS keys_by_run ON keys (run_id);
-CREATE TABLE IF NOT EXISTS nodes (
-    run_id TEXT NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
-    attempt INTEGER NOT NULL,
-    node TEXT NOT NULL,
-    name TEXT NOT NULL,
-    resource_type TEXT NOT NULL,
-    status TEXT NOT NULL,
-    seconds REAL NOT NULL DEFAULT 0,
-    rows INTEGER,
-    message TEXT NOT NULL DEFAULT '',
-    started_at INTEGER NOT NULL,
-    ended_at INTEGER,
-    reported INTEGER NOT NULL DEFAULT 0,
-    PRIMARY KEY (run_id, attempt, node)
-) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS nodes_to_report ON nodes (run_id) WHERE reported = 0 AND ended_at IS NOT NULL;
-"""
+from webhook.schema import ADDED_COLUMNS, STATEMENTS, TRIGGERS
 
 
 def now() -> int:
@@ -75,7 +25,13 @@ class Database:
         connection = self._connection()
         # Two processes may open a new file at the same moment; the write lock makes one of them wait.
         with self.transaction():
-            for statement in _SCHEMA.split(";"):
+            for statement in STATEMENTS:
+                connection.execute(statement)
+            for table, column, definition in ADDED_COLUMNS:
+                known = {row["name"] for row in connection.execute(f"PRAGMA table_info({table})")}
+                if column not in known:
+                    connection.execute(f"ALTER TABLE {table} ADD COLUMN {column} {definition}")
+            for statement in TRIGGERS:
                 connection.execute(statement)
 
     def _connection(self) -> sqlite3.Connection:

@@ -39,10 +39,16 @@ def read_event(line: str) -> Event:
     if not isinstance(data, dict):
         return Event(name, level, text)
     total = data.get("total") if name == "LogStartLine" else None
-    return Event(name, level, text, node=_node(name, data), total=total if isinstance(total, int) else None)
+    return Event(
+        name,
+        level,
+        text,
+        node=_node(name, data, _instant(info.get("ts"))),
+        total=total if isinstance(total, int) else None,
+    )
 
 
-def _node(name: str, data: dict[str, Any]) -> Node | None:
+def _node(name: str, data: dict[str, Any], at: datetime) -> Node | None:
     if name not in {"NodeStart", "NodeFinished"}:
         return None
     info = data.get("node_info")
@@ -60,8 +66,18 @@ def _node(name: str, data: dict[str, Any]) -> Node | None:
         seconds=_number(result.get("execution_time")) or 0.0,
         rows=_rows(str(info.get("resource_type", "")), result),
         message=str(result.get("message") or "")[:_MESSAGE_LENGTH],
-        ended_at=datetime.now(UTC) if ended else None,
+        ended_at=at if ended else None,
+        started_at=at,
     )
+
+
+def _instant(text: object) -> datetime:
+    """The event's own time; now, where it has none that can be read."""
+    try:
+        instant = datetime.fromisoformat(str(text))
+    except ValueError:
+        return datetime.now(UTC)
+    return instant if instant.tzinfo else instant.replace(tzinfo=UTC)
 
 
 def _rows(resource_type: str, result: dict[str, Any]) -> int | None:

@@ -1,12 +1,12 @@
 """One attempt of a run: start dbt, follow it, end it if it must end, and say how it went."""
 
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from webhook.dbt_process import DbtProcess, dbt_arguments, dbt_environment
+from webhook.dbt_command import dbt_arguments, parsed_target
+from webhook.dbt_process import DbtHost
 from webhook.events import Event, read_event
 from webhook.run_log import RunLog
 from webhook.runs import Node, Run
@@ -58,8 +58,11 @@ class Stop:
 class Execution:
     """Runs dbt for a run whose turn it is, and keeps the record of its nodes up to date meanwhile."""
 
-    def __init__(self, store: RunStore, settings: Settings, run: Run, *, attempt: int, stop: Stop) -> None:
+    def __init__(
+        self, store: RunStore, host: DbtHost, settings: Settings, run: Run, *, attempt: int, stop: Stop
+    ) -> None:
         self._store = store
+        self._host = host
         self._settings = settings
         self._run = run
         self._attempt = attempt
@@ -73,12 +76,11 @@ class Execution:
     def run(self, on_look: Callable[[], None]) -> Outcome:
         """Run dbt to its end. `on_look` is called several times a second."""
         arguments = dbt_arguments(self._run.request, self._settings)
-        environment = dbt_environment(os.environ, self._settings)
         deadline = time.monotonic() + self._settings.run_timeout
         log_path = self._settings.run_log(self._run.id)
         with RunLog(log_path, limit=self._settings.log_bytes) as log:
             log.write_always(f"Attempt {self._attempt}: dbt {' '.join(arguments)}")
-            with DbtProcess(arguments, environment=environment, folder=self._settings.project) as dbt:
+            with self._host.start(arguments, parsed=parsed_target(self._run.request)) as dbt:
                 for line in dbt.lines(pause=_LOOK):
                     if line is not None:
                         self._take(read_event(line), log)

@@ -69,14 +69,15 @@ def _insert(
         raise QueueFullError
     run_id = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(5)}"
     connection.execute(
-        "INSERT INTO runs (id, command, selected, excluded, full_refresh, fingerprint, idempotency_key, requested_by,"
-        " status, queued_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'queued', ?)",
+        "INSERT INTO runs (id, command, selected, excluded, full_refresh, vars, fingerprint, idempotency_key, requested_by,"
+        " status, queued_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'queued', ?)",
         (
             run_id,
             request.command,
             json.dumps(request.select),
             json.dumps(request.exclude),
             request.full_refresh,
+            json.dumps(request.vars),
             request.fingerprint,
             key or "",
             requested_by,

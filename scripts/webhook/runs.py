@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, StrictBool, model_validator
 
 Command = Literal["build", "test", "docs"]
 Status = Literal["queued", "running", "success", "error", "cancelled", "interrupted"]
@@ -26,7 +26,17 @@ def _selector(text: str) -> str:
     return text
 
 
-Selector = Annotated[str, AfterValidator(_selector)]
+def _variables(values: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    try:
+        json.dumps(values, allow_nan=False)
+    except ValueError:
+        raise ValueError("NaN and infinity are no JSON") from None
+    return values
+
+
+Selector = Annotated[str, AfterValidator(_selector), Field(json_schema_extra={"pattern": f"^{_SELECTOR.pattern}$"})]
+VariableName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,99}$")]
+Variables = Annotated[dict[VariableName, JsonValue], Field(max_length=50), AfterValidator(_variables)]
 
 
 class RunRequest(BaseModel):
@@ -38,6 +48,7 @@ class RunRequest(BaseModel):
     select: Annotated[tuple[Selector, ...], Field(max_length=50)] = ()
     exclude: Annotated[tuple[Selector, ...], Field(max_length=50)] = ()
     full_refresh: StrictBool = False
+    vars: Variables = {}
 
     @model_validator(mode="after")
     def _only_a_build_refreshes(self) -> "RunRequest":
@@ -48,8 +59,10 @@ class RunRequest(BaseModel):
     @property
     def fingerprint(self) -> str:
         """Equal for requests that ask for the same thing; order and repetition of selectors do not matter."""
-        same = [self.command, sorted(set(self.select)), sorted(set(self.exclude)), self.full_refresh]
-        return hashlib.sha256(json.dumps(same).encode()).hexdigest()
+        same: list[Any] = [self.command, sorted(set(self.select)), sorted(set(self.exclude)), self.full_refresh]
+        if self.vars:
+            same.append(self.vars)
+        return hashlib.sha256(json.dumps(same, sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -64,6 +77,7 @@ class Node:
     rows: int | None
     message: str
     ended_at: datetime | None
+    started_at: datetime | None = None
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -74,6 +88,8 @@ class Node:
             "seconds": round(self.seconds, 3),
             "rows": self.rows,
             "message": self.message,
+            "started_at": _text(self.started_at),
+            "ended_at": _text(self.ended_at),
         }
 
 
@@ -105,6 +121,13 @@ class Run:
         return f"/runs/{self.id}"
 
     @property
+    def seconds(self) -> float | None:
+        """How long dbt took, for a run that has started and ended."""
+        if self.started_at is None or self.ended_at is None:
+            return None
+        return (self.ended_at - self.started_at).total_seconds()
+
+    @property
     def is_final(self) -> bool:
         return self.status in FINAL
 
@@ -119,6 +142,7 @@ class Run:
             "select": list(self.request.select),
             "exclude": list(self.request.exclude),
             "full_refresh": self.request.full_refresh,
+            "vars": self.request.vars,
             "requested_by": self.requested_by,
             "idempotency_key": self.idempotency_key,
             "attempts": self.attempts,

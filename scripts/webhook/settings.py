@@ -1,10 +1,11 @@
 """Settings of the web process and the worker, read once from the environment."""
 
+import base64
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
 
 class SettingsError(Exception):
@@ -21,6 +22,13 @@ class Settings(BaseModel):
     # Only the web process needs it; the worker runs without.
     token: Annotated[SecretStr | None, Field(alias="WEBHOOK_TOKEN", min_length=16)] = None
 
+    # For rotation: a new secret is put before the old one, which is taken out once every sender has the new one.
+    signing_secrets: Annotated[tuple[SecretStr, ...], Field(alias="WEBHOOK_SIGNING_SECRET")] = ()
+    # Wrong credentials in a minute; beyond it the answer to more of them is 429. Right ones always pass.
+    failed_tries: Annotated[int, Field(alias="WEBHOOK_FAILED_TRIES", ge=1)] = 60
+    notify_url: Annotated[SecretStr | None, Field(alias="NOTIFY_URL")] = None
+    notify_success: Annotated[bool, Field(alias="NOTIFY_SUCCESS")] = False
+
     clickhouse_host: Annotated[str, Field(alias="CLICKHOUSE_HOST")] = "127.0.0.1"
     clickhouse_port: Annotated[int, Field(alias="CLICKHOUSE_HTTP_PORT", ge=1, le=65535)] = 8123
     clickhouse_secure: Annotated[bool, Field(alias="CLICKHOUSE_SECURE")] = False
@@ -33,6 +41,21 @@ class Settings(BaseModel):
     keep_days: Annotated[int, Field(alias="WEBHOOK_KEEP_DAYS", ge=1)] = 30
     keep_runs: Annotated[int, Field(alias="WEBHOOK_KEEP_RUNS", ge=1)] = 1000
     log_bytes: Annotated[int, Field(alias="WEBHOOK_LOG_BYTES", ge=10_000)] = 4_000_000
+
+    @field_validator("signing_secrets", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        secrets = value.split() if isinstance(value, str) else value
+        for secret in secrets:
+            _check_signing_secret(secret)
+        return secrets
+
+    @field_validator("notify_url")
+    @classmethod
+    def _is_http(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not value.get_secret_value().startswith(("http://", "https://")):
+            raise ValueError("must begin with http:// or https://")
+        return value
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> "Settings":
@@ -57,5 +80,25 @@ class Settings(BaseModel):
     def dbt_target(self) -> Path:
         return self.home / "target"
 
+    @property
+    def documentation(self) -> Path:
+        """dbt's documentation of the last good run, one page."""
+        return self.home / "docs" / "index.html"
+
+    @property
+    def documentation_target(self) -> Path:
+        return self.home / "target-docs"
+
     def run_log(self, run_id: str) -> Path:
         return self.home / "logs" / f"{run_id}.log"
+
+
+def _check_signing_secret(secret: str) -> None:
+    """Raises ValueError unless it is `whsec_` and the base64 of 24 to 64 bytes, as Standard Webhooks 1.0.0 asks."""
+    encoded = secret.removeprefix("whsec_")
+    try:
+        length = len(base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True))
+    except ValueError:
+        length = 0
+    if not 24 <= length <= 64:
+        raise ValueError("each secret must be whsec_ and the base64 of 24 to 64 random bytes")

@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import get_args
 
@@ -18,6 +19,17 @@ FROM runs
 _FINAL = ", ".join(f"'{status}'" for status in sorted(FINAL))
 
 CUT_TWICE = "The worker was killed twice while dbt ran for this run: look at the worker's log for the reason, then start the run again."
+
+
+@dataclass(frozen=True)
+class Ended:
+    """Runs of one result whose seconds were at most `up_to` and more than the class before; None: more than any class."""
+
+    status: Status
+    up_to: int | None
+    runs: int
+    seconds: float
+    last_at: datetime
 
 
 class RunStore:
@@ -72,6 +84,14 @@ class RunStore:
     def last_final(self) -> Run | None:
         rows = self.database.read(f"{_RUN} WHERE status IN ({_FINAL}) ORDER BY ended_at DESC LIMIT 1")
         return _run(rows[0]) if rows else None
+
+    def ended(self) -> list[Ended]:
+        """How many runs have ever ended, by status and class of duration, also those that are forgotten."""
+        rows = self.database.read("SELECT * FROM ended ORDER BY status, le = 0, le")
+        return [
+            Ended(row["status"], row["le"] or None, row["runs"], row["seconds"], _required_instant(row["last_at"]))
+            for row in rows
+        ]
 
     def next_queued(self) -> Run | None:
         rows = self.database.read(f"{_RUN} WHERE status = 'queued' ORDER BY seq LIMIT 1")
@@ -164,6 +184,7 @@ class RunStore:
                 "INSERT INTO nodes (run_id, attempt, node, name, resource_type, status, seconds, rows, message, started_at,"
                 " ended_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET status = excluded.status,"
                 " seconds = excluded.seconds, rows = excluded.rows, message = excluded.message, ended_at = excluded.ended_at,"
+                " started_at = min(started_at, excluded.started_at),"
                 " reported = 0",
                 [
                     (
@@ -177,7 +198,11 @@ class RunStore:
                             node.seconds,
                             node.rows,
                         ),
-                        *(node.message, at, None if node.ended_at is None else _micros(node.ended_at)),
+                        *(
+                            node.message,
+                            at if node.started_at is None else _micros(node.started_at),
+                            None if node.ended_at is None else _micros(node.ended_at),
+                        ),
                     )
                     for node in nodes
                 ],
@@ -216,6 +241,15 @@ class RunStore:
                 [(run_id, attempt, node.node) for run_id, attempt, node in nodes],
             )
 
+    # What NOTIFY_URL has yet to hear
+
+    def runs_to_tell(self) -> list[Run]:
+        return [_run(row) for row in self.database.read(f"{_RUN} WHERE notice = 'due' ORDER BY seq LIMIT 100")]
+
+    def mark_told(self, run_id: str, notice: str) -> None:
+        with self.database.transaction() as connection:
+            connection.execute("UPDATE runs SET notice = ? WHERE id = ?", (notice, run_id))
+
     def _change(self, run_id: str, expected: Status, **columns: object) -> bool:
         assignments = ", ".join(f"{column} = ?" for column in columns)
         with self.database.transaction() as connection:
@@ -240,6 +274,7 @@ def _run(row: sqlite3.Row) -> Run:
         select=tuple(json.loads(row["selected"])),
         exclude=tuple(json.loads(row["excluded"])),
         full_refresh=bool(row["full_refresh"]),
+        vars=json.loads(row["vars"]),
     )
     return Run(
         id=row["id"],
@@ -273,6 +308,7 @@ def _node(row: sqlite3.Row) -> Node:
         rows=row["rows"],
         message=row["message"],
         ended_at=_instant(row["ended_at"]),
+        started_at=_instant(row["started_at"]),
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import clickhouse_connect
 from clickhouse_connect.driver.exceptions import Error as DriverError
 
-from webhook.dbt_process import TARGET
+from webhook.dbt_command import TARGET
 from webhook.runs import Node, Run
 from webhook.settings import Settings
 

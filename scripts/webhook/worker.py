@@ -11,7 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from webhook.database import Database
+from webhook.dbt_command import dbt_environment
+from webhook.dbt_process import DbtHost
+from webhook.documentation import Documentation
 from webhook.execution import Execution, Stop
+from webhook.notices import Notices
 from webhook.publishing import Publisher
 from webhook.reporter import HEARTBEAT, Reporter
 from webhook.runs import Run
@@ -20,7 +24,9 @@ from webhook.store import RunStore
 from webhook.turns import Turns
 from webhook.warehouse import Warehouse, WarehouseError
 
-_IDLE = 0.1
+# Often enough that nobody waits for it; a look at an idle queue takes 50 microseconds.
+_IDLE = 0.02
+_BEAT = 1.0
 _PRUNE_EVERY = 3600.0
 
 logger = logging.getLogger(__name__)
@@ -60,25 +66,42 @@ class Worker:
         self._warehouse = Warehouse(settings)
         self._turns = Turns(self._store, self._reporter, self._warehouse, patience=settings.publish_wait)
         self._publisher = Publisher(settings)
+        self._host = DbtHost(settings.project, settings.dbt_target, dbt_environment(os.environ, settings))
+        self._documentation = Documentation(settings, self._host)
+        self._notices = Notices(self._store, settings)
+        # Queries of a dbt that another worker left, or that we ended, may still run.
+        self._may_have_leftovers = True
+        self._beaten_at = 0.0
         self._pruned_at = 0.0
 
     def work(self) -> None:
         """Settle what a killed worker left, then run until told to stop. Call it only while holding the lock."""
         self._prepare()
+        self._host.warm_up()
         for cut in self._store.recover():
             logger.warning("run %s was cut by a kill: now %s", cut.id, cut.status)
         self._recover_publish()
         self._reporter.start()
+        self._notices.start()
         logger.info("ready")
         while not self._stop.is_asked:
             self._beat()
             run = self._store.next_queued()
             if run is None:
-                self._prune()
-                self._stop.wait(_IDLE)
+                self._rest()
                 continue
             self._do(run)
+        self._host.close()
+        self._notices.stop()
         self._reporter.stop(5.0)
+
+    def _rest(self) -> None:
+        """What is done while nothing is queued; none of it may keep a run waiting."""
+        self._host.keep_warm()
+        self._prune()
+        if self._documentation.is_due:
+            self._documentation.write(is_wanted=lambda: not self._stop.is_asked and self._store.next_queued() is None)
+        self._stop.wait(_IDLE)
 
     def _do(self, run: Run) -> None:
         if not self._turns.take(run, self._stop, self._beat):
@@ -96,22 +119,28 @@ class Worker:
                 self._store.beat(run.id)
                 self._reporter.wake()
 
-        execution = Execution(self._store, self._settings, run, attempt=attempt, stop=self._stop)
+        execution = Execution(self._store, self._host, self._settings, run, attempt=attempt, stop=self._stop)
         self._end_leftovers()
         outcome = self._publisher.run(run, attempt, lambda: execution.run(look))
-        if outcome.was_forced:
-            self._end_leftovers()
+        self._may_have_leftovers = outcome.was_forced
+        self._end_leftovers()
         if outcome.status == "stopped":
             self._store.give_way(run.id, outcome.error)
         else:
             self._store.finish(run.id, outcome.status, outcome.error)
         self._reporter.wake()
+        self._notices.wake()
+        if outcome.status == "success" and run.request.command in ("build", "docs"):
+            self._documentation.is_due = True
         logger.info("run %s: %s%s", run.id, outcome.status, f": {outcome.error}" if outcome.error else "")
 
     def _end_leftovers(self) -> None:
         """No query of an earlier dbt may write beside the next one."""
+        if not self._may_have_leftovers:
+            return
         try:
             self._warehouse.kill_dbt_queries()
+            self._may_have_leftovers = False
         except WarehouseError as error:
             logger.warning("%s; queries of an ended dbt may still run", error)
 
@@ -126,14 +155,16 @@ class Worker:
             logger.warning("a publish was cut by a kill: published %s", ", ".join(published))
 
     def _prepare(self) -> None:
-        for folder in (self._settings.home / "logs", self._settings.dbt_target):
+        for folder in (self._settings.home / "logs", self._settings.dbt_target, self._settings.documentation.parent):
             folder.mkdir(parents=True, exist_ok=True)
 
     def _beat(self) -> None:
         # Without its reporter a worker would run dbt without a heartbeat that the loader can see.
         if not self._reporter.is_alive:
             raise RuntimeError("the reporter of ops events has failed, see the traceback above; the worker starts anew")
-        os.utime(self._settings.worker_lock)
+        if not self._beaten_at or time.monotonic() - self._beaten_at > _BEAT:
+            self._beaten_at = time.monotonic()
+            os.utime(self._settings.worker_lock)
 
     def _prune(self) -> None:
         if self._pruned_at and time.monotonic() - self._pruned_at < _PRUNE_EVERY:

@@ -1,0 +1,65 @@
+"""What dbt is called with: its arguments and its environment."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from webhook.runs import RunRequest
+from webhook.settings import Settings
+
+TARGET = "prod"
+
+_VERBS = {"build": ["build"], "test": ["test"], "docs": ["docs", "generate"]}
+# What dbt and the project read; above all not WEBHOOK_TOKEN.
+_NAMES = {"PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "SSL_CERT_FILE", "SAMPLE_SHOP"}
+_PREFIXES = ("CLICKHOUSE_", "SHOP_", "DBT_ENV_")
+
+
+def dbt_arguments(request: RunRequest, settings: Settings) -> list[str]:
+    """dbt's arguments for a request. Selectors were validated: none begins with a hyphen."""
+    arguments = [
+        *("--log-format", "json", "--log-level", "debug", "--log-level-file", "none", "--no-use-colors"),
+        *("--no-send-anonymous-usage-stats", "--no-version-check"),
+        *_VERBS[request.command],
+        *("--target", TARGET, "--project-dir", str(settings.project), "--profiles-dir", str(settings.project)),
+        *("--target-path", str(target_path(request, settings)), "--log-path", str(settings.home / "dbt-logs")),
+    ]
+    if request.full_refresh:
+        arguments.append("--full-refresh")
+    if request.command == "build":
+        # Unit tests check the logic, not the data: they are for those who change it.
+        arguments += ["--exclude-resource-type", "unit_test"]
+    if request.vars:
+        # One word, which dbt reads as YAML; JSON with its escapes is that.
+        arguments += ["--vars", json.dumps(request.vars, sort_keys=True)]
+    for option, items in (("--select", request.select), ("--exclude", request.exclude)):
+        if items:
+            arguments += [option, *items]
+    return arguments
+
+
+def parsed_target(request: RunRequest) -> str | None:
+    """The target whose parsed project serves the request; None with vars, on which the parse depends."""
+    return None if request.vars else TARGET
+
+
+def target_path(request: RunRequest, settings: Settings) -> Path:
+    """Where dbt keeps what it parsed and did. A parse with vars must not push out the one without."""
+    return settings.dbt_target.with_name("target-vars") if request.vars else settings.dbt_target
+
+
+def documentation_arguments(settings: Settings) -> list[str]:
+    """dbt's arguments for one page that documents the project and the tables as they are now."""
+    return [
+        *("--log-format", "json", "--log-level", "info", "--log-level-file", "none", "--no-use-colors"),
+        *("--no-send-anonymous-usage-stats", "--no-version-check"),
+        *("docs", "generate", "--static", "--target", TARGET),
+        *("--project-dir", str(settings.project), "--profiles-dir", str(settings.project)),
+        *("--target-path", str(settings.documentation_target), "--log-path", str(settings.home / "dbt-logs")),
+    ]
+
+
+def dbt_environment(environ: Mapping[str, str], settings: Settings) -> dict[str, str]:
+    """The part of the worker's environment that dbt gets."""
+    kept = {name: value for name, value in environ.items() if name in _NAMES or name.startswith(_PREFIXES)}
+    return kept | {"HOME": str(settings.home), "PYTHONUNBUFFERED": "1", "PYTHONUTF8": "1"}

@@ -1,0 +1,194 @@
+"""A process that has dbt imported and the project parsed, and forks once for every run.
+
+Started by path, as `python -P dbt_host.py WORKER_PID SOCKET_FD PROJECT TARGET_PATH`, so that nothing of this package is on
+dbt's import path. It holds neither threads nor connections, which is what makes forking it safe. The worker asks over the
+socket, one line of JSON for each word:
+
+    {"run": arguments, "parsed": "prod"} and the file to print to: {"started": true} or {"stale": true}, and then
+    {"ended": exit code}; a {"kill": true} in between makes it end at once
+
+`parsed` names the target whose parsed project the run may use, null where it must parse by itself. `stale`: a file of the
+project is not what was parsed, so that the worker starts another host. If the worker dies, even by kill -9, Linux kills
+this process and its run at once: the next worker must not find an older dbt writing the same tables.
+"""
+
+import atexit
+import contextlib
+import ctypes
+import gc
+import hashlib
+import json
+import os
+import select
+import signal
+import socket
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h; see prctl(2)
+_QUIET = ["--log-level", "none", "--log-level-file", "none", "--no-send-anonymous-usage-stats", "--no-version-check"]
+# What dbt imports only when it runs: half a second that every run would pay again.
+_IMPORTED_LATE = (
+    "dbt.adapters.clickhouse.httpclient",
+    "dbt.task.build",
+    "dbt.task.docs.generate",
+    "multiprocessing.dummy",
+    "sqlparse.cli",
+)
+_LOOK_SECONDS = 2.0
+_NOT_SOURCE = {"target", "logs", "__pycache__", ".git"}
+
+
+def project_hash(project: Path) -> str:
+    """Of every file's name and content in the project, but for what dbt itself writes there."""
+    digest = hashlib.blake2b()
+    for folder, folders, names in os.walk(project):
+        folders[:] = sorted(set(folders) - _NOT_SOURCE)
+        for name in sorted(names):
+            path = Path(folder, name)
+            # A file may vanish between the listing and the reading; then the next look differs.
+            with contextlib.suppress(OSError):
+                content = path.read_bytes()
+                digest.update(f"{path}\0{len(content)}\0".encode("utf-8", "surrogateescape") + content)
+    return digest.hexdigest()
+
+
+def die_with(parent: int) -> None:
+    """End this process when `parent` does. Raises SystemExit if it has ended already."""
+    if sys.platform == "linux":
+        libc = ctypes.CDLL(None, use_errno=True)
+        if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
+            raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) failed")
+    # It may have died before prctl took effect.
+    if os.getppid() != parent:
+        raise SystemExit("the process that started this one is gone")
+
+
+class Host:
+    """Parses once for each target, forks once for each run."""
+
+    def __init__(self, channel: socket.socket, project: Path, target_path: str) -> None:
+        self._channel = channel
+        self._project = project
+        self._places = ["--project-dir", str(project), "--profiles-dir", str(project), "--target-path", target_path]
+        self._places += ["--log-path", target_path]
+        # Before the first parse: a file that changes while dbt reads makes the host stale, not wrong.
+        self._hash = project_hash(project)
+        self._manifests: dict[str, Any] = {}
+        self._fds: list[int] = []
+
+    def serve(self) -> None:
+        """Answer until the worker closes the socket, or a file of the project has changed."""
+        rest = b""
+        while True:
+            while not select.select([self._channel], [], [], _LOOK_SECONDS)[0]:
+                if project_hash(self._project) != self._hash:
+                    # The worker starts another host before anybody asks for a run.
+                    return
+            chunk, fds, _flags, _address = socket.recv_fds(self._channel, 1 << 20, 1)
+            if not chunk:
+                return
+            self._fds += fds
+            *lines, rest = (rest + chunk).split(b"\n")
+            asked = next((word for word in map(json.loads, lines) if "run" in word), None)
+            if asked is None:
+                # Half a line, or a kill that came when its run had just ended.
+                continue
+            output = self._fds.pop()
+            if project_hash(self._project) != self._hash:
+                self._say(stale=True)
+                return
+            self._run(asked["run"], asked["parsed"], output)
+
+    def parse(self, target: str) -> None:
+        """Parse the project for a target. If that fails there is nothing to share, and each run says for itself why."""
+        from dbt.cli.main import dbtRunner
+
+        result = dbtRunner().invoke([*_QUIET, "parse", "--target", target, *self._places])
+        self._manifests[target] = result.result if result.success else None
+        # What is here now is never garbage, and a collector that touches it in a fork would copy its pages.
+        gc.collect()
+        gc.freeze()
+
+    def _run(self, arguments: list[str], target: str | None, output: int) -> None:
+        if target is not None and target not in self._manifests:
+            self.parse(target)
+        manifest = None if target is None else self._manifests[target]
+        # Held by the run alone: it reads as ended when the run does, however that happens.
+        alive, held = os.pipe()
+        host = os.getpid()
+        child = os.fork()
+        if child == 0:
+            code = 70
+            try:
+                os.close(alive)
+                self._channel.close()
+                os.dup2(output, 1)
+                os.dup2(output, 2)
+                os.close(output)
+                die_with(host)
+                code = _dbt(arguments, manifest)
+                # Gives back dbt's semaphores, which os._exit would leave in /dev/shm until this host ends.
+                atexit._run_exitfuncs()
+            finally:
+                os._exit(code)
+        os.close(held)
+        os.close(output)
+        self._say(started=True)
+        while True:
+            ready, _, _ = select.select([self._channel.fileno(), alive], [], [])
+            if self._channel.fileno() in ready:
+                if not self._channel.recv(1 << 20):
+                    # The worker has gone without a word; the run must not outlive it.
+                    os.kill(child, signal.SIGKILL)
+                    raise SystemExit(0)
+                # It has not been waited for, so the number is still its own.
+                os.kill(child, signal.SIGKILL)
+            if alive in ready:
+                break
+        os.close(alive)
+        _, status = os.waitpid(child, 0)
+        self._say(ended=os.waitstatus_to_exitcode(status))
+
+    def _say(self, **message: object) -> None:
+        self._channel.sendall(json.dumps(message).encode() + b"\n")
+
+
+def _dbt(arguments: list[str], manifest: Any) -> int:
+    """dbt's command line, with the parsed project given to it as dbtRunner does; returns its exit code."""
+    import traceback
+
+    from dbt.cli.main import cli
+
+    sys.argv = ["dbt", *arguments]
+    try:
+        cli.main(list(arguments), prog_name="dbt", obj={"manifest": manifest, "callbacks": []})
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BaseException:  # noqa: BLE001 - as the interpreter's own last resort: told, and an exit code
+        traceback.print_exc()
+        return 1
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    return 0
+
+
+def main(arguments: list[str]) -> None:
+    worker, channel, project, target_path, target = arguments
+    die_with(int(worker))
+    # Ctrl-C at a terminal is the worker's business; in a fork dbt brings its own handlers.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    host = Host(socket.socket(fileno=int(channel)), Path(project), target_path)
+    for name in _IMPORTED_LATE:
+        # Only speed hangs on it: another version of dbt may have other modules.
+        with contextlib.suppress(ImportError):
+            import_module(name)
+    host.parse(target)
+    host.serve()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
