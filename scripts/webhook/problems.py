@@ -1,9 +1,11 @@
 """Errors of the API as RFC 9457 problems: what is wrong and what to do, in one sentence."""
 
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
 from flask import Response, json
+from pydantic import ValidationError
 from werkzeug.exceptions import HTTPException
 
 
@@ -11,12 +13,17 @@ class Problem(Exception):  # noqa: N818 - the word of RFC 9457
     """Raised anywhere in a request; becomes its answer. `members` are added to the problem's JSON."""
 
     def __init__(
-        self, status: HTTPStatus, detail: str, *, headers: dict[str, str] | None = None, **members: Any
+        self,
+        status: HTTPStatus,
+        detail: str,
+        *,
+        headers: Mapping[str, str] | Sequence[tuple[str, str]] = (),
+        **members: Any,
     ) -> None:
         super().__init__(detail)
         self.status = status
         self.detail = detail
-        self.headers = headers or {}
+        self.headers = list(headers.items()) if isinstance(headers, Mapping) else list(headers)
         self.members = members
 
     def response(self) -> Response:
@@ -24,14 +31,16 @@ class Problem(Exception):  # noqa: N818 - the word of RFC 9457
         answer = Response(
             json.dumps(body | self.members) + "\n", status=self.status, content_type="application/problem+json"
         )
-        answer.headers.update(self.headers)
+        for name, value in self.headers:
+            answer.headers.add(name, value)
         return answer
 
 
 _DETAILS = {
     HTTPStatus.NOT_FOUND: "Nothing lives at this address: start a run with POST /webhook/manual, look at runs with GET /runs.",
     HTTPStatus.METHOD_NOT_ALLOWED: "This address does not take this method: use one that the Allow header names.",
-    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body is larger than 64 kB: a start needs only command, select, exclude and full_refresh.",
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body is larger than 64 kB: a start needs only command, select, exclude,"
+    " full_refresh and vars.",
 }
 
 
@@ -44,3 +53,13 @@ def from_http_exception(error: HTTPException) -> Response:
         if name.lower() not in {"content-type", "content-length"}:
             answer.headers[name] = value
     return answer
+
+
+def unfit(what: str, error: ValidationError) -> Problem:
+    """A 422 that names every field that does not fit, and repeats nothing of what was sent."""
+    errors = [
+        {"field": ".".join(map(str, one["loc"])), "message": one["msg"].removeprefix("Value error, ")}
+        for one in error.errors(include_input=False, include_context=False, include_url=False)
+    ]
+    said = "; ".join(f"{one['field'] or what}: {one['message']}" for one in errors)
+    return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, f"The {what} does not fit: {said}.", errors=errors)

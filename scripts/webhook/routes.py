@@ -1,44 +1,61 @@
-"""The calls of the API. Each reads its input, asks the record of runs, and answers; none of them touches dbt."""
+"""The calls of the API. Each asks the record of runs and answers; none of them touches dbt."""
 
 import logging
 import threading
 import time
 from http import HTTPStatus
-from typing import Any, get_args
+from typing import Any
 
-from flask import Blueprint, Response, current_app, json, request
-from pydantic import ValidationError
-from werkzeug.exceptions import RequestEntityTooLarge
+from flask import Response, current_app, g, json, request
+from flask_openapi3 import APIBlueprint
 
-from webhook.auth import BearerToken
+from webhook.contract import (
+    BODY,
+    BROWSER,
+    MAX_WAIT,
+    SIGNED,
+    TOKEN,
+    HealthAnswer,
+    ListQuery,
+    RunAnswer,
+    RunPath,
+    RunsAnswer,
+    StartHeaders,
+    StatusAnswer,
+    WaitQuery,
+    answers,
+    text,
+)
 from webhook.health import Health
 from webhook.intake import KeyConflictError, QueueFullError, accept
+from webhook.log_stream import follow
+from webhook.metrics import CONTENT_TYPE, exposition
 from webhook.problems import Problem
-from webhook.runs import Run, RunRequest, Status
-from webhook.selection import unknown_names
+from webhook.runs import Run
 from webhook.settings import Settings
+from webhook.starting import read_body
 from webhook.store import RunStore
 
-MAX_BODY = 64 * 1024
-MAX_WAIT = 300.0
 # Waiting requests hold a thread each; beyond this number a request is answered at once, so that some stay free.
 MAX_WAITERS = 8
-_KEY_LENGTH = 255
-_LOOK = 0.1
+_LOOK = 0.05
 _RETRY_AFTER = "30"
-
+_STARTED = answers(
+    {HTTPStatus.OK: RunAnswer, HTTPStatus.ACCEPTED: RunAnswer},
+    *(HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.SERVICE_UNAVAILABLE),
+)
 logger = logging.getLogger(__name__)
 
 
-def make_blueprint(settings: Settings, store: RunStore, token: BearerToken, health: Health) -> Blueprint:
-    """All routes, bound to what they work with."""
-    routes = Blueprint("webhook", __name__)
+def make_routes(settings: Settings, store: RunStore, health: Health) -> APIBlueprint:
+    """The API, bound to what it works with. The gate (`app`) has let a request pass before it comes here."""
+    routes = APIBlueprint("webhook", __name__)
     waiters = threading.BoundedSemaphore(MAX_WAITERS)
 
-    def start(requested_by: str) -> Response:
-        asked = _read_request(settings)
-        key = _read_key()
-        wait = _read_wait()
+    def start(requested_by: str, header: StartHeaders, wait: int) -> Response:
+        asked = read_body(request, settings.project)
+        # Of a signed request nothing else of the head is signed.
+        key = header.webhook_id if g.proof == "signature" else header.idempotency_key or header.webhook_id
         try:
             run_id = accept(store.database, asked, key=key, requested_by=requested_by, queue_limit=settings.queue_limit)
         except QueueFullError:
@@ -58,74 +75,110 @@ def make_blueprint(settings: Settings, store: RunStore, token: BearerToken, heal
         status = HTTPStatus.OK if wait and run.is_final else HTTPStatus.ACCEPTED
         return _json(_with_nodes(store, run) if run.is_final else run.as_json(), status, {"Location": run.url})
 
-    def _await(run_id: str, seconds: float) -> Run:
+    def _await(run_id: str, seconds: int) -> Run:
         """The run as it is when it ends or the wait does."""
-        run = _existing(store, run_id)
+        run = existing(store, run_id)
         if seconds and waiters.acquire(blocking=False):
             try:
-                deadline = time.monotonic() + seconds
+                deadline = time.monotonic() + min(seconds, MAX_WAIT)
                 while not run.is_final and time.monotonic() < deadline:
                     time.sleep(_LOOK)
-                    run = _existing(store, run_id)
+                    run = existing(store, run_id)
             finally:
                 waiters.release()
         return run
 
-    @routes.post("/webhook/manual")
-    @token.required
-    def start_by_hand() -> Response:
-        return start("manual")
+    @routes.post(
+        "/webhook/manual",
+        security=TOKEN,
+        responses=_STARTED,
+        openapi_extensions=BODY,
+    )
+    def start_by_hand(header: StartHeaders, query: WaitQuery) -> Response:
+        """Start a dbt run."""
+        return start("manual", header, query.wait)
 
-    @routes.post("/webhook")
-    @token.required
-    def start_by_system() -> Response:
-        return start("webhook")
+    @routes.post(
+        "/webhook",
+        security=SIGNED,
+        responses=_STARTED,
+        openapi_extensions=BODY,
+    )
+    def start_by_system(header: StartHeaders, query: WaitQuery) -> Response:
+        """Start a dbt run from another system, which may sign its request."""
+        return start("webhook", header, query.wait)
 
-    @routes.get("/runs")
-    @token.required
-    def list_runs() -> Response:
-        limit = _read_limit()
-        status = request.args.get("status")
-        if status is not None and status not in get_args(Status):
-            raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, f"status must be one of {', '.join(get_args(Status))}.")
-        runs = store.latest(limit=limit, status=status, before=request.args.get("before"))
-        more = f"/runs?limit={limit}&before={runs[-1].id}" + (f"&status={status}" if status else "") if runs else None
-        return _json({"runs": [run.as_json() for run in runs], "next": more if len(runs) == limit else None})
+    @routes.get("/runs", security=BROWSER, responses=answers({HTTPStatus.OK: RunsAnswer}))
+    def list_runs(query: ListQuery) -> Response:
+        """The newest runs first."""
+        runs = store.latest(limit=query.limit, status=query.status, before=query.before)
+        more = None
+        if len(runs) == query.limit:
+            more = f"/runs?limit={query.limit}&before={runs[-1].id}"
+            more += f"&status={query.status}" if query.status else ""
+        return _json({"runs": [run.as_json() for run in runs], "next": more})
 
-    @routes.get("/runs/<run_id>")
-    @token.required
-    def show_run(run_id: str) -> Response:
-        wait = _read_wait()
-        _existing(store, run_id)
-        return _json(_with_nodes(store, _await(run_id, wait)))
+    @routes.get("/runs/<run_id>", security=BROWSER, responses=answers({HTTPStatus.OK: RunAnswer}, HTTPStatus.NOT_FOUND))
+    def show_run(path: RunPath, query: WaitQuery) -> Response:
+        """A run, with each of its nodes."""
+        existing(store, path.run_id)
+        return _json(_with_nodes(store, _await(path.run_id, query.wait)))
 
-    @routes.get("/runs/<run_id>/logs")
-    @token.required
-    def show_log(run_id: str) -> Response:
-        path = settings.run_log(_existing(store, run_id).id)
-        text = path.read_bytes() if path.is_file() else b""
-        return Response(text, content_type="text/plain; charset=utf-8")
+    @routes.get(
+        "/runs/<run_id>/logs",
+        security=BROWSER,
+        responses=answers(
+            text("text/plain", "text/event-stream"), HTTPStatus.NOT_FOUND, HTTPStatus.SERVICE_UNAVAILABLE
+        ),
+    )
+    def show_log(path: RunPath) -> Response:
+        """The log as text; as server-sent events, until the run ends, with 'Accept: text/event-stream'."""
+        run = existing(store, path.run_id)
+        log = settings.run_log(run.id)
+        if request.accept_mimetypes.best_match(["text/plain", "text/event-stream"]) != "text/event-stream":
+            return Response(log.read_bytes() if log.is_file() else b"", content_type="text/plain; charset=utf-8")
+        if not waiters.acquire(blocking=False):
+            raise Problem(
+                HTTPStatus.SERVICE_UNAVAILABLE,
+                f"{MAX_WAITERS} requests are waiting for runs or reading logs, which is the limit: try again later.",
+                headers={"Retry-After": "5"},
+            )
+        events = follow(store, run.id, log, last_event_id=request.headers.get("Last-Event-ID", ""))
+        answer = Response(events, content_type="text/event-stream; charset=utf-8")
+        answer.headers["X-Accel-Buffering"] = "no"
+        answer.call_on_close(waiters.release)
+        return answer
 
-    @routes.post("/runs/<run_id>/cancel")
-    @token.required
-    def cancel_run(run_id: str) -> Response:
-        run = _existing(store, run_id)
+    @routes.post(
+        "/runs/<run_id>/cancel",
+        security=TOKEN,
+        responses=answers({HTTPStatus.ACCEPTED: RunAnswer}, HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT),
+    )
+    def cancel_run(path: RunPath) -> Response:
+        """Cancel a run that waits or runs; dbt and its queries are ended."""
+        run = existing(store, path.run_id)
         if run.is_final:
             raise Problem(
                 HTTPStatus.CONFLICT, f"Run {run.id} has ended already ({run.status}): there is nothing to cancel."
             )
         store.request_cancel(run.id)
-        return _json(_existing(store, run_id).as_json(), HTTPStatus.ACCEPTED)
+        return _json(existing(store, run.id).as_json(), HTTPStatus.ACCEPTED)
 
-    @routes.get("/health")
+    @routes.get(
+        "/health",
+        security=[],
+        responses=answers({HTTPStatus.OK: HealthAnswer, HTTPStatus.SERVICE_UNAVAILABLE: HealthAnswer}, guarded=False),
+    )
     def show_health() -> Response:
+        """Whether process, worker, warehouse and dbt project are usable."""
         checks = health.checks()
         healthy = all(check["ok"] for check in checks.values())
         body = {"status": "ok" if healthy else "degraded", "checks": checks}
         return _json(body, HTTPStatus.OK if healthy else HTTPStatus.SERVICE_UNAVAILABLE)
 
-    @routes.get("/status")
+    @routes.get("/status", security=[], responses=answers({HTTPStatus.OK: StatusAnswer}, guarded=False))
     def show_status() -> Response:
+        """Queue and last result, for machines."""
         counts = store.counts()
         running = store.latest(limit=1, status="running")
         last, success = store.last_final(), store.latest(limit=1, status="success")
@@ -139,10 +192,16 @@ def make_blueprint(settings: Settings, store: RunStore, token: BearerToken, heal
             }
         )
 
+    @routes.get("/metrics", security=BROWSER, responses=answers(text("text/plain")))
+    def show_metrics() -> Response:
+        """Runs by result, their duration, the queue and the last success, for Prometheus."""
+        return Response(exposition(store, settings), content_type=CONTENT_TYPE)
+
     return routes
 
 
-def _existing(store: RunStore, run_id: str) -> Run:
+def existing(store: RunStore, run_id: str) -> Run:
+    """The run. Raises Problem if there is none."""
     run = store.get(run_id)
     if run is None:
         raise Problem(
@@ -165,72 +224,7 @@ def _brief(run: Run) -> dict[str, Any]:
     return {name: whole[name] for name in shown}
 
 
-def _read_request(settings: Settings) -> RunRequest:
-    """The body, whatever its content type: curl sends JSON as a form unless told otherwise."""
-    body = request.get_data()
-    if len(body) > MAX_BODY:
-        raise RequestEntityTooLarge
-    try:
-        asked = RunRequest.model_validate_json(body) if body.strip() else RunRequest()
-    except ValidationError as error:
-        errors = [
-            {"field": ".".join(map(str, one["loc"])), "message": one["msg"].removeprefix("Value error, ")}
-            for one in error.errors(include_input=False)
-        ]
-        if any(one["type"] == "json_invalid" for one in error.errors(include_input=False)):
-            raise Problem(
-                HTTPStatus.BAD_REQUEST,
-                "The body is no valid JSON: send an object such as {} or leave it out.",
-                errors=errors,
-            ) from None
-        raise Problem(
-            HTTPStatus.UNPROCESSABLE_ENTITY,
-            "The body does not fit: "
-            + "; ".join(f"{one['field'] or 'body'}: {one['message']}" for one in errors)
-            + ".",
-            errors=errors,
-        ) from None
-    unknown = unknown_names(asked, settings.project)
-    if unknown:
-        said = [
-            f"Nothing in the dbt project is called '{name}'" + (f"; near it are {', '.join(near)}" if near else "")
-            for name, near in unknown.items()
-        ]
-        raise Problem(
-            HTTPStatus.UNPROCESSABLE_ENTITY,
-            ". ".join(said) + ". Name models, folders, tags or paths of the project.",
-            unknown=unknown,
-        )
-    return asked
-
-
-def _read_key() -> str | None:
-    key = request.headers.get("Idempotency-Key")
-    if key is None:
-        return None
-    if not 1 <= len(key) <= _KEY_LENGTH or not key.isprintable():
-        raise Problem(
-            HTTPStatus.UNPROCESSABLE_ENTITY, f"Idempotency-Key must have 1 to {_KEY_LENGTH} printable characters."
-        )
-    return key
-
-
-def _read_wait() -> float:
-    text = request.args.get("wait", "0")
-    if not text.isascii() or not text.isdigit() or len(text) > 6:
-        raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, f"wait must be a whole number of seconds, 0 to {MAX_WAIT:.0f}.")
-    return min(float(text), MAX_WAIT)
-
-
-def _read_limit() -> int:
-    text = request.args.get("limit", "20")
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:6]) <= 200:
-        raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "limit must be a whole number from 1 to 200.")
-    return int(text)
-
-
 def _json(body: dict[str, Any], status: HTTPStatus = HTTPStatus.OK, headers: dict[str, str] | None = None) -> Response:
     answer: Response = current_app.response_class(json.dumps(body) + "\n", status=status, mimetype="application/json")
     answer.headers.update(headers or {})
-    answer.headers.setdefault("Cache-Control", "no-store")
     return answer

@@ -15,7 +15,7 @@ _PLAIN = re.compile(r"^[A-Za-z0-9_.]+$")
 
 def known_names(project: Path) -> set[str]:
     """Names by which dbt selects without a method: models, tests, seeds, snapshots, folders and the project itself."""
-    names = set(re.findall(r"^name:\s*['\"]?(\w+)", (project / "dbt_project.yml").read_text(), re.MULTILINE))
+    names = set(re.findall(r"^name:\s*['\"]?(\w+)", _text(project / "dbt_project.yml"), re.MULTILINE))
     for folder in _FOLDERS:
         for path in (project / folder).rglob("*"):
             if path.is_dir():
@@ -24,8 +24,16 @@ def known_names(project: Path) -> set[str]:
                 names.add(path.stem)
             elif path.suffix in {".yml", ".yaml"}:
                 # Tests and unit tests that are named in a yml; also other things, which makes the check milder.
-                names.update(re.findall(r"name:\s*['\"]?(\w+)", path.read_text()))
+                names.update(re.findall(r"name:\s*['\"]?(\w+)", _text(path)))
     return names
+
+
+def _text(path: Path) -> str:
+    """Nothing for a file that cannot be read, or was there a moment ago: dbt will say what is wrong with it."""
+    try:
+        return path.read_text(errors="replace")
+    except OSError:
+        return ""
 
 
 def unknown_names(request: RunRequest, project: Path) -> dict[str, list[str]]:

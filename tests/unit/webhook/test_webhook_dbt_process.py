@@ -1,51 +1,149 @@
-"""The pipe and the end of a child, with a Python script in dbt's place."""
+"""The warm process, its forks, their output and their end, with a small Python script in dbt's place."""
 
 import os
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from webhook import dbt_process
-from webhook.dbt_process import DbtProcess
+from webhook.dbt_process import DbtHost
+
+# What dbt_host.py imports of dbt: a parse that reads the project, and a command line that runs a script.
+FAKE_DBT = """
+import os, sys
+from pathlib import Path
+class Result:
+    success = True
+    def __init__(self, result): self.result = result
+class dbtRunner:
+    def invoke(self, arguments):
+        folder = Path(arguments[arguments.index("--project-dir") + 1])
+        (folder / "target").mkdir(exist_ok=True)
+        with (folder / "target/parses").open("a") as file: print(os.getpid(), file=file)
+        return Result((folder / "model.sql").read_text())
+class cli:
+    @staticmethod
+    def main(arguments, prog_name, obj):
+        exec((Path(__file__).parent / "script.py").read_text(), {"manifest": obj["manifest"], "arguments": arguments})
+"""
 
 
 @pytest.fixture
-def child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    script = tmp_path / "child.py"
-    monkeypatch.setattr(dbt_process, "_CHILD", script)
-    return script
+def project(tmp_path: Path) -> Path:
+    (tmp_path / "project").mkdir()
+    (tmp_path / "project/model.sql").write_text("select 1")
+    return tmp_path / "project"
 
 
-def start(folder: Path) -> DbtProcess:
-    return DbtProcess([], environment={"PATH": os.environ["PATH"]}, folder=folder)
+@pytest.fixture
+def script(tmp_path: Path) -> Callable[[str], None]:
+    folder = tmp_path / "fake/dbt/cli"
+    folder.mkdir(parents=True)
+    (tmp_path / "fake/dbt/__init__.py").touch()
+    (folder / "__init__.py").touch()
+    (folder / "main.py").write_text(FAKE_DBT)
+
+    def write(text: str) -> None:
+        (folder / "script.py").write_text(text)
+
+    return write
 
 
-def test_every_line_arrives_and_the_last_needs_no_end_of_line(child: Path, tmp_path: Path) -> None:
-    child.write_text("for n in range(50_000): print('line', n)\nprint('last', end='')\nraise SystemExit(3)")
-    with start(tmp_path) as dbt:
-        lines = [line for line in dbt.lines(pause=0.1) if line is not None]
-        assert dbt.exit_code() == 3
+@pytest.fixture
+def host(tmp_path: Path, project: Path) -> Iterator[DbtHost]:
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(tmp_path / "fake"), "PYTHONUNBUFFERED": "1"}
+    host = DbtHost(project, tmp_path / "target", environment)
+    yield host
+    host.close()
+
+
+def output(host: DbtHost, *, parsed: str | None = "prod") -> tuple[list[str], int]:
+    with host.start(["build"], parsed=parsed) as dbt:
+        return [line for line in dbt.lines(pause=0.1) if line is not None], dbt.exit_code()
+
+
+def parses(project: Path) -> int:
+    return len((project / "target/parses").read_text().splitlines())
+
+
+def test_every_line_arrives_and_the_last_needs_no_end_of_line(host: DbtHost, script: Callable[[str], None]) -> None:
+    script("for n in range(50_000): print('line', n)\nprint('last', end='')\nraise SystemExit(3)")
+    lines, code = output(host)
+    assert code == 3
     assert lines == [*(f"line {n}" for n in range(50_000)), "last"]
 
 
+def test_the_project_is_parsed_once_for_many_runs_each_in_a_process_of_its_own(
+    host: DbtHost, script: Callable[[str], None], project: Path
+) -> None:
+    script("import os; print(os.getpid(), manifest)")
+    said = [output(host)[0][0].split(maxsplit=1) for _ in range(5)]
+    assert {manifest for _, manifest in said} == {"select 1"}
+    assert len({pid for pid, _ in said}) == 5 and parses(project) == 1
+
+
+def test_a_changed_file_is_parsed_anew_even_with_its_old_time_and_size(
+    host: DbtHost, script: Callable[[str], None], project: Path
+) -> None:
+    script("print(manifest)")
+    assert output(host)[0] == ["select 1"]
+    model = project / "model.sql"
+    before = model.stat()
+    model.write_text("select 2")
+    os.utime(model, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert output(host) == (["select 2"], 0)
+    (project / "other.sql").write_text("")
+    assert output(host) == (["select 2"], 0)
+    assert parses(project) == 3
+
+
+def test_a_run_that_must_parse_by_itself_gets_no_parsed_project(host: DbtHost, script: Callable[[str], None]) -> None:
+    script("print(manifest)")
+    assert output(host, parsed=None)[0] == ["None"]
+
+
+def test_one_run_leaves_nothing_behind_for_the_next(host: DbtHost, script: Callable[[str], None]) -> None:
+    script("import builtins; print(getattr(builtins, 'left', 'nothing')); builtins.left = 'something'")
+    assert output(host)[0] == output(host)[0] == ["nothing"]
+
+
 @pytest.mark.parametrize(
-    "script",
+    "text",
     [
         "import time; time.sleep(60)",
         "import os, time; os.close(1); os.close(2); time.sleep(60)",
         "while True: print('x' * 1000)",
+        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(60)",
     ],
-    ids=["silent", "closed its output", "never stops printing"],
+    ids=["silent", "closed its output", "never stops printing", "deaf"],
 )
-def test_the_reader_gets_to_look_at_the_clock_whatever_the_child_does(child: Path, tmp_path: Path, script: str) -> None:
-    child.write_text(script)
+def test_the_reader_gets_to_look_at_the_clock_whatever_dbt_does(
+    host: DbtHost, script: Callable[[str], None], project: Path, text: str
+) -> None:
+    script(text)
     began = time.monotonic()
-    with start(tmp_path) as dbt:
+    with host.start(["build"]) as dbt:
         looks = 0
         for line in dbt.lines(pause=0.1):
             looks += line is None
-            if looks == 5:
+            if looks == 8:
                 break
         dbt.kill()
         assert dbt.exit_code() == -9
     assert time.monotonic() - began < 5
+    script("print('next')")
+    assert output(host) == (["next"], 0)
+    assert parses(project) == 1, "a killed run does not cost the warm process"
+
+
+def test_a_run_that_dies_says_by_which_signal(host: DbtHost, script: Callable[[str], None]) -> None:
+    script("import os, signal; print('before', flush=True); os.kill(os.getpid(), signal.SIGSEGV)")
+    assert output(host) == (["before"], -11)
+
+
+def test_a_warm_process_that_is_gone_is_started_anew(host: DbtHost, script: Callable[[str], None]) -> None:
+    script("import os; print('x', flush=True); os.kill(os.getppid(), 9); import time; time.sleep(60)")
+    lines, code = output(host)
+    assert (lines, code) == (["x"], -9)
+    script("print('again')")
+    assert output(host) == (["again"], 0)
