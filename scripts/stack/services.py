@@ -132,7 +132,7 @@ def _clickhouse_init_names(context: Context) -> dict[str, str]:
 # Who runs no task and no callback needs nothing of the loader.
 AIRFLOW = ("AIRFLOW_PORT", "BIND_ADDRESS")
 LOADER = ("CLICKHOUSE_LOADER_PASSWORD", "MASK_SALT", "NOTIFY_URL", *SHOP)
-TASKS = (*AIRFLOW, *LOADER, "ELT_SCHEDULE", "WEBHOOK_TOKEN")
+TASKS = (*AIRFLOW, *LOADER, "ELT_SCHEDULE", "WEBHOOK_TOKEN", "WEBHOOK_SIGNING_SECRET")
 AIRFLOW_FILES = ("airflow/requirements.lock", "airflow/config", "airflow/plugins", "airflow/provision.py")
 
 
@@ -270,7 +270,7 @@ SERVICES: tuple[Service, ...] = (
     ),
     Service(
         name="webhook-server",
-        reads=(*WEBHOOK, "WEBHOOK_TOKEN", "WEBHOOK_PORT", "BIND_ADDRESS"),
+        reads=(*WEBHOOK, "WEBHOOK_TOKEN", "WEBHOOK_SIGNING_SECRET", "WEBHOOK_PORT", "BIND_ADDRESS"),
         computed=_webhook_names,
         after=("clickhouse-init",),
         port="WEBHOOK_PORT",
@@ -278,7 +278,8 @@ SERVICES: tuple[Service, ...] = (
     ),
     Service(
         name="webhook-worker",
-        reads=WEBHOOK,
+        # The secret signs what it sends to NOTIFY_URL.
+        reads=(*WEBHOOK, "WEBHOOK_SIGNING_SECRET", "NOTIFY_URL", "NOTIFY_SUCCESS"),
         computed=_webhook_names,
         after=("webhook-server",),
         watches=WEBHOOK_FILES,

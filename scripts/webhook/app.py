@@ -54,7 +54,8 @@ def create_app(settings: Settings) -> OpenAPI:
     store = RunStore(Database(settings.database))
     app.register_api(make_routes(settings, store, Health(settings)))
     app.register_blueprint(make_pages(settings, store))
-    app.components_schemas["RunRequest"] = Schema(**get_model_schema(RunRequest))
+    for name, model in (("RunRequest", RunRequest), ("Problem", ProblemAnswer)):
+        app.components_schemas[name] = Schema(**get_model_schema(model))
     app.add_url_rule("/api/docs", endpoint="try", view_func=app.view_functions["swagger.swagger"])
     _guard(app, Gate(settings.token, settings.signing_secrets, failed_tries=settings.failed_tries))
     _answer_errors(app)

@@ -8,16 +8,15 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
 
 from webhook.runs import Command, Status
 
-MAX_WAIT = 300
 MAX_LIMIT = 200
 
-_Seconds = Annotated[int, Field(ge=0, le=999_999, description=f"Wait for the end of the run; at most {MAX_WAIT} s.")]
+_Seconds = Annotated[
+    int, Field(ge=0, le=999_999, description="Wait for the end of the run; longer than WEBHOOK_MAX_WAIT (300) is that.")
+]
 
 
 class RunPath(BaseModel):
-    run_id: str = Field(
-        description="The id that the start of the run answered."
-    )
+    run_id: str = Field(description="The id that the start of the run answered.")
 
 
 class WaitQuery(BaseModel):
@@ -177,12 +176,22 @@ Answers = dict[str | int | HTTPStatus, type[BaseModel] | dict[Any, Any] | None]
 
 
 def answers(good: Answers, *problems: HTTPStatus, guarded: bool = True) -> Answers:
-    """All answers of a call, for the document: the good ones, and its problems. Any may meet 422, a guarded one 401 and 429."""
+    """All answers of a call, for the document: the good ones, and its problems.
+
+    Any may meet 422, a guarded one 401 and 429. Where a request is no HTTP, or its first line or a header is too long,
+    gunicorn answers in front of the application, in its own words.
+    """
     statuses = {HTTPStatus.UNPROCESSABLE_ENTITY, *problems}
     if guarded:
         statuses |= {HTTPStatus.UNAUTHORIZED, HTTPStatus.TOO_MANY_REQUESTS}
     content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    return good | {status: {"description": status.phrase, "content": content} for status in sorted(statuses)}
+    said: Answers = {status: {"description": status.phrase, "content": content} for status in sorted(statuses)}
+    for status in (HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE):
+        said[status] = {
+            "description": status.phrase,
+            "content": content | {"text/html": {"schema": {"type": "string"}}},
+        }
+    return good | said
 
 
 def text(*media_types: str) -> Answers:

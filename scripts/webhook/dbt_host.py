@@ -9,7 +9,8 @@ socket, one line of JSON for each word:
 
 `parsed` names the target whose parsed project the run may use, null where it must parse by itself. `stale`: a file of the
 project is not what was parsed, so that the worker starts another host. If the worker dies, even by kill -9, Linux kills
-this process and its run at once: the next worker must not find an older dbt writing the same tables.
+this process and its run at once: the next worker must not find an older dbt writing the same tables. `python -P dbt_host.py
+parse-and-run HOST_PID arguments...` is a run that parses by itself.
 """
 
 import atexit
@@ -28,7 +29,17 @@ from pathlib import Path
 from typing import Any
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h; see prctl(2)
-_QUIET = ["--log-level", "none", "--log-level-file", "none", "--no-send-anonymous-usage-stats", "--no-version-check"]
+# Without the static parser: its pool of threads (dbt_extractor, by rayon) would be missing in every fork, and whoever asked
+# it for something there would wait for ever.
+_QUIET = [
+    "--no-static-parser",
+    "--log-level",
+    "none",
+    "--log-level-file",
+    "none",
+    "--no-send-anonymous-usage-stats",
+    "--no-version-check",
+]
 # What dbt imports only when it runs: half a second that every run would pay again.
 _IMPORTED_LATE = (
     "dbt.adapters.clickhouse.httpclient",
@@ -129,6 +140,9 @@ class Host:
                 os.dup2(output, 2)
                 os.close(output)
                 die_with(host)
+                if manifest is None:
+                    # It starts from nothing: what a parser has left in this process is not made for a second one.
+                    os.execv(sys.executable, [sys.executable, "-P", __file__, "parse-and-run", str(host), *arguments])
                 code = _dbt(arguments, manifest)
                 # Gives back dbt's semaphores, which os._exit would leave in /dev/shm until this host ends.
                 atexit._run_exitfuncs()
@@ -177,6 +191,9 @@ def _dbt(arguments: list[str], manifest: Any) -> int:
 
 
 def main(arguments: list[str]) -> None:
+    if arguments[0] == "parse-and-run":
+        die_with(int(arguments[1]))
+        raise SystemExit(_dbt(arguments[2:], None))
     worker, channel, project, target_path, target = arguments
     die_with(int(worker))
     # Ctrl-C at a terminal is the worker's business; in a fork dbt brings its own handlers.

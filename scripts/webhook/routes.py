@@ -12,7 +12,6 @@ from flask_openapi3 import APIBlueprint
 from webhook.contract import (
     BODY,
     BROWSER,
-    MAX_WAIT,
     SIGNED,
     TOKEN,
     HealthAnswer,
@@ -80,7 +79,7 @@ def make_routes(settings: Settings, store: RunStore, health: Health) -> APIBluep
         run = existing(store, run_id)
         if seconds and waiters.acquire(blocking=False):
             try:
-                deadline = time.monotonic() + min(seconds, MAX_WAIT)
+                deadline = time.monotonic() + min(seconds, settings.max_wait)
                 while not run.is_final and time.monotonic() < deadline:
                     time.sleep(_LOOK)
                     run = existing(store, run_id)

@@ -35,6 +35,8 @@ class Settings(BaseModel):
     clickhouse_password: Annotated[SecretStr, Field(alias="CLICKHOUSE_DBT_PASSWORD")]
 
     queue_limit: Annotated[int, Field(alias="WEBHOOK_QUEUE_LIMIT", ge=1)] = 100
+    # Of one request with ?wait.
+    max_wait: Annotated[int, Field(alias="WEBHOOK_MAX_WAIT", ge=0, le=3600)] = 300
     run_timeout: Annotated[float, Field(alias="WEBHOOK_RUN_TIMEOUT", gt=0)] = 3600.0
     stop_grace: Annotated[float, Field(alias="WEBHOOK_STOP_GRACE", ge=0)] = 30.0
     publish_wait: Annotated[float, Field(alias="WEBHOOK_PUBLISH_WAIT", ge=0)] = 60.0

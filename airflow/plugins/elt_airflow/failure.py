@@ -2,7 +2,6 @@
 
 import logging
 import os
-from datetime import UTC, datetime
 from typing import Any
 
 from airflow.sdk.log import redact
@@ -24,16 +23,15 @@ def notify_failure(context: Any) -> None:
     mask_secrets()
     ti = context["ti"]
     _send(
+        "airflow.task.failed",
         {
-            "event": "task_failed",
             "dag": str(ti.dag_id),
             "run": str(ti.run_id),
             "task": str(ti.task_id),
             "try": str(ti.try_number),
             "error": error_of(context),
             "log": str(getattr(ti, "log_url", "") or ""),
-            "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        }
+        },
     )
 
 
@@ -53,7 +51,7 @@ def close_failed_run(context: Any) -> None:
     error = f"{' and '.join(failed) or 'The DAG run'} failed in Airflow: its log there says why."
     if not failed:
         error = f"The DAG run was stopped ({context.get('reason') or 'no reason given'})."
-        _send({"event": "run_failed", "dag": dag_id, "run": run_id, "error": error})
+        _send("airflow.run.failed", {"dag": dag_id, "run": run_id, "error": error})
     try:
         fail(read_settings(), run=begun_run(ti) if ti else None, run_key=run_key(dag_id, run_id), error=error)
     except EltError as problem:
@@ -73,10 +71,10 @@ def error_of(context: Any) -> str:
     return str(redact(str(error) or type(error).__name__))[:LONGEST_ERROR]
 
 
-def _send(event: dict[str, str]) -> None:
+def _send(kind: str, data: dict[str, str]) -> None:
     from elt.notify import send_failure
 
     if url := os.environ.get("NOTIFY_URL"):
-        send_failure(url, event=event)
+        send_failure(url, kind=kind, data=data, signing_secrets=os.environ.get("WEBHOOK_SIGNING_SECRET", ""))
     else:
-        log.info("NOTIFY_URL is not set: nobody is told of %s", event)
+        log.info("NOTIFY_URL is not set: nobody is told of %s %s", kind, data)

@@ -9,7 +9,7 @@ from airflow.sdk.exceptions import AirflowFailException
 from airflow.sdk.log import mask_secret
 from elt.errors import TerminalError
 
-SECRETS = ("CLICKHOUSE_LOADER_PASSWORD", "WEBHOOK_TOKEN", "MASK_SALT", "AIRFLOW_METADATA_CONN")
+SECRETS = ("CLICKHOUSE_LOADER_PASSWORD", "WEBHOOK_TOKEN", "WEBHOOK_SIGNING_SECRET", "MASK_SALT", "AIRFLOW_METADATA_CONN")
 ADDRESSES = ("SOURCE_URL", "NOTIFY_URL", "AIRFLOW_METADATA_CONN")
 
 
@@ -26,8 +26,9 @@ def no_retry_on_terminal_errors() -> Iterator[None]:
 def mask_secrets() -> None:
     """Registers every secret that the task's environment holds with Airflow's masker."""
     for name in SECRETS:
-        if value := os.environ.get(name):
-            mask_secret(value)
+        # WEBHOOK_SIGNING_SECRET may hold several.
+        for secret in os.environ.get(name, "").split():
+            mask_secret(secret)
     for name in ADDRESSES:
         password = urlsplit(os.environ.get(name, "")).password
         if password:

@@ -179,8 +179,8 @@ def test_failed_dbt_test_is_named_in_log_and_news_and_not_tried_again(
     assert stack.tasks(run)[DBT]["try_number"] == 1
     assert "not_negative_stg_products_cost" in stack.task_log(run, DBT)
     (event,) = until(lambda: stack.notifications.events, 20, "the news of the failure")
-    assert event["task"] == DBT
-    assert "not_negative_stg_products_cost (fail)" in event["error"]
+    assert (event["type"], event["data"]["task"]) == ("airflow.task.failed", DBT)
+    assert "not_negative_stg_products_cost (fail)" in event["data"]["error"]
 
 
 def test_load_that_can_only_fail_again_fails_at_once_and_reaches_notify_url(
@@ -201,8 +201,9 @@ def test_load_that_can_only_fail_again_fails_at_once_and_reaches_notify_url(
         assert tasks["publish_raw"]["state"] == "upstream_failed"
         until(lambda: stack.notifications.events, 20, "the news of the failure")
         (event,) = stack.notifications.events
-        assert (event["dag"], event["run"], event["task"]) == ("elt_pipeline", run, HOLD)
-        assert "products" in event["error"]
+        data = event["data"]
+        assert (data["dag"], data["run"], data["task"]) == ("elt_pipeline", run, HOLD)
+        assert "products" in data["error"]
         assert stack.env["SOURCE_URL"] not in json.dumps(event)
         closed = until(lambda: closed_run(client, run), 30, "the closed run in ops.runs")
         assert HOLD in closed

@@ -1,5 +1,6 @@
 """A failure is told, or logged without the address; it never fails by itself."""
 
+import base64
 import json
 import logging
 import threading
@@ -9,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 from elt import notify
 from elt.notify import send_failure
+from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 
 class Chat(HTTPServer):
@@ -17,7 +19,8 @@ class Chat(HTTPServer):
     def __init__(self, statuses: list[int]) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.statuses = statuses
-        self.bodies: list[dict[str, str]] = []
+        self.bodies: list[bytes] = []
+        self.headers: list[dict[str, str]] = []
 
     @property
     def url(self) -> str:
@@ -27,7 +30,8 @@ class Chat(HTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         assert isinstance(self.server, Chat)
-        self.server.bodies.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        self.server.bodies.append(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.headers.append(dict(self.headers))
         self.send_response(self.server.statuses.pop(0))
         self.end_headers()
 
@@ -50,21 +54,35 @@ def chat() -> Iterator[Chat]:
 
 def test_the_event_arrives_after_a_passing_error(chat: Chat) -> None:
     chat.statuses += [503, 200]
-    send_failure(chat.url, event={"error": "no source"})
-    assert chat.bodies == [{"error": "no source"}] * 2
+    send_failure(chat.url, kind="airflow.task.failed", data={"error": "no source"})
+    first, second = map(json.loads, chat.bodies)
+    assert first == second and set(first) == {"type", "timestamp", "data"}
+    assert (first["type"], first["data"]) == ("airflow.task.failed", {"error": "no source"})
+    assert len({headers["Webhook-Id"] for headers in chat.headers}) == 1
+
+
+def test_a_receiver_with_any_of_the_secrets_can_verify_it_and_nobody_else(chat: Chat) -> None:
+    chat.statuses += [200]
+    old, new, other = ("whsec_" + base64.b64encode(letter * 32).decode() for letter in (b"o", b"n", b"x"))
+    send_failure(chat.url, kind="airflow.task.failed", data={"error": "é"}, signing_secrets=f"{new} {old}")
+    for secret in (old, new):
+        assert Webhook(secret).verify(chat.bodies[0], chat.headers[0])["data"] == {"error": "é"}
+    with pytest.raises(WebhookVerificationError):
+        Webhook(other).verify(chat.bodies[0], chat.headers[0])
 
 
 def test_a_refusal_is_not_repeated_and_the_address_is_not_logged(chat: Chat, caplog: pytest.LogCaptureFixture) -> None:
     chat.statuses += [404, 200]
     with caplog.at_level(logging.WARNING):
-        send_failure(chat.url, event={})
+        send_failure(chat.url, kind="a.b", data={})
     assert len(chat.bodies) == 1
     assert "status 404" in caplog.text and "secret-key" not in caplog.text
 
 
+@pytest.mark.parametrize("secrets", ["", "whsec_", "whsec_é"])
 @pytest.mark.parametrize(
     "url", ["", "nonsense", "file:///etc/passwd", "http://127.0.0.1:1/secret-key", "http://[::bad"]
 )
-def test_it_never_raises(url: str, caplog: pytest.LogCaptureFixture) -> None:
-    send_failure(url, event={"a": "b"})
+def test_it_never_raises(url: str, secrets: str, caplog: pytest.LogCaptureFixture) -> None:
+    send_failure(url, kind="a.b", data={"a": "b"}, signing_secrets=secrets)
     assert "secret-key" not in caplog.text

@@ -26,7 +26,7 @@ MAY_KNOW = {
     "SUPERSET_DB_PASSWORD": {"superset", "superset-init"},
     "SUPERSET_SECRET_KEY": {"superset", "superset-init"},
     "WEBHOOK_TOKEN": {"webhook-server", *TASKS},
-    "WEBHOOK_SIGNING_SECRET": set(),
+    "WEBHOOK_SIGNING_SECRET": {"webhook-server", "webhook-worker", *TASKS},
     "MASK_SALT": TASKS,
 }
 
