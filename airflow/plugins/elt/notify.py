@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import time
-import uuid
 import urllib.error
 import urllib.request
+import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime
 

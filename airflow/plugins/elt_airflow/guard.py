@@ -9,7 +9,13 @@ from airflow.sdk.exceptions import AirflowFailException
 from airflow.sdk.log import mask_secret
 from elt.errors import TerminalError
 
-SECRETS = ("CLICKHOUSE_LOADER_PASSWORD", "WEBHOOK_TOKEN", "WEBHOOK_SIGNING_SECRET", "MASK_SALT", "AIRFLOW_METADATA_CONN")
+SECRETS = (
+    "CLICKHOUSE_LOADER_PASSWORD",
+    "WEBHOOK_TOKEN",
+    "WEBHOOK_SIGNING_SECRET",
+    "MASK_SALT",
+    "AIRFLOW_METADATA_CONN",
+)
 ADDRESSES = ("SOURCE_URL", "NOTIFY_URL", "AIRFLOW_METADATA_CONN")
 
 
