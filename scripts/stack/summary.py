@@ -17,7 +17,7 @@ def _rows(context: Context) -> list[tuple[str, str, str, str]]:
     return [
         ("Airflow", env.page("airflow-webserver"), "admin", "AIRFLOW_ADMIN_PASSWORD"),
         ("Superset", env.page("superset"), "admin", "SUPERSET_ADMIN_PASSWORD"),
-        ("Webhook", env.page("webhook-server"), "bearer token", "WEBHOOK_TOKEN"),
+        ("Webhook", env.page("webhook-server"), "any name, or as bearer token", "WEBHOOK_TOKEN"),
         (
             "ClickHouse",
             f"http://{env.CLICKHOUSE_HOST or env.address}:{env.CLICKHOUSE_HTTP_PORT}",

@@ -46,7 +46,7 @@ def make_pages(settings: Settings, store: RunStore) -> Blueprint:
             raise Problem(
                 HTTPStatus.NOT_FOUND, "No run has this id, or it was forgotten: the first page lists the last ones."
             )
-        return _page("run.html", run=run, nodes=store.nodes(run), at_work=store.nodes_at_work(run))
+        return _page("run.html", run=run, nodes=sorted(store.nodes(run), key=_is_good), at_work=store.nodes_at_work(run))
 
     @pages.get("/docs/")
     def show_documentation() -> AnyResponse:
@@ -72,6 +72,11 @@ def make_pages(settings: Settings, store: RunStore) -> Blueprint:
         return _duration(run)
 
     return pages
+
+
+def _is_good(node: Node) -> bool:
+    """Sorts first what a reader looks for."""
+    return node.status not in {"error", "fail", "warn"}
 
 
 def _page(template: str, **content: object) -> Response:

@@ -1,0 +1,264 @@
+"""The webhook against dbt's command line: what a caller waits for, on one machine, in one run, on the same warehouse.
+
+Both sides build the same models of the same project in the same embedded ClickHouse, alternating; the results (rows of
+each mart) are compared before the times. The command line has its partial parse, as at a developer's desk.
+"""
+
+import argparse
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+import urllib.request
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from statistics import median, quantiles
+from typing import Any
+
+import clickhouse_connect
+import requests
+from report import Figure, of_runs, show
+
+REPO = Path(__file__).resolve().parents[1]
+VENVS = Path(os.environ.get("STACK_VENVS", REPO / ".stack/venvs"))
+USERS = {
+    "default": "CLICKHOUSE_PASSWORD",
+    "loader": "CLICKHOUSE_LOADER_PASSWORD",
+    "dbt": "CLICKHOUSE_DBT_PASSWORD",
+    "superset": "CLICKHOUSE_SUPERSET_PASSWORD",
+}
+MODEL = "stg_products"
+
+
+class Bench:
+    """A warehouse with the sample's raw tables, a webhook with its worker, and dbt's command line beside them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.passwords = {user: secrets.token_hex(16) for user in USERS}
+        self.warehouse_port, self.port = _free_port(), _free_port()
+        self.token = secrets.token_hex(16)
+        self.processes: list[subprocess.Popen[bytes]] = []
+        self.dbt_env = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(folder),
+            "CLICKHOUSE_HOST": "127.0.0.1",
+            "CLICKHOUSE_HTTP_PORT": str(self.warehouse_port),
+            "CLICKHOUSE_DBT_PASSWORD": self.passwords["dbt"],
+        }
+
+    def start(self) -> None:
+        env = {USERS[user]: password for user, password in self.passwords.items()}
+        env |= {
+            "PYTHONPATH": str(REPO / "clickhouse"),
+            "BIND_ADDRESS": "127.0.0.1",
+            "CLICKHOUSE_HTTP_PORT": str(self.warehouse_port),
+            "CLICKHOUSE_PATH": str(self.folder / "clickhouse"),
+            "CLICKHOUSE_CONFIG": str(REPO / "clickhouse/config"),
+        }
+        self._spawn("clickhouse", ["-m", "embedded"], env)
+        _until(lambda: urllib.request.urlopen(f"http://127.0.0.1:{self.warehouse_port}/ping", timeout=2).read())
+        with self.client("default") as admin:
+            for file in sorted((REPO / "clickhouse/init").glob("*.sql")):
+                _run_all(admin, file)
+        with self.client("loader") as loader:
+            _run_all(loader, REPO / "tests/integration/dbt/raw_shop.sql")
+        env = self.dbt_env | {
+            "PYTHONPATH": str(REPO / "scripts"),
+            "WEBHOOK_HOME": str(self.folder / "webhook"),
+            "WEBHOOK_TOKEN": self.token,
+            "DBT_PROJECT_DIR": str(REPO / "dbt"),
+        }
+        words = ["--bind", f"127.0.0.1:{self.port}", "--workers", "1", "--worker-class", "gthread", "--threads", "16"]
+        self._spawn("dbt", ["-m", "gunicorn", *words, "--no-control-socket", "webhook_server:app"], env)
+        self._spawn("dbt", ["-m", "webhook.worker"], env)
+        _until(lambda: self.call("GET", "/status"))
+
+    def _spawn(self, environment: str, words: list[str], env: dict[str, str]) -> None:
+        log = (self.folder / f"{environment}.log").open("ab")
+        python = str(VENVS / environment / "bin/python")
+        environ = {"PATH": os.environ["PATH"], **env}
+        self.processes.append(
+            subprocess.Popen([python, *words], env=environ, stdout=log, stderr=log, cwd=REPO, start_new_session=True)
+        )
+
+    def stop(self) -> None:
+        for process in reversed(self.processes):
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(30)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+    def client(self, user: str) -> Any:
+        return clickhouse_connect.get_client(
+            host="127.0.0.1", port=self.warehouse_port, username=user, password=self.passwords[user]
+        )
+
+    def call(self, method: str, path: str, **options: Any) -> Any:
+        headers = {"Authorization": f"Bearer {self.token}"}
+        answer = requests.request(
+            method, f"http://127.0.0.1:{self.port}{path}", headers=headers, timeout=400, **options
+        )
+        answer.raise_for_status()
+        return answer.json()
+
+    def webhook(self, *select: str) -> tuple[float, float]:
+        """Seconds from POST to the answer of success, and from the acceptance to the start of the first node."""
+        began = time.perf_counter()
+        run = self.call("POST", "/webhook/manual?wait=300", json={"select": select})
+        seconds = time.perf_counter() - began
+        assert run["status"] == "success", run["error"]
+        return seconds, min(_instant(node["started_at"]) for node in run["nodes"]) - _instant(run["queued_at"])
+
+    def command_line(self, *select: str) -> float:
+        """Seconds of the same build by dbt's command line."""
+        place = ["--project-dir", "dbt", "--profiles-dir", "dbt", "--target", "prod"]
+        place += ["--target-path", str(self.folder / "target"), "--log-path", str(self.folder / "logs")]
+        words = ["build", *place, "--exclude-resource-type", "unit_test", "--no-send-anonymous-usage-stats"]
+        words += ["--select", *select] if select else []
+        began = time.perf_counter()
+        subprocess.run([VENVS / "dbt/bin/dbt", *words], env=self.dbt_env, cwd=REPO, check=True, capture_output=True)
+        return time.perf_counter() - began
+
+    def rows(self) -> list[tuple[Any, ...]]:
+        sql = "SELECT name, total_rows FROM system.tables WHERE database = 'analytics' AND total_rows > 0 ORDER BY name"
+        with self.client("default") as admin:
+            return [tuple(row) for row in admin.query(sql).result_rows]
+
+    def acknowledgements(self, count: int) -> list[float]:
+        """Milliseconds until each of `count` starts, sent within one second, was acknowledged."""
+        times: list[float] = []
+
+        def send(number: int) -> None:
+            body = json.dumps({"command": "test", "select": [MODEL], "vars": {"n": number}}).encode()
+            request = urllib.request.Request(
+                f"http://127.0.0.1:{self.port}/webhook/manual", body, {"Authorization": f"Bearer {self.token}"}
+            )
+            began = time.perf_counter()
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                answer.read()
+            times.append((time.perf_counter() - began) * 1000)
+
+        threads = []
+        for number in range(count):
+            threads.append(threading.Thread(target=send, args=(number,)))
+            threads[-1].start()
+            time.sleep(1 / count)
+        for thread in threads:
+            thread.join()
+        for run in self.call("GET", "/runs?status=queued&limit=200")["runs"]:
+            self.call("POST", f"{run['url']}/cancel")
+        return times
+
+    def memory(self) -> float:
+        """Megabytes (PSS) of web process, worker and the warm dbt, at rest."""
+        total = 0
+        for process in self.processes[1:]:
+            for pid in [process.pid, *_descendants(process.pid)]:
+                lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+                total += sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+        return total / 1024
+
+
+def _descendants(pid: int) -> list[int]:
+    found: list[int] = []
+    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        found += [int(child), *_descendants(int(child))]
+    return found
+
+
+def _instant(text: str) -> float:
+    return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
+
+
+def _run_all(client: Any, file: Path) -> None:
+    for statement in file.read_text().split(";\n"):
+        if statement.strip():
+            client.command(statement)
+
+
+def _until(ready: Callable[[], object], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            ready()
+            return
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def measure(bench: Bench, rounds: int) -> tuple[list[Figure], dict[str, Any]]:
+    bench.webhook()
+    by_webhook = bench.rows()
+    bench.command_line()
+    assert bench.rows() == by_webhook, "both sides must build the same"
+    raw: dict[str, list[float]] = {name: [] for name in ("whole", "whole_cli", "one", "one_cli", "first_node")}
+    for _ in range(rounds):
+        raw["whole_cli"].append(bench.command_line())
+        raw["whole"].append(bench.webhook()[0])
+        raw["one_cli"].append(bench.command_line(MODEL))
+        # The documentation of the build before is written meanwhile, and must not count.
+        for _ in range(3):
+            time.sleep(2)
+            seconds, first = bench.webhook(MODEL)
+            raw["one"].append(seconds)
+            raw["first_node"].append(first)
+    memory = bench.memory()
+    idle = bench.acknowledgements(50)
+    time.sleep(2)
+    busy = threading.Thread(target=bench.webhook)
+    busy.start()
+    time.sleep(0.5)
+    during = bench.acknowledgements(50)
+    busy.join()
+    raw |= {"acknowledged": idle, "acknowledged_during_dbt": during}
+    one, one_cli = median(raw["one"]), median(raw["one_cli"])
+    figures = [
+        of_runs("POST to first node starting", raw["first_node"], "s", "<= 0.5"),
+        of_runs("POST to success, one model", raw["one"], "s"),
+        of_runs("dbt's command line, one model", raw["one_cli"], "s"),
+        Figure("one model, webhook / command line", one / one_cli, "ratio", "<= 0.2"),
+        of_runs("POST to success, whole build", raw["whole"], "s"),
+        of_runs("dbt's command line, whole build", raw["whole_cli"], "s"),
+        Figure("whole build, seconds saved", median(raw["whole_cli"]) - median(raw["whole"]), "s", ">= 3"),
+        Figure("acknowledgement p99 of 50 in a second, idle", quantiles(idle, n=100)[98], "ms", "<= 50"),
+        Figure("acknowledgement p99 of 50 in a second, dbt running", quantiles(during, n=100)[98], "ms", "<= 50"),
+        Figure("memory of web process, worker and warm dbt at rest", memory, "MB (PSS)"),
+    ]
+    return figures, raw
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="webhook-benchmark-"))
+    bench = Bench(folder)
+    try:
+        bench.start()
+        figures, raw = measure(bench, 1 if options.quick else 5)
+    finally:
+        bench.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+    return show("webhook", figures, as_json=options.json, raw=raw)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
