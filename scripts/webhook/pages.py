@@ -46,7 +46,9 @@ def make_pages(settings: Settings, store: RunStore) -> Blueprint:
             raise Problem(
                 HTTPStatus.NOT_FOUND, "No run has this id, or it was forgotten: the first page lists the last ones."
             )
-        return _page("run.html", run=run, nodes=sorted(store.nodes(run), key=_is_good), at_work=store.nodes_at_work(run))
+        return _page(
+            "run.html", run=run, nodes=sorted(store.nodes(run), key=_is_good), at_work=store.nodes_at_work(run)
+        )
 
     @pages.get("/docs/")
     def show_documentation() -> AnyResponse:
