@@ -29,10 +29,7 @@ from pathlib import Path
 from typing import Any
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h; see prctl(2)
-# Without the static parser: its pool of threads (dbt_extractor, by rayon) would be missing in every fork, and whoever asked
-# it for something there would wait for ever.
 _QUIET = [
-    "--no-static-parser",
     "--log-level",
     "none",
     "--log-level-file",
@@ -114,11 +111,28 @@ class Host:
             self._run(asked["run"], asked["parsed"], output)
 
     def parse(self, target: str) -> None:
-        """Parse the project for a target. If that fails there is nothing to share, and each run says for itself why."""
+        """Parse the project for a target. If that fails there is nothing to share, and each run says for itself why.
+
+        A fork parses and leaves the result in dbt's partial parse, which this process then reads: dbt's parser starts a pool
+        of threads (dbt_extractor, by rayon) that every later fork would lack, and wait for when it asks it for something.
+        """
         from dbt.cli.main import dbtRunner
 
-        result = dbtRunner().invoke([*_QUIET, "parse", "--target", target, *self._places])
-        self._manifests[target] = result.result if result.success else None
+        words = [*_QUIET, "parse", "--target", target, *self._places]
+        host = os.getpid()
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                die_with(host)
+                code = 0 if dbtRunner().invoke(words).success else 1
+                atexit._run_exitfuncs()
+            finally:
+                os._exit(code)
+        self._manifests[target] = None
+        if os.waitpid(child, 0)[1] == 0:
+            result = dbtRunner().invoke(words)
+            self._manifests[target] = result.result if result.success else None
         # What is here now is never garbage, and a collector that touches it in a fork would copy its pages.
         gc.collect()
         gc.freeze()
