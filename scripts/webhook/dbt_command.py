@@ -8,6 +8,8 @@ from webhook.runs import RunRequest
 from webhook.settings import Settings
 
 TARGET = "prod"
+# Documents what is published; prod names what is built beside it.
+DOCS_TARGET = "docs"
 
 _VERBS = {"build": ["build"], "test": ["test"], "docs": ["docs", "generate"]}
 # What dbt and the project read; above all not WEBHOOK_TOKEN.
@@ -21,14 +23,16 @@ def dbt_arguments(request: RunRequest, settings: Settings) -> list[str]:
         *("--log-format", "json", "--log-level", "debug", "--log-level-file", "none", "--no-use-colors"),
         *("--no-send-anonymous-usage-stats", "--no-version-check"),
         *_VERBS[request.command],
-        *("--target", TARGET, "--project-dir", str(settings.project), "--profiles-dir", str(settings.project)),
+        *("--target", DOCS_TARGET if request.command == "docs" else TARGET),
+        *("--project-dir", str(settings.project), "--profiles-dir", str(settings.project)),
         *("--target-path", str(target_path(request, settings)), "--log-path", str(settings.home / "dbt-logs")),
     ]
     if request.full_refresh:
         arguments.append("--full-refresh")
     if request.command == "build":
         # Unit tests check the logic, not the data: they are for those who change it.
-        arguments += ["--exclude-resource-type", "unit_test"]
+        # Exposures are descriptions, with nothing to build.
+        arguments += ["--exclude-resource-type", "unit_test", "--exclude-resource-type", "exposure"]
     if request.vars:
         # One word, which dbt reads as YAML; JSON with its escapes is that.
         arguments += ["--vars", json.dumps(request.vars, sort_keys=True)]
@@ -39,13 +43,15 @@ def dbt_arguments(request: RunRequest, settings: Settings) -> list[str]:
 
 
 def parsed_target(request: RunRequest) -> str | None:
-    """The target whose parsed project serves the request; None with vars, on which the parse depends."""
-    return None if request.vars else TARGET
+    """The target whose parsed project serves the request; None for another target, and with vars: the parse depends on both."""
+    return None if request.vars or request.command == "docs" else TARGET
 
 
 def target_path(request: RunRequest, settings: Settings) -> Path:
-    """Where dbt keeps what it parsed and did. A parse with vars must not push out the one without."""
-    return settings.dbt_target.with_name("target-vars") if request.vars else settings.dbt_target
+    """Where dbt keeps what it parsed and did. A parse of another kind must not push out the one that is warm."""
+    if request.vars:
+        return settings.dbt_target.with_name("target-vars")
+    return settings.documentation_target if request.command == "docs" else settings.dbt_target
 
 
 def documentation_arguments(settings: Settings) -> list[str]:
@@ -53,7 +59,7 @@ def documentation_arguments(settings: Settings) -> list[str]:
     return [
         *("--log-format", "json", "--log-level", "info", "--log-level-file", "none", "--no-use-colors"),
         *("--no-send-anonymous-usage-stats", "--no-version-check"),
-        *("docs", "generate", "--static", "--target", TARGET),
+        *("docs", "generate", "--static", "--target", DOCS_TARGET),
         *("--project-dir", str(settings.project), "--profiles-dir", str(settings.project)),
         *("--target-path", str(settings.documentation_target), "--log-path", str(settings.home / "dbt-logs")),
     ]

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable
 
-from webhook.dbt_command import TARGET, documentation_arguments
+from webhook.dbt_command import documentation_arguments
 from webhook.dbt_process import DbtHost
 from webhook.events import read_event
 from webhook.settings import Settings
@@ -24,7 +24,7 @@ class Documentation:
     def write(self, *, is_wanted: Callable[[], bool]) -> None:
         """Write the page; give up, and stay due, as soon as it is not wanted. A failure is logged and not tried again."""
         said = ""
-        with self._host.start(documentation_arguments(self._settings), parsed=TARGET) as dbt:
+        with self._host.start(documentation_arguments(self._settings), parsed=None) as dbt:
             for line in dbt.lines(pause=_LOOK):
                 if not is_wanted():
                     return

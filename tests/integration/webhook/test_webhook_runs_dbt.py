@@ -92,7 +92,7 @@ def test_a_failed_test_is_told_in_a_sentence_and_its_key_starts_a_successor(
     nothing = webhook.post("tag:nobody", wait=60)
     assert nothing["status"] == "error" and "Nothing in the dbt project matches select 'tag:nobody'" in nothing["error"]
     docs = webhook.post(command="docs", wait=60)
-    assert docs["status"] == "success" and (webhook.home / "target/catalog.json").is_file()
+    assert docs["status"] == "success" and (webhook.home / "target-docs/catalog.json").is_file()
 
 
 def test_dbt_gives_way_to_a_publish_and_goes_on_when_it_is_done(
