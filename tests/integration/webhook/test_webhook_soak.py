@@ -54,7 +54,7 @@ def test_whatever_is_killed_whenever_every_accepted_run_ends_in_one_final_state(
                 answer = webhook.call(
                     "POST",
                     "/webhook/manual",
-                    json={"select": ["quick"], "command": "test" if number % 3 else "build"},
+                    json={"select": ["quick"], "full_refresh": number % 3 == 0},
                     headers={"Idempotency-Key": key},
                     timeout=30,
                 )
@@ -97,7 +97,7 @@ def test_whatever_is_killed_whenever_every_accepted_run_ends_in_one_final_state(
     assert all(run["attempts"] <= 2 for run in ends.values())
     for key, run_id in accepted.items():
         if ends[run_id]["status"] == "success":
-            body = {"select": ["quick"], "command": "test" if int(key.split("/")[1]) % 3 else "build"}
+            body = {"select": ["quick"], "full_refresh": int(key.split("/")[1]) % 3 == 0}
             again = webhook.call("POST", "/webhook/manual", json=body, headers={"Idempotency-Key": key}).json()
             assert again["id"] == run_id, "a key keeps its run"
 
