@@ -171,6 +171,7 @@ SECURITY_SCHEMES: dict[str, Any] = {
 }
 
 
+_IN_FRONT = (HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_URI_TOO_LONG, HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
 # As flask-openapi3 takes them.
 Answers = dict[str | int | HTTPStatus, type[BaseModel] | dict[Any, Any] | None]
 
@@ -186,7 +187,7 @@ def answers(good: Answers, *problems: HTTPStatus, guarded: bool = True) -> Answe
         statuses |= {HTTPStatus.UNAUTHORIZED, HTTPStatus.TOO_MANY_REQUESTS}
     content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
     said: Answers = {status: {"description": status.phrase, "content": content} for status in sorted(statuses)}
-    for status in (HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE):
+    for status in _IN_FRONT:
         said[status] = {
             "description": status.phrase,
             "content": content | {"text/html": {"schema": {"type": "string"}}},
