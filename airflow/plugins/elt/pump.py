@@ -50,24 +50,28 @@ class CopyStream:
             fcntl.fcntl(self._writer, fcntl.F_SETPIPE_SZ, _CHUNK_BYTES)
         self._thread = threading.Thread(target=self._copy, name="copy", daemon=True)
 
-    def chunks(self) -> Generator[bytes, None, None]:
-        """The text of COPY. Raises what the copy raised."""
+    def chunks(self) -> Generator[memoryview, None, None]:
+        """The text of COPY; each chunk is valid until the next one is asked for. Raises what the copy raised."""
         self._thread.start()
+        # One buffer for all chunks: blocks of their own, each of another size, leave holes in the heap that add up to
+        # as much as is sent.
+        buffer = bytearray(_CHUNK_BYTES)
+        view = memoryview(buffer)
         sampled_rows = sampled_bytes = chunks = 0
         last = time.monotonic()
         while True:
             ready, _, _ = select.select([self._reader], [], [], _TICK_SECONDS)
             if ready:
-                chunk = os.read(self._reader, _CHUNK_BYTES)
-                if not chunk:
+                size = os.readv(self._reader, [view])
+                if not size:
                     break
                 if chunks % _SAMPLE_EVERY == 0:
                     # A newline within a value is escaped, so that each one ends a row.
-                    sampled_rows += chunk.count(b"\n")
-                    sampled_bytes += len(chunk)
+                    sampled_rows += buffer.count(b"\n", 0, size)
+                    sampled_bytes += size
                 chunks += 1
-                self.sent.bytes += len(chunk)
-                yield chunk
+                self.sent.bytes += size
+                yield view[:size]
             if time.monotonic() - last >= _TICK_SECONDS:
                 last = time.monotonic()
                 self._tick(self.sent.bytes * sampled_rows // max(sampled_bytes, 1), self.sent.bytes)

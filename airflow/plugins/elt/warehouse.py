@@ -88,7 +88,7 @@ class Warehouse:
                 table, list(events[0]), body, fmt="JSONEachRow", settings={"async_insert": 0, "insert_deduplicate": 0}
             )
 
-    def insert_text(self, table: str, columns: Sequence[str], stream: Generator[bytes, None, None]) -> int:
+    def insert_text(self, table: str, columns: Sequence[str], stream: Generator[memoryview, None, None]) -> int:
         """Streams TabSeparated rows into `table` (quoted name); returns the rows that ClickHouse says it wrote."""
         names = ", ".join(quote_clickhouse(column) for column in columns)
         statement = f"INSERT INTO {table} ({names}) FORMAT TabSeparated\n".encode()
@@ -149,7 +149,7 @@ class Warehouse:
         return WarehouseRefusedError(f"The warehouse {where} refuses ({reason}); {cure}", code)
 
 
-def _after(first: bytes, rest: Generator[bytes, None, None]) -> Generator[bytes, None, None]:
+def _after(first: bytes, rest: Generator[memoryview, None, None]) -> Generator[bytes | memoryview, None, None]:
     yield first
     yield from rest
 
