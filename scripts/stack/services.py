@@ -304,7 +304,8 @@ SERVICES: tuple[Service, ...] = (
         name="airflow-scheduler",
         reads=TASKS,
         computed=_task_names,
-        after=("airflow-init", "webhook-server"),
+        # A task that finds no api-server fails at once, and is tried again after five minutes only.
+        after=("airflow-init", "airflow-webserver", "webhook-server"),
         watches=AIRFLOW_FILES,
         # A graceful stop waits for running tasks.
         stop_seconds=60,

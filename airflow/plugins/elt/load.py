@@ -66,8 +66,10 @@ def load(
             # Some servers acknowledge an insert whose conversion failed (chDB 4.4, streaming insert).
             _explain(settings, warehouse, shape, condition, mismatch)
             raise mismatch
-        for statement in statements.settle(shape, into):
-            warehouse.command(statement)
+        if base is None:
+            # What only passes through needs no tidying.
+            for statement in statements.settle(shape, into):
+                warehouse.command(statement)
         if shape.incremental:
             event = _follow(warehouse, run, shape, event, base, into)
         ops.write(warehouse, [replace(event, status="loaded", ended_at=ops.now())])

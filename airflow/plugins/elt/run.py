@@ -173,14 +173,18 @@ def publish(settings: Settings, *, run: int, wait_seconds: float = WAIT_SECONDS)
 
 
 def publish_locked(warehouse: Warehouse, lock: RunLock, run: int, *, wait_seconds: float = WAIT_SECONDS) -> None:
-    """As `publish`, for a caller that holds the lock."""
+    """As `publish`, for a caller that holds the lock, in which nobody looked for what earlier runs left."""
     # First it goes on, so that recovery does not sweep away the tables of a run that had failed.
     _workable(warehouse, run, publishing_again=True)
     recovery.recover(warehouse, lock, own_run=run, wait_seconds=wait_seconds)
     found = ops.find_run(warehouse, run)
-    if found.status == "success":
-        return
-    journal = publishing.open_journal(warehouse, found)
+    if found.status != "success":
+        publish_own(warehouse, lock, found, wait_seconds=wait_seconds)
+
+
+def publish_own(warehouse: Warehouse, lock: RunLock, run: ops.Run, *, wait_seconds: float = WAIT_SECONDS) -> None:
+    """As `publish`, for a caller that has held the lock since the run began."""
+    journal = publishing.open_journal(warehouse, run)
     try:
         publishing.await_turn(warehouse, journal, lock, wait_seconds=wait_seconds)
     except TransientError:
@@ -188,7 +192,7 @@ def publish_locked(warehouse: Warehouse, lock: RunLock, run: int, *, wait_second
         raise
     closed = publishing.roll_forward(warehouse, journal)
     if any(entry.status != "done" for entry in closed):
-        raise TerminalError(ops.find_run(warehouse, run).error)
+        raise TerminalError(ops.find_run(warehouse, run.run).error)
 
 
 def published(warehouse: Warehouse, run: int) -> PublishResult:

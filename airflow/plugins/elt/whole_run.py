@@ -18,7 +18,7 @@ from elt.pipeline import TableEntry
 from elt.plan import choose
 from elt.progress import LoadResult, Progress, PublishResult
 from elt.recovery import CLI_PREFIX
-from elt.run import all_entries, begin_locked, publish_locked, published
+from elt.run import all_entries, begin_locked, publish_own, published
 from elt.settings import Settings
 from elt.snapshot import held_snapshot, kinds
 from elt.source import Source
@@ -75,7 +75,7 @@ def load_everything(
                 listener.step("taking a snapshot of the source")
                 loads = _load_all(settings, warehouse, run, chosen, workers, listener)
                 listener.step("publishing")
-                publish_locked(warehouse, lock, run.run, wait_seconds=wait_seconds)
+                publish_own(warehouse, lock, ops.find_run(warehouse, run.run), wait_seconds=wait_seconds)
             except BaseException as error:
                 _record_failure(settings, warehouse, run.run, error)
                 raise

@@ -319,9 +319,11 @@ def stack(
         stack.services[name] = Service(name, command, environment, folder)
     done = provision()
     assert done.returncode == 0, done.stderr
-    for service in stack.services.values():
-        service.start()
     try:
+        for name, service in stack.services.items():
+            if name == "airflow-scheduler":
+                until(lambda: stack.health(), 90, "the api-server, without which a task fails at once")
+            service.start()
         up = ("metadatabase", "scheduler", "dag_processor")
         until(lambda: [stack.health().get(part) for part in up] == ["healthy"] * 3, 60, "Airflow's health")
         until(lambda: http("GET", f"{stack.webhook_url}/health")[0] == 200, 30, "the webhook's health")
