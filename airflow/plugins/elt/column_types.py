@@ -6,7 +6,7 @@ docs/types.md is this module in words.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from elt.catalogue import SourceColumn
 from elt.names import quote_postgres
@@ -113,6 +113,21 @@ def carry(column: SourceColumn, years: YearRange, override: str | None = None) -
     if column.base in _SIMPLE:
         return Carried(column.name, column.declared, _nullable(column, _SIMPLE[column.base]), quoted)
     return _as_text(column)
+
+
+def with_replacement(carried: Carried, column: SourceColumn, value: str | None) -> Carried:
+    """As `carried`, with `value` in place of every value that its type does not hold; None is NULL.
+
+    Raises ValueError when there is nothing to replace, or no room for NULL.
+    """
+    if carried.refused is None or column.dimensions:
+        raise ValueError(f"{column.name} is {column.declared}, of which no single value is ever refused")
+    if value is None and column.not_null:
+        raise ValueError(f"{column.name} is NOT NULL, so that NULL can replace nothing in it")
+    kind = "timestamp" if column.base == "timestamptz" else column.base
+    literal = "NULL" if value is None else "'" + value.replace("'", "''") + f"'::{kind}::text"
+    select = f"CASE WHEN {carried.refused} THEN {literal} ELSE ({carried.select})::text END"
+    return replace(carried, select=select, refused=None)
 
 
 MASK_SETTING = "elt.mask_salt"

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from elt.catalogue import SourceTable
-from elt.column_types import Carried, YearRange, carry, masked
+from elt.catalogue import SourceColumn, SourceTable
+from elt.column_types import Carried, YearRange, carry, masked, with_replacement
 from elt.errors import TerminalError
 from elt.names import literal_clickhouse, quote_clickhouse, quote_postgres, raw
 from elt.pipeline import TableEntry
@@ -72,7 +72,15 @@ class Shape:
 def shape(table: SourceTable, entry: TableEntry, years: YearRange) -> Shape:
     """Raises TerminalError when pipeline.yml and the table do not fit each other."""
     known = {column.name: column for column in table.columns}
-    named = (*entry.exclude, *entry.mask, *entry.types, *entry.order_by, *entry.key, *filter(None, [entry.cursor]))
+    named = (
+        *entry.exclude,
+        *entry.mask,
+        *entry.types,
+        *entry.replace,
+        *entry.order_by,
+        *entry.key,
+        *filter(None, [entry.cursor]),
+    )
     unknown = [name for name in dict.fromkeys(named) if name not in known]
     if unknown:
         raise TerminalError(
@@ -88,12 +96,9 @@ def shape(table: SourceTable, entry: TableEntry, years: YearRange) -> Shape:
             "exclude it in pipeline.yml, or rename it at the source"
         )
     try:
-        columns = tuple(
-            masked(column) if column.name in entry.mask else carry(column, years, entry.types.get(column.name))
-            for column in kept
-        )
+        columns = tuple(_carried(column, entry, years) for column in kept)
     except ValueError as error:
-        raise TerminalError(f"{table.name}: {error}; correct types in pipeline.yml") from None
+        raise TerminalError(f"{table.name}: {error}; correct what pipeline.yml says of it") from None
     key = entry.key or (table.key if not set(table.key) & set(entry.exclude) else ())
     if nullable := [name for name in (*entry.key, *entry.order_by) if not known[name].not_null]:
         raise TerminalError(
@@ -104,6 +109,15 @@ def shape(table: SourceTable, entry: TableEntry, years: YearRange) -> Shape:
     if entry.mode == "incremental":
         check_incremental(found)
     return found
+
+
+def _carried(column: SourceColumn, entry: TableEntry, years: YearRange) -> Carried:
+    if column.name in entry.mask:
+        return masked(column)
+    carried = carry(column, years, entry.types.get(column.name))
+    if column.name in entry.replace:
+        return with_replacement(carried, column, entry.replace[column.name])
+    return carried
 
 
 def check_incremental(shape: Shape) -> None:

@@ -156,3 +156,48 @@ def test_a_range_that_fails_ends_the_load_with_the_reason(shop: Any) -> None:
     with pytest.raises(ValueRefusedError, match="id = 59999"):
         shop.load()
     assert shop.sql("SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'elt range%'") == [(0,)]
+
+
+def test_a_declared_replacement_stands_for_values_that_no_type_holds(shop: Any) -> None:
+    shop.sql(
+        "CREATE TABLE t (id int PRIMARY KEY, d date, tz timestamptz, n numeric(9, 2), u numeric, s date NOT NULL)",
+        "INSERT INTO t VALUES (1, 'infinity', '-infinity', 'NaN', 1e50, '2026-01-01'), (2, '2026-01-02', '2026-01-02 03:04:05+02', 1.50, 2.5, 'infinity'),"
+        " (3, NULL, NULL, NULL, NULL, '2026-01-01')",
+    )
+    values = "d: '9999-12-31', tz: '2000-01-01 00:00:00', n: null, u: '-1', s: '1900-01-01'"
+    shop.tables(f"name: public.t, replace: {{{values}}}")
+    shop.load()
+    columns = "id, toString(d), toString(tz), toString(n), toString(u), toString(s)"
+    assert shop.warehouse(f"SELECT {columns} FROM raw.t ORDER BY id") == [
+        (1, "9999-12-31", "2000-01-01 00:00:00.000000", None, "-1", "2026-01-01"),
+        (2, "2026-01-02", "2026-01-02 01:04:05.000000", "1.5", "2.5", "1900-01-01"),
+        (3, None, None, None, None, "2026-01-01"),
+    ]
+    for entry, words in (("s: null", "NOT NULL"), ("id: '1'", "is ever refused"), ("x: '1'", "no column x")):
+        shop.tables(f"name: public.t, replace: {{{entry}}}")
+        with pytest.raises(TerminalError, match=words):
+            shop.load()
+
+
+def test_changes_of_the_source_are_followed_and_what_readers_see_is_never_in_between(shop: Any) -> None:
+    shop.sql("CREATE TABLE t (id int PRIMARY KEY, a int NOT NULL, b text)", "INSERT INTO t VALUES (1, 1, 'x')")
+    shop.tables("public.t")
+
+    def columns() -> list[tuple[Any, ...]]:
+        shop.load()
+        query = "SELECT name, type FROM system.columns WHERE database = 'raw' AND table = 't' AND name NOT LIKE '_elt%'"
+        return list(shop.warehouse(query + " ORDER BY position"))
+
+    assert columns() == [("id", "Int32"), ("a", "Int32"), ("b", "Nullable(String)")]
+    shop.sql("ALTER TABLE t ADD COLUMN c date", "ALTER TABLE t ALTER a TYPE bigint", "ALTER TABLE t DROP COLUMN b")
+    assert columns() == [("id", "Int32"), ("a", "Int64"), ("c", "Nullable(Date32)")]
+    shop.sql(
+        "ALTER TABLE t ALTER a DROP NOT NULL", "ALTER TABLE t RENAME c TO d", "ALTER TABLE t DROP CONSTRAINT t_pkey"
+    )
+    assert columns() == [("id", "Int32"), ("a", "Nullable(Int64)"), ("d", "Nullable(Date32)")]
+    # What cannot be followed is refused, and what is published stays.
+    shop.tables("name: public.t, exclude: [d]")
+    shop.sql("ALTER TABLE t DROP COLUMN d")
+    with pytest.raises(TerminalError, match="has no column d"):
+        shop.load()
+    assert shop.warehouse("SELECT id, a FROM raw.t") == [(1, 1)]
