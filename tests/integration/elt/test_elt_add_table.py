@@ -3,6 +3,7 @@
 import contextlib
 import io
 import os
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ def project(repo: Path, tmp_path: Path) -> Path:
     folder.mkdir()
     for name in ("dbt_project.yml", "profiles.yml"):
         (folder / name).write_text((repo / "dbt" / name).read_text())
+    shutil.copytree(repo / "dbt/macros", folder / "macros")
     (folder / "models").mkdir()
     return folder
 
