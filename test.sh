@@ -27,11 +27,28 @@ unset PYTHONDONTWRITEBYTECODE
 bin="$STACK_VENVS/tests/bin"
 export PATH="$bin:$PATH"
 
+# The e2e tests look at the dashboards as people do.
+find_browser() {
+    local name
+    for name in chromium chromium-browser google-chrome google-chrome-stable; do
+        if command -v "$name" >/dev/null; then
+            return
+        fi
+    done
+    if [[ $EUID -eq 0 ]] && command -v apt-get >/dev/null; then
+        printf 'Installing chromium for the e2e tests\n' >&2
+        { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium; } \
+            >/dev/null || die "chromium could not be installed: check apt's sources, or install it by hand."
+        return
+    fi
+    die "The e2e tests need a browser: install chromium (Debian: apt install chromium) or Google Chrome."
+}
+
 lint() {
     ruff check --quiet .
     ruff format --quiet --check .
     mypy airflow/plugins airflow/provision.py clickhouse/embedded scripts/stack scripts/webhook scripts/shop \
-        scripts/webhook_server.py superset/provisioning superset/provision.py superset/config
+        scripts/webhook_server.py superset/provisioning superset/provision.py superset/export.py superset/config
     # shellcheck disable=SC2046 # none of our file names holds a space
     shellcheck $(git ls-files -- '*.sh' .ci/run scripts | xargs grep -l -m1 -E '^#!/usr/bin/env bash|^# shellcheck shell=bash')
     yamllint --strict .
@@ -49,7 +66,10 @@ for stage in "$@"; do
     unit) tests tests/unit ;;
     # Much of it is waiting for servers: two at a time, each with servers of its own.
     integration) tests -n 2 --dist loadfile tests/integration ;;
-    e2e) tests tests/e2e ;;
+    e2e)
+        find_browser
+        tests tests/e2e
+        ;;
     long) tests --long tests/faults tests/integration ;;
     esac
 done

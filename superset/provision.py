@@ -1,6 +1,6 @@
 """Provisions Superset if lock, config, assets or the admin's password changed since the last time.
 
-If nothing did, it says so in a tenth of a second. By hand: `python superset/provision.py --force`.
+If nothing did, it says so in a tenth of a second. By hand: `scripts/exec superset python superset/provision.py --force`.
 """
 
 import argparse
@@ -12,8 +12,9 @@ HERE = Path(__file__).resolve().parent
 CONFIG = HERE / "config"
 sys.path[:0] = [folder for folder in (str(HERE), str(CONFIG)) if folder not in sys.path]
 
-from provisioning import references, stamp  # noqa: E402
-from provisioning.bundles import bundle_folders, read_contents  # noqa: E402
+from provisioning import access, references, stamp  # noqa: E402
+from provisioning.bundles import bundle_folders, read_access, read_contents  # noqa: E402
+from provisioning.complete import complete  # noqa: E402
 from provisioning.errors import ProvisionError  # noqa: E402
 from stack_superset.settings import Settings, SettingsError, required  # noqa: E402
 
@@ -22,27 +23,47 @@ def say(line: str) -> None:
     print(f"superset: {line}", flush=True)
 
 
+def _admin_password() -> str:
+    return required(os.environ, "SUPERSET_ADMIN_PASSWORD")
+
+
 def run(*, force: bool) -> None:
     """Raises ProvisionError or SettingsError with one sentence."""
     settings = Settings.from_environ(os.environ)
-    admin_password = required(os.environ, "SUPERSET_ADMIN_PASSWORD")
+    # By hand, in the surroundings of the service, there is none: then the admin keeps the password that he has.
+    admin_password = os.environ.get("SUPERSET_ADMIN_PASSWORD", "") if force else _admin_password()
     folders = bundle_folders(HERE / "assets", sample_shop=settings.sample_shop)
     contents = read_contents(folders, {"SHOP_CURRENCY": settings.currency})
-    future = stamp.wanted(settings, admin_password, contents)
+    rights = read_access(folders)
+    future = stamp.wanted(settings, admin_password, contents | rights)
     with stamp.metadata_database(settings) as database:
-        changed = list(future) if force else stamp.changed(stamp.read(database), future)
+        present = stamp.read(database)
+        if not admin_password:
+            future["admin"] = present.get("admin") or _admin_password()
+        changed = (
+            [part for part in future if admin_password or part != "admin"] if force else stamp.changed(present, future)
+        )
         if not changed:
             say("Nothing changed since the last provisioning.")
             return
         say(f"Provisioning, because of: {', '.join(changed)}.")
         references.check(contents)
+        allowed = access.read(rights, contents)
+        ours = references.assets(contents) | access.names(allowed)
         settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.environ["SUPERSET_CONFIG_PATH"] = str(CONFIG / "superset_config.py")
         # Not before here: it imports Superset, which takes seconds.
         from provisioning.steps import provision
 
-        provision(admin_password=admin_password, contents=contents, changed=changed, say=say)
-        stamp.write(database, future)
+        kept = provision(
+            admin_password=admin_password,
+            contents=complete(contents),
+            access=allowed,
+            gone=stamp.read_assets(database) - ours,
+            changed=changed,
+            say=say,
+        )
+        stamp.write(database, future, ours | set(kept))
 
 
 def main(argv: list[str] | None = None) -> int:

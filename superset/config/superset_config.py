@@ -68,6 +68,8 @@ FEATURE_FLAGS = {
     "DASHBOARD_RBAC": True,
     "DRILL_BY": True,
     "DRILL_TO_DETAIL": True,
+    # The number beside that of the period before (`pop_kpi`) is among these.
+    "CHART_PLUGINS_EXPERIMENTAL": True,
     # These need Celery, a broker and a browser.
     "ALERT_REPORTS": False,
     "THUMBNAILS": False,

@@ -6,6 +6,8 @@ from pathlib import Path
 from provisioning.errors import ProvisionError
 
 METADATA = "metadata.yaml"
+# Read by provisioning.access, not by Superset.
+ACCESS = "access.yaml"
 
 
 def bundle_folders(assets: Path, *, sample_shop: bool) -> list[Path]:
@@ -23,6 +25,8 @@ def read_contents(folders: Sequence[Path], values: Mapping[str, str]) -> dict[st
     for folder in folders:
         for file in sorted(folder.rglob("*.yaml")):
             name = file.relative_to(folder).as_posix()
+            if name == ACCESS:
+                continue
             if name in contents and name != METADATA:
                 raise ProvisionError(f"superset/assets has {name} in two bundles; give one of them another name.")
             text = file.read_text()
@@ -30,3 +34,9 @@ def read_contents(folders: Sequence[Path], values: Mapping[str, str]) -> dict[st
                 text = text.replace(f"${{{value_name}}}", value)
             contents[name] = text
     return contents
+
+
+def read_access(folders: Sequence[Path]) -> dict[str, str]:
+    """The text of each bundle's access.yaml, by a name such as `shop/access.yaml`."""
+    files = [folder / ACCESS for folder in folders]
+    return {f"{file.parent.name}/{ACCESS}": file.read_text() for file in files if file.exists()}

@@ -38,6 +38,14 @@ def _chart_uuids(dashboard: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield f"position.{place}.meta", str(meta.get("uuid") or "") if "chartId" in meta else ""
 
 
+def _filter_datasets(dashboard: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """For each dataset that a filter of a dashboard reads: where in `metadata`, and its uuid."""
+    for number, one in enumerate((dashboard.get("metadata") or {}).get("native_filter_configuration") or []):
+        for target in one.get("targets") or []:
+            if "datasetUuid" in target:
+                yield f"metadata.native_filter_configuration[{number}].targets.datasetUuid", str(target["datasetUuid"])
+
+
 def check(contents: Mapping[str, str]) -> None:
     """Raises ProvisionError that names file and field of the first reference to something that is not among the files."""
     assets = parse(contents)
@@ -65,3 +73,13 @@ def check(contents: Mapping[str, str]) -> None:
                     raise ProvisionError(
                         f"superset/assets: {name}: {place} needs chartId and the uuid of a file in charts/, not {uuid or 'nothing'}; correct it."
                     )
+            for place, uuid in _filter_datasets(asset):
+                if uuid not in known.get("datasets", {}):
+                    raise ProvisionError(
+                        f"superset/assets: {name}: {place} {uuid} is the uuid of no file in datasets/; correct it."
+                    )
+
+
+def assets(contents: Mapping[str, str]) -> set[tuple[str, str]]:
+    """(folder, uuid) of each asset among the files."""
+    return {(name.partition("/")[0], str(asset["uuid"])) for name, asset in parse(contents).items() if "/" in name}

@@ -5,7 +5,7 @@ A new metadata database has none, so it is provisioned whatever files are left f
 
 import hashlib
 import hmac
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,6 +16,8 @@ from stack_superset.settings import Settings
 from provisioning.errors import ProvisionError
 
 Stamp = Mapping[str, str]
+# The kind, which is the name of its folder, and the uuid; or `roles` and `rules` with their names.
+Asset = tuple[str, str]
 
 HERE = Path(__file__).resolve().parents[1]
 # Any number that nobody else takes as a session lock in this database.
@@ -92,8 +94,19 @@ def read(database: connection) -> dict[str, str]:
         return dict(cur.fetchall())
 
 
-def write(database: connection, stamp: Stamp) -> None:
-    """Replaces the stamp."""
+def read_assets(database: connection) -> set[Asset]:
+    """The assets that came from files at the last provisioning."""
+    with database.cursor() as cur:
+        cur.execute("SELECT to_regclass('stack_assets') IS NOT NULL")
+        row = cur.fetchone()
+        if row is None or not row[0]:
+            return set()
+        cur.execute("SELECT kind, key FROM stack_assets")
+        return set(cur.fetchall())
+
+
+def write(database: connection, stamp: Stamp, assets: Collection[Asset]) -> None:
+    """Replaces the stamp and the list of assets that came from files."""
     with database.cursor() as cur:
         cur.execute("BEGIN")
         cur.execute(
@@ -102,4 +115,8 @@ def write(database: connection, stamp: Stamp) -> None:
         cur.execute("DELETE FROM stack_provisioning")
         for part, digest in stamp.items():
             cur.execute("INSERT INTO stack_provisioning (part, digest) VALUES (%s, %s)", (part, digest))
+        cur.execute("CREATE TABLE IF NOT EXISTS stack_assets (kind text, key text, PRIMARY KEY (kind, key))")
+        cur.execute("DELETE FROM stack_assets")
+        for kind, key in sorted(assets):
+            cur.execute("INSERT INTO stack_assets (kind, key) VALUES (%s, %s)", (kind, key))
         cur.execute("COMMIT")

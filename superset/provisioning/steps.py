@@ -10,7 +10,9 @@ from flask_migrate import upgrade
 from superset.app import create_app
 
 import superset
+from provisioning.access import Access
 from provisioning.errors import ProvisionError
+from provisioning.stamp import Asset
 
 ADMIN = "admin"
 
@@ -79,10 +81,17 @@ def _import_assets(contents: Mapping[str, str]) -> None:
 
 
 def provision(
-    *, admin_password: str, contents: Mapping[str, str], changed: Collection[str], say: Callable[[str], None]
-) -> None:
+    *,
+    admin_password: str,
+    contents: Mapping[str, str],
+    access: Access,
+    gone: Collection[Asset],
+    changed: Collection[str],
+    say: Callable[[str], None],
+) -> list[Asset]:
     """Brings the metadata database up to date. `changed` are the parts of the stamp that differ: assets are imported, which
     overwrites what was edited by hand, only if they did, and the admin gets the password of the environment only if that did.
+    `gone` are assets whose files are no more; returned are those of them that stay.
 
     Raises ProvisionError when the assets are broken; then the assets in the database stay as they were.
     """
@@ -91,16 +100,25 @@ def provision(
     def step(name: str) -> None:
         say(f"{name} ({time.monotonic() - started:.1f} s)")
 
+    kept: list[Asset] = []
     app = create_app()
     with app.app_context():
-        step("Upgrading the metadata database")
-        _upgrade_database(app)
-        step("Setting roles and permissions")
-        _set_permissions()
+        if {"lock", "config"} & set(changed):
+            step("Upgrading the metadata database")
+            _upgrade_database(app)
+            step("Setting roles and permissions")
+            _set_permissions()
         if "admin" in changed:
             step("Setting the admin's password")
             _set_admin(admin_password)
         if "assets" in changed:
             step(f"Importing {len(contents)} files of assets")
             _import_assets(contents)
+        if {"lock", "config", "assets"} & set(changed):
+            # Superset's own roles may have changed with its version, and ours are made from them.
+            from provisioning import removal, roles
+
+            roles.apply(access)
+            kept = removal.remove(gone, say)
     step("Provisioned")
+    return kept

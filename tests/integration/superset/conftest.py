@@ -49,6 +49,12 @@ class Api:
     def post(self, path: str, body: Any) -> requests.Response:
         return self._session.post(self._url + path, json=body, timeout=60)
 
+    def put(self, path: str, body: Any) -> requests.Response:
+        return self._session.put(self._url + path, json=body, timeout=60)
+
+    def delete(self, path: str) -> requests.Response:
+        return self._session.delete(self._url + path, timeout=60)
+
     def warehouse_id(self) -> int:
         found = self.get("/api/v1/database/").json()["result"]
         return next(int(row["id"]) for row in found if row["database_name"] == "Warehouse")

@@ -1,0 +1,60 @@
+"""Deletes what came from files that are gone. What people made by hand is left alone. Importing this module imports Superset."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from superset.connectors.sqla.models import RowLevelSecurityFilter, SqlaTable
+from superset.extensions import db
+from superset.models.core import Database
+from superset.models.dashboard import Dashboard
+from superset.models.slice import Slice
+from superset.models.sql_lab import SavedQuery
+
+from superset import security_manager
+
+# In the order in which they can go: each may refer to those after it. Rules and roles are known by their names.
+MODELS: dict[str, Any] = {
+    "dashboards": Dashboard,
+    "charts": Slice,
+    "queries": SavedQuery,
+    "rules": RowLevelSecurityFilter,
+    "datasets": SqlaTable,
+    "databases": Database,
+    "roles": security_manager.role_model,
+}
+
+
+def _needed_by(kind: str, row: Any) -> str:
+    """What a person made that would break without it; '' if nothing."""
+    if kind == "datasets":
+        charts = db.session.query(Slice).filter_by(datasource_id=row.id, datasource_type="table").all()
+        return ", ".join(chart.slice_name for chart in charts)
+    if kind == "databases":
+        tables = db.session.query(SqlaTable).filter_by(database_id=row.id).all()
+        return ", ".join(table.table_name for table in tables)
+    return ""
+
+
+def remove(gone: Iterable[tuple[str, str]], say: Callable[[str], None]) -> list[tuple[str, str]]:
+    """Deletes assets, given as (kind, uuid), and returns those that stay because something made by hand needs them."""
+    kept = []
+    wanted = set(gone)
+    for kind, model in MODELS.items():
+        for key in sorted(key for one, key in wanted if one == kind):
+            row = (
+                db.session.query(model)
+                .filter_by(**{"name" if kind in ("rules", "roles") else "uuid": key})
+                .one_or_none()
+            )
+            if row is None:
+                continue
+            needed = _needed_by(kind, row)
+            if needed:
+                say(f"Keeping {row} of {kind}, whose file is gone, because {needed} needs it.")
+                kept.append((kind, key))
+                continue
+            say(f"Removing {row} of {kind}, whose file is gone")
+            db.session.delete(row)
+            db.session.flush()
+    db.session.commit()
+    return kept
