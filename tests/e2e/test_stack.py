@@ -1,92 +1,20 @@
 """The whole stack as a new user meets it: booted, checked, killed, booted again, stopped."""
 
-import os
 import re
-import shutil
 import signal
 import subprocess
-import tempfile
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 import psutil
 import psycopg2
 import pytest
-from dotenv import dotenv_values
 from stack import health
 
 WARM_BOOT_SECONDS = 45
 
 
-@dataclass(frozen=True)
-class Stack:
-    repo: Path
-    home: Path
-    env: dict[str, str]
-
-    def call(self, *words: str, seconds: int = 600, check: bool = True) -> str:
-        """Run one of the verbs; returns all that it printed."""
-        answer = subprocess.run(
-            [str(self.repo / words[0]), *words[1:]],
-            env=self.env,
-            cwd=self.repo,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=seconds,
-            check=False,
-        )
-        if check and answer.returncode != 0:
-            raise AssertionError(f"{' '.join(words)} ended with {answer.returncode}:\n{answer.stdout}\n{self.logs()}")
-        return answer.stdout
-
-    def logs(self) -> str:
-        """The ends of all logs, for a failed test."""
-        parts = []
-        for log in sorted((self.home / "logs").glob("*.log")):
-            parts.append(f"--- {log.name}\n" + "\n".join(log.read_text(errors="replace").splitlines()[-25:]))
-        return "\n".join(parts)
-
-    def values(self) -> dict[str, str]:
-        return {name: value or "" for name, value in dotenv_values(self.home / ".env").items()}
-
-    def processes(self) -> list[psutil.Process]:
-        """Every process of this stack, found without the stack's own code: by folder names in what /proc tells."""
-        mine = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
-        found = []
-        for process in psutil.process_iter():
-            try:
-                words = [process.cwd(), *process.cmdline(), *process.environ().values()]
-            except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
-                continue
-            if process.pid not in mine and any(str(self.home) in word for word in words):
-                found.append(process)
-        return found
-
-
-@pytest.fixture(scope="module")
-def stack(repo: Path, venvs: Path) -> Iterator[Stack]:
-    home = Path(tempfile.mkdtemp(prefix="stack-e2e-", dir="/tmp"))
-    home.chmod(0o755)
-    keep = ("PATH", "HOME", "LANG", "STACK_UV", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
-    env = {name: os.environ[name] for name in keep if name in os.environ}
-    stack = Stack(repo, home, env | {"STACK_HOME": str(home), "STACK_VENVS": str(venvs), "TERM": "dumb"})
-    yield stack
-    stack.call("stop.sh", check=False)
-    for process in stack.processes():
-        process.kill()
-    shutil.rmtree(home, ignore_errors=True)
-
-
-@pytest.fixture(scope="module")
-def booted(stack: Stack) -> str:
-    return stack.call("run.sh", "--native", seconds=900)
-
-
-def test_the_first_boot_ends_with_a_green_run_and_says_where_everything_is(stack: Stack, booted: str) -> None:
+def test_the_first_boot_ends_with_a_green_run_and_says_where_everything_is(stack: Any, booted: str) -> None:
     assert "The first DAG run is green" in booted
     for name in ("Airflow", "Superset", "Webhook", "ClickHouse", "Postgres"):
         assert re.search(rf"^{name} +\S*127\.0\.0\.1:\d+", booted, re.MULTILINE)
@@ -94,19 +22,19 @@ def test_the_first_boot_ends_with_a_green_run_and_says_where_everything_is(stack
     assert (stack.home / ".env").stat().st_mode & 0o777 == 0o600
 
 
-def test_every_service_does_its_job_and_the_numbers_are_those_of_postgres(stack: Stack, booted: str) -> None:
+def test_every_service_does_its_job_and_the_numbers_are_those_of_postgres(stack: Any, booted: str) -> None:
     said = stack.call("check_all_works.sh", "--exact", seconds=120)
     assert "FAIL" not in said
     assert "marts equal Postgres" in said
 
 
-def test_the_health_checks_of_the_containers_hold_for_the_native_services(stack: Stack, booted: str) -> None:
+def test_the_health_checks_of_the_containers_hold_for_the_native_services(stack: Any, booted: str) -> None:
     for name in sorted(health.CHECKS):
         script = f"PYTHONPATH={stack.repo}/scripts exec python -m stack.health {name}"
         assert stack.call("scripts/exec", name, "sh", "-c", script) == ""
 
 
-def test_a_second_boot_changes_nothing_and_says_so(stack: Stack, booted: str) -> None:
+def test_a_second_boot_changes_nothing_and_says_so(stack: Any, booted: str) -> None:
     before = {process.pid for process in stack.processes()}
     assert "nothing changed" in stack.call("run.sh")
     assert {pid for pid in before if psutil.pid_exists(pid)} >= {
@@ -114,7 +42,7 @@ def test_a_second_boot_changes_nothing_and_says_so(stack: Stack, booted: str) ->
     }
 
 
-def test_no_secret_stands_in_a_log_a_record_or_a_command_line(stack: Stack, booted: str) -> None:
+def test_no_secret_stands_in_a_log_a_record_or_a_command_line(stack: Any, booted: str) -> None:
     secrets = {
         value
         for name, value in stack.values().items()
@@ -130,7 +58,7 @@ def test_no_secret_stands_in_a_log_a_record_or_a_command_line(stack: Stack, boot
     assert not [secret for secret in secrets if secret in booted]
 
 
-def test_what_the_source_gains_reaches_the_marts_with_the_next_run(stack: Stack, booted: str) -> None:
+def test_what_the_source_gains_reaches_the_marts_with_the_next_run(stack: Any, booted: str) -> None:
     stack.call("scripts/generate_data", "--orders", "2000", "--seed", "7")
     said = stack.call("check_all_works.sh", check=True)
     assert re.search(r"public\.orders \+2,000", said)
@@ -148,7 +76,7 @@ def test_what_the_source_gains_reaches_the_marts_with_the_next_run(stack: Stack,
     assert "FAIL" not in stack.call("check_all_works.sh", "--exact")
 
 
-def test_a_changed_password_that_data_depends_on_is_refused_with_the_cure(stack: Stack, booted: str) -> None:
+def test_a_changed_password_that_data_depends_on_is_refused_with_the_cure(stack: Any, booted: str) -> None:
     file = stack.home / ".env"
     kept = file.read_text()
     file.write_text(re.sub(r"^POSTGRES_PASSWORD=.*$", "POSTGRES_PASSWORD=anotherpassword", kept, flags=re.MULTILINE))
@@ -160,7 +88,7 @@ def test_a_changed_password_that_data_depends_on_is_refused_with_the_cure(stack:
     assert "nothing changed" in stack.call("run.sh")
 
 
-def test_after_a_kill_of_everything_it_starts_again_with_all_data(stack: Stack, booted: str) -> None:
+def test_after_a_kill_of_everything_it_starts_again_with_all_data(stack: Any, booted: str) -> None:
     for process in stack.processes():
         process.send_signal(signal.SIGKILL)
     deadline = time.monotonic() + 20
@@ -174,7 +102,7 @@ def test_after_a_kill_of_everything_it_starts_again_with_all_data(stack: Stack, 
     assert "FAIL" not in stack.call("check_all_works.sh", "--exact", seconds=1000)
 
 
-def test_one_killed_service_comes_back_by_itself(stack: Stack, booted: str) -> None:
+def test_one_killed_service_comes_back_by_itself(stack: Any, booted: str) -> None:
     values = stack.values()
     victim = next(p for p in stack.processes() if any("webhook_server:app" in word for word in p.cmdline()))
     victim.kill()
@@ -185,7 +113,7 @@ def test_one_killed_service_comes_back_by_itself(stack: Stack, booted: str) -> N
         time.sleep(0.5)
 
 
-def test_a_stop_leaves_no_process_and_all_data(stack: Stack, booted: str) -> None:
+def test_a_stop_leaves_no_process_and_all_data(stack: Any, booted: str) -> None:
     said = stack.call("stop.sh")
     assert "Everything is stopped" in said
     assert stack.processes() == []
@@ -195,7 +123,7 @@ def test_a_stop_leaves_no_process_and_all_data(stack: Stack, booted: str) -> Non
     assert (stack.home / "data" / "postgres" / "PG_VERSION").exists()
 
 
-def test_a_wipe_asks_and_then_removes_the_data_but_not_the_env(stack: Stack, booted: str) -> None:
+def test_a_wipe_asks_and_then_removes_the_data_but_not_the_env(stack: Any, booted: str) -> None:
     assert "--yes" in stack.call("stop.sh", "--wipe", check=False)
     assert (stack.home / "data").exists()
     stack.call("stop.sh", "--wipe", "--yes")

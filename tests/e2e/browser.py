@@ -1,0 +1,144 @@
+"""Chromium as a person's browser: what a dashboard shows, and what the page complains of."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from playwright.sync_api import Browser, Locator, Page, sync_playwright
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+# No sandbox, because CI runs as root in a container; the rest keeps it from talking to anybody but the page's host.
+SWITCHES = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
+SWITCHES += " --disable-component-update --disable-sync"
+WIDTH, HEIGHT = 1280, 900
+# Superset's telemetry is built into its pages. The policy of superset_config.py blocks it, and the console says so.
+TELEMETRY = "scarf.sh"
+
+
+def executable() -> str:
+    """The browser on the PATH. Raises AssertionError that says how to get one."""
+    found = next((path for name in NAMES if (path := shutil.which(name))), None)
+    assert found, "No Chromium is on the PATH: install chromium or google-chrome (./test.sh does it as root on Debian)."
+    return found
+
+
+@contextmanager
+def launched() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=executable(), args=SWITCHES.split())
+        yield browser
+        browser.close()
+
+
+class Visitor:
+    """A logged-in person with one page. `complaints`: errors of the console, failed requests, and requests to other hosts."""
+
+    def __init__(self, browser: Browser, url: str, user: str, password: str) -> None:
+        self.url = url
+        self.complaints: list[str] = []
+        self.page: Page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
+        self.page.goto(f"{url}/login/")
+        self.page.fill("#username", user)
+        self.page.fill("#password", password)
+        self.page.keyboard.press("Enter")
+        self.page.wait_for_url("**/welcome/**")
+        self.page.wait_for_load_state("networkidle")
+        self.page.on("console", lambda message: self._said(message.type, message.text))
+        self.page.on("pageerror", lambda error: self.complaints.append(f"script: {error}"))
+        self.page.on("response", lambda answer: self._answered(answer.status, answer.url))
+
+    def _said(self, kind: str, text: str) -> None:
+        if kind == "error" and TELEMETRY not in text:
+            self.complaints.append(f"console: {text}")
+
+    def _answered(self, status: int, address: str) -> None:
+        if urlsplit(address).scheme.startswith("http") and not address.startswith(self.url):
+            self.complaints.append(f"another host answered: {address}")
+        if status >= 400:
+            self.complaints.append(f"{status}: {address}")
+
+    def open(self, slug: str) -> None:
+        """Opens a dashboard and waits until every chart is drawn. The page is made as high as the dashboard, so that all charts load."""
+        self.page.set_viewport_size({"width": WIDTH, "height": HEIGHT})
+        self.page.goto(f"{self.url}/superset/dashboard/{slug}/")
+        self.page.wait_for_selector(".dashboard-component-chart-holder")
+        self.fit()
+        self.settle()
+
+    def fit(self) -> None:
+        bottom = self.page.evaluate(
+            "() => Math.max(...[...document.querySelectorAll('.dashboard-component, .chart-slice')]"
+            ".map(part => part.getBoundingClientRect().bottom))"
+        )
+        self.page.set_viewport_size({"width": WIDTH, "height": int(bottom) + 40})
+
+    def settle(self) -> None:
+        """Until nothing is loading for half a second."""
+        quiet = 0
+        for _ in range(600):
+            busy = self.page.locator(".loading, [data-test='loading-indicator'], .ant-skeleton").count()
+            quiet = 0 if busy else quiet + 1
+            if quiet >= 5:
+                return
+            self.page.wait_for_timeout(100)
+        raise AssertionError("Charts were still loading after a minute.")
+
+    def charts(self) -> Locator:
+        return self.page.locator(".dashboard-component-chart-holder:has(.chart-slice)")
+
+    def chart(self, title: str) -> Locator:
+        name = self.page.locator("[data-test='slice-header'], .header-title").filter(has_text=title)
+        return self.charts().filter(has=name).first
+
+    def errors(self) -> list[str]:
+        """The texts of error boxes."""
+        return self.page.locator("[role='alert']:visible, .ant-alert-error:visible").all_inner_texts()
+
+    def empty(self) -> list[str]:
+        """Titles of charts without rows."""
+        rows = self.charts().filter(has_text="No results were returned")
+        return [text.split("\n")[0] for text in rows.all_inner_texts()]
+
+    def drawn(self) -> int:
+        """How many charts show a picture, a table or a number."""
+        return int(
+            self.page.evaluate(
+                "() => [...document.querySelectorAll('.chart-slice .slice_container')]"
+                ".filter(part => part.querySelector('canvas, table') || /\\d/.test(part.innerText)).length"
+            )
+        )
+
+    def cut(self) -> list[str]:
+        """Texts of titles and of table heads that do not fit their box."""
+        return list(
+            self.page.evaluate(
+                "() => [...document.querySelectorAll('.dashboard-component-chart-holder .header-title *, "
+                ".dashboard-component-chart-holder th')]"
+                ".filter(part => part.scrollWidth > part.clientWidth + 1 && getComputedStyle(part).display !== 'inline')"
+                ".map(part => part.innerText).filter(Boolean)"
+            )
+        )
+
+    def filter(self, name: str, value: str) -> None:
+        """Chooses a value in the bar on the left and applies it."""
+        box = self.page.locator(
+            "[data-test='form-item-value'], .filter-item-wrapper, [class*='FilterControlContainer']"
+        )
+        control = self.page.get_by_role("combobox", name=name)
+        (control if control.count() else box.filter(has_text=name).get_by_role("combobox")).first.click()
+        self.page.keyboard.type(value)
+        self.page.locator(f".ant-select-item-option[title='{value}']").first.click()
+        self.page.keyboard.press("Escape")
+        self.page.locator("[data-test='filter-bar__apply-button']").click()
+        self.settle()
+
+    def picture(self, name: str) -> Path:
+        """Kept as test output in $TEST_OUTPUT, or below .stack/."""
+        folder = Path(os.environ.get("TEST_OUTPUT", Path(__file__).resolve().parents[2] / ".stack" / "test-output"))
+        folder.mkdir(parents=True, exist_ok=True)
+        file = folder / f"{name}.png"
+        self.page.screenshot(path=file)
+        return file
