@@ -1,0 +1,134 @@
+"""Superset of the running stack: the chart API, the dashboards in a browser, and its start when nothing changed.
+
+Start the stack first (`./run.sh`), with as many orders as the figures are to speak of (`scripts/generate_data --orders 1000000`, then a run
+of the DAG). It is the stack of $STACK_HOME, or of this folder.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from statistics import quantiles
+
+import requests
+from dotenv import dotenv_values
+from report import Figure, of_runs, show
+
+REPO = Path(__file__).resolve().parents[1]
+sys.path.append(str(REPO / "tests" / "e2e"))
+
+from browser import Visitor, launched  # noqa: E402
+from superset_api import Superset  # noqa: E402
+
+DASHBOARDS = ("sales", "customers", "pipeline-health")
+
+
+def api(admin: Superset, rounds: int) -> tuple[list[Figure], dict[str, list[float]]]:
+    """Every chart as it was saved, past every cache. The first round is dropped."""
+    times: dict[str, list[float]] = {}
+    for number in range(rounds + 1):
+        for slug in DASHBOARDS:
+            for title, row in admin.charts(slug).items():
+                started = time.perf_counter()
+                answer = admin.get(f"/api/v1/chart/{row['id']}/data/?force=true")
+                milliseconds = (time.perf_counter() - started) * 1000
+                assert answer.status_code == 200, f"{title}: {answer.text}"
+                if number:
+                    times.setdefault(title, []).append(milliseconds)
+    every = sorted(value for values in times.values() for value in values)
+    figures = [
+        Figure("chart API, uncached, 95th percentile", quantiles(every, n=20)[18], "ms", "<= 300"),
+        of_runs("chart API, uncached, median", every, "ms"),
+    ]
+    return figures, times
+
+
+def pages(url: str, password: str, cache: Path, rounds: int) -> tuple[list[Figure], dict[str, list[float]]]:
+    """Each dashboard until its last chart is drawn: with the caches of Superset and of the browser cold, and again at once."""
+    times: dict[str, list[float]] = {}
+    for _ in range(rounds):
+        for slug in DASHBOARDS:
+            with launched() as browser:
+                visitor = Visitor(browser, url, "admin", password)
+                for file in cache.rglob("*"):
+                    if file.is_file():
+                        file.unlink()
+                for state in ("cold", "cached"):
+                    started = time.perf_counter()
+                    visitor.open(slug)
+                    # The last half second was waited for to see that it was quiet.
+                    times.setdefault(f"{slug}, {state}", []).append(time.perf_counter() - started - 0.5)
+    bars = {"cold": "<= 3", "cached": "<= 1.5"}
+    return [
+        of_runs(f"dashboard {name}", values, "s", bars[name.split(", ")[1]]) for name, values in times.items()
+    ], times
+
+
+def start(env: dict[str, str], rounds: int) -> Figure:
+    """A second server beside the running one, on a port of its own. The look at the stamp before it takes a tenth of a second."""
+    seconds = []
+    port = str(int(env["SUPERSET_PORT"]) + 100)
+    inside = [str(REPO / "scripts" / "exec"), "superset", "env", f"SUPERSET_PORT={port}"]
+    serve = [
+        *inside,
+        "python",
+        "-m",
+        "gunicorn",
+        "--config",
+        str(REPO / "superset/config/gunicorn_conf.py"),
+        "superset.app:create_app()",
+    ]
+    for _ in range(rounds):
+        started = time.perf_counter()
+        server = subprocess.Popen(serve, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            while True:
+                assert time.perf_counter() - started < 120 and server.poll() is None, "Superset did not start"
+                try:
+                    if requests.get(f"http://127.0.0.1:{port}/health", timeout=1).text == "OK":
+                        break
+                except requests.RequestException:
+                    time.sleep(0.05)
+            seconds.append(time.perf_counter() - started)
+        finally:
+            server.terminate()
+            server.wait(30)
+    return of_runs("start to healthy, nothing changed", seconds, "s", "<= 12")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="benchmarks/run.sh superset", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="one round of everything")
+    parser.add_argument("--json", action="store_true")
+    asked = parser.parse_args()
+    rounds = 1 if asked.quick else 5
+    home = Path(os.environ.get("STACK_HOME", REPO / ".stack"))
+    file = home / ".env" if "STACK_HOME" in os.environ else REPO / ".env"
+    env = {name: value or "" for name, value in dotenv_values(file).items()}
+    if not env:
+        print(f"error  There is no {file}: start the stack by ./run.sh, and fill it, first.", file=sys.stderr)
+        return 1
+    url = f"http://127.0.0.1:{env['SUPERSET_PORT']}"
+    admin = Superset(url, "admin", env["SUPERSET_ADMIN_PASSWORD"])
+    (row,) = admin.data(
+        {
+            "datasource": {
+                "id": next(one["id"] for one in admin.listed("dataset") if one["table_name"] == "fact_sales"),
+                "type": "table",
+            },
+            "queries": [{"metrics": ["sales_gross_orders"], "columns": [], "filters": []}],
+            "result_format": "json",
+            "result_type": "full",
+        }
+    )
+    figures = [Figure("orders in the shop", float(row["sales_gross_orders"]), "")]
+    of_api, api_times = api(admin, rounds)
+    of_pages, page_times = pages(url, env["SUPERSET_ADMIN_PASSWORD"], home / "data/superset/cache", rounds)
+    figures += [*of_api, *of_pages, start(env, min(rounds, 3))]
+    return show("superset", figures, as_json=asked.json, raw={"api_ms": api_times, "pages_s": page_times})
+
+
+if __name__ == "__main__":
+    sys.exit(main())
