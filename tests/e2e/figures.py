@@ -1,7 +1,7 @@
 """What a chart of the shop must show: its query asked of Postgres, in SQL of its own that shares nothing with dbt or Superset."""
 
 from calendar import monthrange
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
@@ -116,8 +116,16 @@ def _conditions(query: Mapping[str, Any], period: tuple[date, date] | None) -> t
 
 
 def number(value: Any) -> Decimal | None:
-    """To nine significant places: shares are floats in the warehouse."""
-    return None if value is None else Decimal(f"{Decimal(str(value)):.9g}").normalize()
+    return None if value is None else Decimal(str(value))
+
+
+def same(some: Sequence[Decimal | None], others: Sequence[Decimal | None]) -> bool:
+    """Equal to a billionth: shares and averages are floats in the warehouse. Money below ten millions is held to the cent."""
+    return all(
+        one is other
+        or (one is not None and other is not None and abs(one - other) * 1_000_000_000 <= max(abs(other), 1))
+        for one, other in zip(some, others, strict=True)
+    )
 
 
 def expected(

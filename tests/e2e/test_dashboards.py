@@ -25,7 +25,7 @@ def compare(
     assert rows, f"{name}: no rows"
     for key, values in rows:
         assert key in expected, f"{name}: {key} is in Superset and not in Postgres"
-        assert values == expected[key], f"{name}: {key}: {values} in Superset, {expected[key]} in Postgres"
+        assert figures.same(values, expected[key]), f"{name}: {key}: {values} in Superset, {expected[key]} in Postgres"
     assert len({key for key, _ in rows}) == len(rows), name
     limit = query["row_limit"]
     assert len(rows) == min(limit, len(expected)), f"{name}: {len(rows)} rows, Postgres has {len(expected)}"
@@ -33,7 +33,7 @@ def compare(
         (by, ascending) = query["orderby"][0]
         place = query["metrics"].index(by)
         best = sorted((values[place] or Decimal(0) for values in expected.values()), reverse=not ascending)[:limit]
-        assert [values[place] or Decimal(0) for _, values in rows] == best, name
+        assert figures.same([values[place] or Decimal(0) for _, values in rows], best), name
     return sum(len(values) for _, values in rows)
 
 
