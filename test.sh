@@ -86,7 +86,7 @@ for stage in "$@"; do
         find_browser
         tests tests/e2e
         ;;
-    long) tests --long tests/faults tests/integration ;;
+    long) tests --long tests ;;
     esac
 done
 printf '\nEverything that was asked for holds: %s.\n' "$*"
