@@ -105,7 +105,8 @@ def test_an_incremental_table_is_written_as_such(shop: Any, project: Path) -> No
 def test_what_is_not_there_is_told_and_nothing_is_written(shop: Any, project: Path) -> None:
     shop.sql("CREATE TABLE a (id int PRIMARY KEY)")
     shop.tables("public.a")
-    before = shop.settings.elt_pipeline.read_text()
+    pipeline, files = shop.settings.elt_pipeline.read_text(), set(project.rglob("*"))
     code, _, err = add(shop, project, "nothing")
     assert code == 1 and "no table public.nothing" in err
-    assert shop.settings.elt_pipeline.read_text() == before and not list(project.rglob("*.sql"))
+    assert shop.settings.elt_pipeline.read_text() == pipeline
+    assert set(project.rglob("*")) == files
