@@ -51,6 +51,7 @@ lint() {
         scripts/webhook_server.py superset/provisioning superset/provision.py superset/export.py superset/config
     # shellcheck disable=SC2046 # none of our file names holds a space
     shellcheck $(git ls-files -- '*.sh' .ci/run scripts | xargs grep -l -m1 -E '^#!/usr/bin/env bash|^# shellcheck shell=bash')
+    hadolint airflow/Dockerfile dbt/Dockerfile superset/Dockerfile scripts/Dockerfile
     yamllint --strict .
     sqlfluff lint --disable-progress-bar dbt/models
 }
