@@ -17,7 +17,7 @@ from typing import Any
 
 import clickhouse_connect
 import psycopg2
-from stack import postgres
+from stack import postgres, warehouse_init
 
 REPO = Path(__file__).resolve().parents[1]
 VENVS = Path(os.environ.get("STACK_VENVS", REPO / ".stack" / "venvs"))
@@ -37,14 +37,14 @@ class Warehouse:
         return {"CLICKHOUSE_HOST": "127.0.0.1", "CLICKHOUSE_HTTP_PORT": str(self.port), **names}
 
     def rows(self, sql: str, user: str = "default") -> list[tuple[Any, ...]]:
-        with self._client(user) as client:
+        with self.client(user) as client:
             return [tuple(row) for row in client.query(sql).result_rows]
 
     def command(self, sql: str, user: str = "default") -> None:
-        with self._client(user) as client:
+        with self.client(user) as client:
             client.command(sql)
 
-    def _client(self, user: str) -> Any:
+    def client(self, user: str) -> Any:
         return clickhouse_connect.get_client(
             host="127.0.0.1", port=self.port, username=user, password=self.passwords[user]
         )
@@ -116,10 +116,8 @@ def warehouse(at: Path) -> Iterator[Warehouse]:
     command = [str(VENVS / "clickhouse/bin/python"), "-m", "embedded"]
     with _running(command, at / "clickhouse.log", lambda: _answers(port), signal.SIGTERM, environment) as pid:
         server = Warehouse(port, passwords, pid)
-        for file in sorted((REPO / "clickhouse" / "init").glob("*.sql")):
-            for statement in file.read_text().split(";\n"):
-                if statement.strip():
-                    server.command(statement)
+        with server.client("default") as admin:
+            warehouse_init.apply(admin)
         yield server
 
 

@@ -59,10 +59,6 @@ docker_up() {
     if ((memory < 6000000000)); then
         printf 'warning  The engine has %d MB of memory, and the stack is at ease with 8000.\n' "$((memory / 1000000))" >&2
     fi
-    if [[ -n "$(kept_mode)" && "$(kept_mode)" != docker ]]; then
-        die "This stack runs the $(kept_mode) way, and its data is there: ./stop.sh --wipe, remove STACK_MODE from $env_file, and start again."
-    fi
-
     printf 'Building the image ecommerce-pipeline/tools\n'
     docker build --quiet --tag ecommerce-pipeline/tools --file "$repo/scripts/Dockerfile" "$repo" >/dev/null ||
         die "The image of the tools could not be built: check the network and start again."

@@ -19,6 +19,7 @@ import clickhouse_connect
 import psycopg2
 import pytest
 from stack import postgres as native_postgres
+from stack import warehouse_init
 
 REPO = Path(__file__).resolve().parents[1]
 
@@ -176,11 +177,6 @@ class WarehouseServer:
         )
 
 
-def sql_statements(text: str) -> list[str]:
-    """The statements of one of our init files: separated by `;` at the end of a line."""
-    return [part.strip() for part in text.split(";\n") if part.strip()]
-
-
 @pytest.fixture(scope="session")
 def clickhouse(venvs: Path, server_folder: Path) -> Iterator[WarehouseServer]:
     """The embedded ClickHouse with the project's users, roles and init SQL."""
@@ -209,8 +205,6 @@ def clickhouse(venvs: Path, server_folder: Path) -> Iterator[WarehouseServer]:
 
     _wait(process, ready, log)
     with server.client() as admin:
-        for file in sorted((REPO / "clickhouse" / "init").glob("*.sql")):
-            for statement in sql_statements(file.read_text()):
-                admin.command(statement)
+        warehouse_init.apply(admin)
     yield server
     _stop(process, signal.SIGTERM)

@@ -40,5 +40,10 @@ def warehouse(env: Env) -> Iterator[Any]:
         client.close()
 
 
+def quoted(identifier: str) -> str:
+    """A name of the warehouse as it stands in SQL."""
+    return "`" + identifier.replace("\\", "\\\\").replace("`", "\\`") + "`"
+
+
 def rows(client: Any, sql: str, **parameters: Any) -> list[tuple[Any, ...]]:
     return list(client.query(sql, parameters=parameters).result_rows)

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from stack import connections
-from stack.connections import rows
+from stack.connections import quoted, rows
 from stack.errors import StackError
-from stack.probes import _name, published
+from stack.probes import published
 from stack.services import Context
 
 # Postgres' type category or name -> (expression in Postgres, expression in ClickHouse), each an exact number or text.
@@ -45,7 +45,7 @@ def _columns(cursor: Any, source: str) -> list[tuple[str, str]]:
     return list(cursor.fetchall())
 
 
-def _quoted(identifier: str) -> str:
+def _in_postgres(identifier: str) -> str:
     return '"' + identifier.replace('"', '""') + '"'
 
 
@@ -71,7 +71,7 @@ def _compare(cursor: Any, client: Any, source: str, target: str) -> tuple[int, l
         # A NULL array arrives as an empty one (docs/types.md).
         if name not in carried or kind.startswith("_"):
             continue
-        here, there = _quoted(name), _name(name)
+        here, there = _in_postgres(name), quoted(name)
         postgres_words.append(f"count({here})::text")
         clickhouse_words.append(f"toString(count({there}))")
         names.append(f"number of values in {name}")
@@ -81,9 +81,9 @@ def _compare(cursor: Any, client: Any, source: str, target: str) -> tuple[int, l
             clickhouse_words.append(way[1].format(c=there))
             names.append(f"content of {name}")
     schema, _, table = source.partition(".")
-    cursor.execute(f"SELECT {', '.join(postgres_words)} FROM {_quoted(schema)}.{_quoted(table)}")
+    cursor.execute(f"SELECT {', '.join(postgres_words)} FROM {_in_postgres(schema)}.{_in_postgres(table)}")
     in_postgres = [_decimal(value) for value in cursor.fetchone()]
-    (answer,) = rows(client, f"SELECT {', '.join(clickhouse_words)} FROM raw.{_name(target)} SETTINGS final = 1")
+    (answer,) = rows(client, f"SELECT {', '.join(clickhouse_words)} FROM raw.{quoted(target)} SETTINGS final = 1")
     in_raw = [_decimal(value) for value in answer]
     differences = [
         f"{source}: {name} is {a} in Postgres and {b} in raw"

@@ -19,9 +19,14 @@ OF_THE_MACHINE = (
 MARK = "STACK_PROCESS_OF"
 
 
+def of_the_machine() -> dict[str, str]:
+    """The part of the caller's environment that programs of the stack inherit: no secret of the caller is in it."""
+    return {name: os.environ[name] for name in OF_THE_MACHINE if name in os.environ}
+
+
 def environment(context: services.Context, service: services.Service) -> dict[str, str]:
     """Exactly what the service's process gets, but for the mark."""
-    machine = {name: os.environ[name] for name in OF_THE_MACHINE if name in os.environ}
+    machine = of_the_machine()
     return {
         **machine,
         "LANG": machine.get("LANG", "C.UTF-8"),

@@ -11,7 +11,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from stack import connections, health, services, supervisor
 from stack.airflow_api import DAG, FINAL, AirflowApi
-from stack.connections import rows
+from stack.connections import quoted, rows
 from stack.errors import StackError
 from stack.services import Context
 
@@ -31,10 +31,6 @@ PUBLISHED = """
         ON l.run = p.run AND l.target = p.target
     ORDER BY p.target
 """
-
-
-def _name(identifier: str) -> str:
-    return "`" + identifier.replace("\\", "\\\\").replace("`", "\\`") + "`"
 
 
 def published(client: Any) -> list[tuple[str, int, int, str]]:
@@ -141,7 +137,7 @@ def raw_holds_what_was_loaded(context: Context) -> Iterator[str]:
         tables = published(client)
         wrong = []
         for target, expected, _run, _source in tables:
-            ((found,),) = rows(client, f"SELECT count() FROM raw.{_name(target)} SETTINGS final = 1")
+            ((found,),) = rows(client, f"SELECT count() FROM raw.{quoted(target)} SETTINGS final = 1")
             if found != expected:
                 wrong.append(f"raw.{target} has {found:,} rows and the last publish recorded {expected:,}")
     if wrong:

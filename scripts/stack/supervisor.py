@@ -16,7 +16,7 @@ import psutil
 from supervisor.xmlrpc import Faults, SupervisorTransport
 
 from stack.errors import StackError
-from stack.launch import MARK
+from stack.launch import MARK, of_the_machine
 from stack.paths import Paths
 from stack.services import Service
 
@@ -106,19 +106,7 @@ def ensure(paths: Paths, rows: list[Service]) -> None:
     if states(paths) is None:
         socket_path(paths).unlink(missing_ok=True)
         command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(config)]
-        # Only what the services may inherit: a secret in the caller's environment stays with the caller.
-        keep = (
-            "PATH",
-            "HOME",
-            "LANG",
-            "LC_ALL",
-            "TMPDIR",
-            "SSL_CERT_FILE",
-            "SSL_CERT_DIR",
-            "REQUESTS_CA_BUNDLE",
-            "POSTGRES_BIN",
-        )
-        env = {name: os.environ[name] for name in keep if name in os.environ}
+        env = of_the_machine()
         env |= {"PYTHONWARNINGS": "ignore::UserWarning", MARK: str(paths.home)}
         answer = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
         deadline = time.monotonic() + 10

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from typing import Any
 
 import clickhouse_connect
 from clickhouse_connect.driver.exceptions import ClickHouseError
@@ -14,6 +15,13 @@ def statements(text: str) -> list[str]:
     return [part.strip() for part in text.split(";\n") if part.strip()]
 
 
+def apply(admin: Any) -> None:
+    """Apply all files of clickhouse/init, in the order of their names, through a client of the admin."""
+    for file in sorted((REPO / "clickhouse" / "init").glob("*.sql")):
+        for statement in statements(file.read_text()):
+            admin.command(statement)
+
+
 def main() -> int:
     try:
         with clickhouse_connect.get_client(
@@ -23,9 +31,7 @@ def main() -> int:
             username="default",
             password=os.environ["CLICKHOUSE_PASSWORD"],
         ) as admin:
-            for file in sorted((REPO / "clickhouse" / "init").glob("*.sql")):
-                for statement in statements(file.read_text()):
-                    admin.command(statement)
+            apply(admin)
     except ClickHouseError as error:
         first = str(error).strip().splitlines()[0]
         print(
