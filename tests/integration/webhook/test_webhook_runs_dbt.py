@@ -159,7 +159,8 @@ def test_a_cancel_ends_dbt_and_its_queries(make_webhook: Callable[..., Any], cli
     webhook.start_worker()
     run = webhook.post("slow")
     until(lambda: sleeping_queries(clickhouse), "dbt is at work")
-    assert webhook.run(run["id"])["at_work"] == ["slow"]
+    # dbt's query runs before the record of its start has reached the store.
+    until(lambda: webhook.run(run["id"])["at_work"] == ["slow"], "the run names its node")
     assert webhook.call("POST", f"{run['url']}/cancel").status_code == 202
     cancelled = webhook.final(run["id"], 10)
     assert cancelled["status"] == "cancelled"
