@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# ./test.sh [lint|unit|integration|e2e|long]..: build what the tests need and run them. Without a word: all but `long`.
+# ./test.sh [lint|unit|integration|e2e|containers|long]..: build what the tests need and run them. Without a word: all but the last two.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/scripts/bootstrap.sh"
 
@@ -14,7 +14,8 @@ if [[ $# -eq 0 ]]; then
     set -- lint unit integration e2e
 fi
 for stage in "$@"; do
-    [[ $stage =~ ^(lint|unit|integration|e2e|long)$ ]] || die "There is no stage '$stage': lint, unit, integration, e2e or long."
+    [[ $stage =~ ^(lint|unit|integration|e2e|containers|long)$ ]] ||
+        die "There is no stage '$stage': lint, unit, integration, e2e, containers or long."
 done
 
 # The wheel of Postgres is tested even where the system has a Postgres of its own.
@@ -51,7 +52,7 @@ lint() {
         scripts/webhook_server.py superset/provisioning superset/provision.py superset/export.py superset/config
     # shellcheck disable=SC2046 # none of our file names holds a space
     shellcheck $(git ls-files -- '*.sh' .ci/run scripts | xargs grep -l -m1 -E '^#!/usr/bin/env bash|^# shellcheck shell=bash')
-    hadolint airflow/Dockerfile dbt/Dockerfile superset/Dockerfile scripts/Dockerfile
+    hadolint --ignore DL3008 tests/containers/stand_ins/*/Dockerfile airflow/Dockerfile dbt/Dockerfile superset/Dockerfile scripts/Dockerfile
     yamllint --strict .
     sqlfluff lint --disable-progress-bar dbt/models
 }
@@ -86,6 +87,10 @@ for stage in "$@"; do
     e2e)
         find_browser
         tests tests/e2e
+        ;;
+    containers)
+        docker info >/dev/null 2>&1 || die "The tests of the containers need Docker's engine: start it, or set DOCKER_HOST."
+        tests tests/containers
         ;;
     long) tests --long tests ;;
     esac

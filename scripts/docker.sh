@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # The verbs in containers: needs bash and Docker alone. Sourced by bootstrap.sh, which sets repo and die.
-: "${repo:?is set by bootstrap.sh}"
+: "${repo:?is set by bootstrap.sh}" "${stack_home:?is set by bootstrap.sh}"
 
 if [[ -n "${STACK_HOME:-}" ]]; then
     env_file="$STACK_HOME/.env"
@@ -8,6 +8,10 @@ else
     env_file="$repo/.env"
 fi
 export STACK_ENV_FILE="$env_file"
+# Another sum makes the containers that mount these files anew.
+STACK_MOUNTED_FILES="$(cd "$repo" && cat pipeline.yml postgres/postgresql.conf postgres/docker/*.sh postgres/metadata/*.sql \
+    clickhouse/config/*.xml clickhouse/docker/*.xml | cksum | cut -d' ' -f1)"
+export STACK_MOUNTED_FILES
 
 # Prints the way of this stack that .env has kept, or nothing before the first boot.
 kept_mode() {
@@ -19,13 +23,27 @@ engine_answers() {
     command -v docker >/dev/null && docker info >/dev/null 2>&1
 }
 
+# Prints the path of the Compose file. Engines before 25 refuse start_interval: theirs is a copy without it.
+compose_file() {
+    local version old="$stack_home/docker-compose.engine-before-25.yml"
+    version="$(docker version --format '{{.Server.Version}}')"
+    if ((${version%%.*} >= 25)); then
+        printf '%s\n' "$repo/docker-compose.yml"
+        return
+    fi
+    mkdir -p "$stack_home"
+    sed -e '/^  start_interval:/d' -e 's/^  interval: .*/  interval: 3s/' "$repo/docker-compose.yml" >"$old.new"
+    mv "$old.new" "$old"
+    printf '%s\n' "$old"
+}
+
 # compose ARGS..: Docker's Compose v2, as a plugin or by its hyphenated name.
 compose() {
-    if docker compose version >/dev/null 2>&1; then
-        docker compose --project-directory "$repo" --env-file "$env_file" "$@"
-    else
-        docker-compose --project-directory "$repo" --env-file "$env_file" "$@"
-    fi
+    local words=(docker compose)
+    docker compose version >/dev/null 2>&1 || words=(docker-compose)
+    # A terminal gets Compose's moving picture; a log gets what this script says.
+    [[ -t 1 ]] || words+=(--progress quiet)
+    "${words[@]}" --project-directory "$repo" --file "$(compose_file)" --env-file "$env_file" "$@"
 }
 
 compose_is_v2() {
@@ -34,8 +52,13 @@ compose_is_v2() {
     [[ "${version#v}" =~ ^([2-9]|[1-9][0-9])\. ]]
 }
 
+# one_off OPTIONS.. SERVICE ARGS..: as the user who runs the verb, who owns .env and the files of this repository.
+one_off() {
+    compose run --rm --no-deps -T --user "$(id -u):$(id -g)" "$@"
+}
+
 tools() {
-    compose run --rm --no-deps -T tools "$@"
+    one_off tools "$@"
 }
 
 # A SOURCE_URL that means this machine would mean the container itself inside one.
@@ -45,6 +68,30 @@ check_source_url() {
     if [[ "$url" =~ ^postgres(ql)?://([^@/]*@)?(localhost|127\.[0-9.]+|\[::1\])([:/?]|$) ]]; then
         die "SOURCE_URL in $env_file names ${BASH_REMATCH[3]}, which inside a container is the container itself: write host.docker.internal for this machine."
     fi
+}
+
+# Pulls what is not there yet, so that a stack that ran once also starts without the network.
+pull_missing() {
+    local image
+    for image in $(compose config --images postgres-source clickhouse-server | sort --unique); do
+        docker image inspect "$image" >/dev/null 2>&1 && continue
+        printf 'Pulling the image %s\n' "$image"
+        docker pull --quiet "$image" >/dev/null ||
+            die "The image $image could not be pulled: check the network (docker pull $image) and start again."
+    done
+}
+
+# Prints each container that is not well, with the end of its log. One that was only created waits for such a one.
+show_unwell() {
+    local name state
+    for name in $(compose ps --all --format '{{.Name}}'); do
+        state="$(docker inspect --format '{{.State.Status}} {{.State.ExitCode}} {{if .State.Health}}{{.State.Health.Status}}{{end}}' "$name")"
+        case "$state" in
+        "running 0 healthy" | "running 0 " | "exited 0 "* | created*) continue ;;
+        esac
+        printf '%s is %s; the end of its log:\n' "$name" "${state% }"
+        docker logs --tail 15 "$name" 2>&1 | sed 's/^/    /'
+    done
 }
 
 docker_up() {
@@ -68,15 +115,16 @@ docker_up() {
         --env STACK_HOME=/home/stack ecommerce-pipeline/tools stack env docker || exit 1
     check_source_url
 
-    printf 'Pulling postgres and clickhouse-server\n'
-    compose pull --quiet postgres-source airflow-db clickhouse-server
+    pull_missing
     for word in airflow-webserver webhook-server superset; do
         printf 'Building the image of %s\n' "$word"
         compose build --quiet "$word"
     done
     printf 'Starting the containers, each after what it waits for is healthy\n'
-    compose up --detach --wait --wait-timeout 600 --remove-orphans ||
-        die "Not every container became healthy: scripts/logs SERVICE shows the log of one, docker ps says which."
+    if ! compose up --detach --wait --wait-timeout 600 --remove-orphans; then
+        show_unwell >&2
+        die "Not every container became healthy: mend what the log above says and start again; scripts/logs SERVICE shows all of one."
+    fi
     bind="$(sed -n 's/^BIND_ADDRESS=//p' "$env_file")"
     printf 'All containers are healthy; their ports are on %s\n' "$bind"
     if $wait_for_run; then
@@ -133,6 +181,25 @@ docker_logs() {
     exec docker logs "${words[@]}" "$service"
 }
 
+docker_generate_data() {
+    one_off --env POSTGRES_HOST=postgres-source --env POSTGRES_PORT=5432 tools shop "$@"
+}
+
+# Writes pipeline.yml and dbt/ as the user who runs it. The running containers see the new pipeline.yml when they are made anew.
+docker_add_table() {
+    one_off --volume "$repo:/repo" --env ELT_PIPELINE=/repo/pipeline.yml --entrypoint python airflow-scheduler \
+        -m elt.add_table --dbt /repo/dbt "$@" || exit
+    for word in "$@"; do
+        [[ "$word" != --help && "$word" != -h ]] || return 0
+    done
+    docker_up --no-wait >/dev/null
+}
+
+# The image holds the files as they were when it was built; what is written goes into this repository, as this user.
+docker_export_dashboards() {
+    one_off --volume "$repo/superset/assets:/app/superset/assets" --entrypoint python superset superset/export.py "$@"
+}
+
 # in_containers VERB ARGS..: what `stack VERB` is natively.
 in_containers() {
     local verb="$1"
@@ -143,5 +210,8 @@ in_containers() {
     check) tools stack check "$@" ;;
     exec) docker_exec "$@" ;;
     logs) docker_logs "$@" ;;
+    generate_data) docker_generate_data "$@" ;;
+    add_table) docker_add_table "$@" ;;
+    export_dashboards) docker_export_dashboards "$@" ;;
     esac
 }

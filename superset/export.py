@@ -1,6 +1,6 @@
 """Writes what was edited in Superset back to the files: all that came from files, and every published dashboard with what it shows.
 
-`scripts/exec superset python superset/export.py [--to FOLDER]`. A file whose asset did not change stays as it is, comments included.
+`scripts/export_dashboards [--to FOLDER]`. A file whose asset did not change stays as it is, comments included.
 """
 
 import argparse

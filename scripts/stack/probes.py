@@ -230,10 +230,10 @@ def source_moved_on(context: Context) -> Iterator[str]:
             name, estimate = found
             if estimate > COUNTED_UP_TO:
                 if abs(estimate - count) > count // 100:
-                    moved.append(f"{source} about {estimate - count:+,}")
+                    moved.append(f"{source} about {estimate - count:+,} rows")
                 continue
             cursor.execute(f"SELECT count(*) FROM {name}")
             (now,) = cursor.fetchone()
             if now != count:
-                moved.append(f"{source} {now - count:+,}")
-    yield ", ".join(moved) + " rows since the last load" if moved else "as many rows as at the last load"
+                moved.append(f"{source} {now - count:+,} rows")
+    yield ", ".join(moved) + " since the last load" if moved else "as many rows as at the last load"

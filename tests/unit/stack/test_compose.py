@@ -81,6 +81,17 @@ def test_images_are_pinned_and_published_ports_keep_to_the_bind_address(compose:
             assert port.startswith("${BIND_ADDRESS:-127.0.0.1}:"), name
 
 
+def test_a_container_that_mounts_a_file_is_made_anew_when_the_file_changes(repo: Path, compose: dict[str, Any]) -> None:
+    listed = re.search(r"cat ((?:.|\n)*?) \| cksum", (repo / "scripts/docker.sh").read_text())
+    assert listed is not None
+    summed = {file for word in listed[1].replace("\\\n", " ").split() for file in repo.glob(word)}
+    for name, row in compose["services"].items():
+        mounted = {repo / volume.split(":")[0] for volume in row.get("volumes", []) if volume.startswith("./")}
+        files = {place for place in mounted if place.is_file()}
+        assert files <= summed, name
+        assert not files or row["labels"] == {"stack.mounted-files": "${STACK_MOUNTED_FILES:-}"}, name
+
+
 def test_the_start_order_is_that_of_the_native_way(compose: dict[str, Any]) -> None:
     for row in services.SERVICES:
         waits = compose["services"][row.name].get("depends_on", {})
@@ -121,7 +132,7 @@ def test_every_name_of_the_compose_file_stands_in_the_example_and_every_secret_i
     repo: Path, compose: dict[str, Any]
 ) -> None:
     text = (repo / "docker-compose.yml").read_text()
-    asked = set(re.findall(r"(?<!\$)\$\{([A-Z_]+)", text)) - {"STACK_ENV_FILE"}
+    asked = set(re.findall(r"(?<!\$)\$\{([A-Z_]+)", text)) - {"STACK_ENV_FILE", "STACK_MOUNTED_FILES"}
     known = set(env_file.read_values(repo / ".env.example"))
     assert asked <= known
     read = {name for row in services.SERVICES for name in row.reads}
