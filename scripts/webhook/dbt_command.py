@@ -12,6 +12,11 @@ TARGET = "prod"
 DOCS_TARGET = "docs"
 
 _VERBS = {"build": ["build"], "test": ["test"], "docs": ["docs", "generate"]}
+# dbt_host.py prints the events.
+_QUIET = [
+    *("--log-level", "none", "--log-level-file", "none", "--no-use-colors"),
+    *("--no-send-anonymous-usage-stats", "--no-version-check"),
+]
 # What dbt and the project read; above all not WEBHOOK_TOKEN.
 _NAMES = {"PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "SSL_CERT_FILE", "SAMPLE_SHOP"}
 _PREFIXES = ("CLICKHOUSE_", "SHOP_", "DBT_ENV_")
@@ -20,13 +25,15 @@ _PREFIXES = ("CLICKHOUSE_", "SHOP_", "DBT_ENV_")
 def dbt_arguments(request: RunRequest, settings: Settings) -> list[str]:
     """dbt's arguments for a request. Selectors were validated: none begins with a hyphen."""
     arguments = [
-        *("--log-format", "json", "--log-level", "debug", "--log-level-file", "none", "--no-use-colors"),
-        *("--no-send-anonymous-usage-stats", "--no-version-check"),
+        *_QUIET,
         *_VERBS[request.command],
         *("--target", DOCS_TARGET if request.command == "docs" else TARGET),
         *("--project-dir", str(settings.project), "--profiles-dir", str(settings.project)),
         *("--target-path", str(target_path(request, settings)), "--log-path", str(settings.home / "dbt-logs")),
     ]
+    if request.command != "docs":
+        # Nobody reads them: a run's nodes come as events, and the project was parsed before.
+        arguments.append("--no-write-json")
     if request.full_refresh:
         arguments.append("--full-refresh")
     if request.command == "build":
@@ -57,8 +64,7 @@ def target_path(request: RunRequest, settings: Settings) -> Path:
 def documentation_arguments(settings: Settings) -> list[str]:
     """dbt's arguments for one page that documents the project and the tables as they are now."""
     return [
-        *("--log-format", "json", "--log-level", "info", "--log-level-file", "none", "--no-use-colors"),
-        *("--no-send-anonymous-usage-stats", "--no-version-check"),
+        *_QUIET,
         *("docs", "generate", "--static", "--target", DOCS_TARGET),
         *("--project-dir", str(settings.project), "--profiles-dir", str(settings.project)),
         *("--target-path", str(settings.documentation_target), "--log-path", str(settings.home / "dbt-logs")),

@@ -10,13 +10,13 @@ socket, one line of JSON for each word:
 `parsed` names the target whose parsed project the run may use, null where it must parse by itself. `stale`: a file of the
 project is not what was parsed, so that the worker starts another host. If the worker dies, even by kill -9, Linux kills
 this process and its run at once: the next worker must not find an older dbt writing the same tables. `python -P dbt_host.py
-parse-and-run HOST_PID arguments...` is a run that parses by itself.
+parse-and-run HOST_PID` is a run that parses by itself; its arguments come on its standard input, since anybody on the
+machine can read a command line and they may hold what is nobody's business.
 """
 
 import atexit
 import contextlib
 import ctypes
-import gc
 import hashlib
 import json
 import os
@@ -24,7 +24,9 @@ import select
 import signal
 import socket
 import sys
-from importlib import import_module
+import tempfile
+from collections.abc import Iterator
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
@@ -37,16 +39,20 @@ _QUIET = [
     "--no-send-anonymous-usage-stats",
     "--no-version-check",
 ]
-# What dbt imports only when it runs: half a second that every run would pay again.
-_IMPORTED_LATE = (
-    "dbt.adapters.clickhouse.httpclient",
-    "dbt.task.build",
-    "dbt.task.docs.generate",
-    "multiprocessing.dummy",
-    "sqlparse.cli",
-)
 _LOOK_SECONDS = 2.0
 _NOT_SOURCE = {"target", "logs", "__pycache__", ".git"}
+
+
+def _beside(name: str) -> Any:
+    """A module from the file beside this one, without putting the folder on dbt's import path."""
+    spec = spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+    assert spec is not None and spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+lean = _beside("dbt_lean")
 
 
 def project_hash(project: Path) -> str:
@@ -85,13 +91,14 @@ class Host:
         # Before the first parse: a file that changes while dbt reads makes the host stale, not wrong.
         self._hash = project_hash(project)
         self._manifests: dict[str, Any] = {}
+        self._warming: Iterator[None] = iter(())
         self._fds: list[int] = []
 
     def serve(self) -> None:
         """Answer until the worker closes the socket, or a file of the project has changed."""
         rest = b""
         while True:
-            while not select.select([self._channel], [], [], _LOOK_SECONDS)[0]:
+            while not select.select([self._channel], [], [], self._idle_seconds())[0]:
                 if project_hash(self._project) != self._hash:
                     # The worker starts another host before anybody asks for a run.
                     return
@@ -109,6 +116,13 @@ class Host:
                 self._say(stale=True)
                 return
             self._run(asked["run"], asked["parsed"], output)
+
+    def _idle_seconds(self) -> float:
+        """How long nothing is left to do here; until then does it, as long as nobody asks for a run."""
+        for _ in self._warming:
+            if select.select([self._channel], [], [], 0)[0]:
+                return 0.0
+        return _LOOK_SECONDS
 
     def parse(self, target: str) -> None:
         """Parse the project for a target. If that fails there is nothing to share, and each run says for itself why.
@@ -133,9 +147,8 @@ class Host:
         if os.waitpid(child, 0)[1] == 0:
             result = dbtRunner().invoke(words)
             self._manifests[target] = result.result if result.success else None
-        # What is here now is never garbage, and a collector that touches it in a fork would copy its pages.
-        gc.collect()
-        gc.freeze()
+            self._warming = lean.compile_macros(self._manifests[target])
+        lean.keep_for_forks()
 
     def _run(self, arguments: list[str], target: str | None, output: int) -> None:
         if target is not None and target not in self._manifests:
@@ -155,8 +168,11 @@ class Host:
                 os.close(output)
                 die_with(host)
                 if manifest is None:
+                    # Held by the new program too: or its end would be seen when it begins, and no kill be heard after that.
+                    os.set_inheritable(held, True)
+                    _give_as_input(arguments)
                     # It starts from nothing: what a parser has left in this process is not made for a second one.
-                    os.execv(sys.executable, [sys.executable, "-P", __file__, "parse-and-run", str(host), *arguments])
+                    os.execv(sys.executable, [sys.executable, "-P", __file__, "parse-and-run", str(host)])
                 code = _dbt(arguments, manifest)
                 # Gives back dbt's semaphores, which os._exit would leave in /dev/shm until this host ends.
                 atexit._run_exitfuncs()
@@ -184,15 +200,31 @@ class Host:
         self._channel.sendall(json.dumps(message).encode() + b"\n")
 
 
+def _give_as_input(arguments: list[str]) -> None:
+    """Have them on standard input, from a file without a name: a pipe may be too small for them."""
+    with tempfile.TemporaryFile() as file:
+        file.write(json.dumps(arguments).encode())
+        file.seek(0)
+        os.dup2(file.fileno(), 0)
+
+
+def _take_from_input() -> list[str]:
+    arguments = json.loads(sys.stdin.buffer.read())
+    with Path(os.devnull).open("rb") as nothing:
+        os.dup2(nothing.fileno(), 0)
+    return list(arguments)
+
+
 def _dbt(arguments: list[str], manifest: Any) -> int:
     """dbt's command line, with the parsed project given to it as dbtRunner does; returns its exit code."""
     import traceback
 
     from dbt.cli.main import cli
 
+    lean.run_lean()
     sys.argv = ["dbt", *arguments]
     try:
-        cli.main(list(arguments), prog_name="dbt", obj={"manifest": manifest, "callbacks": []})
+        cli.main(list(arguments), prog_name="dbt", obj={"manifest": manifest, "callbacks": [lean.event_printer()]})
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     except BaseException:  # noqa: BLE001 - as the interpreter's own last resort: told, and an exit code
@@ -207,16 +239,13 @@ def _dbt(arguments: list[str], manifest: Any) -> int:
 def main(arguments: list[str]) -> None:
     if arguments[0] == "parse-and-run":
         die_with(int(arguments[1]))
-        raise SystemExit(_dbt(arguments[2:], None))
+        raise SystemExit(_dbt(_take_from_input(), None))
     worker, channel, project, target_path, target = arguments
     die_with(int(worker))
     # Ctrl-C at a terminal is the worker's business; in a fork dbt brings its own handlers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     host = Host(socket.socket(fileno=int(channel)), Path(project), target_path)
-    for name in _IMPORTED_LATE:
-        # Only speed hangs on it: another version of dbt may have other modules.
-        with contextlib.suppress(ImportError):
-            import_module(name)
+    lean.import_all()
     host.parse(target)
     host.serve()
 

@@ -8,7 +8,7 @@ from webhook.dbt_process import DbtHost
 from webhook.events import read_event
 from webhook.settings import Settings
 
-_LOOK = 0.05
+_LOOK = 0.01
 
 logger = logging.getLogger(__name__)
 
@@ -16,10 +16,10 @@ logger = logging.getLogger(__name__)
 class Documentation:
     """Writes the page when nothing else wants dbt; a run that comes meanwhile goes first, and the page is written later."""
 
-    def __init__(self, settings: Settings, host: DbtHost) -> None:
+    def __init__(self, settings: Settings, host: DbtHost, *, was_built: bool) -> None:
         self._settings = settings
         self._host = host
-        self.is_due = not settings.documentation.exists() and (settings.dbt_target / "run_results.json").exists()
+        self.is_due = was_built and not settings.documentation.exists()
 
     def write(self, *, is_wanted: Callable[[], bool]) -> None:
         """Write the page; give up, and stay due, as soon as it is not wanted. A failure is logged and not tried again."""

@@ -37,7 +37,7 @@ from webhook.store import RunStore
 
 # Waiting requests hold a thread each; beyond this number a request is answered at once, so that some stay free.
 MAX_WAITERS = 8
-_LOOK = 0.05
+_LOOK = 0.02
 _RETRY_AFTER = "30"
 _STARTED = answers(
     {HTTPStatus.OK: RunAnswer, HTTPStatus.ACCEPTED: RunAnswer},

@@ -25,7 +25,7 @@ from webhook.turns import Turns
 from webhook.warehouse import Warehouse, WarehouseError
 
 # Often enough that nobody waits for it; a look at an idle queue takes 50 microseconds.
-_IDLE = 0.02
+_IDLE = 0.01
 _BEAT = 1.0
 _PRUNE_EVERY = 3600.0
 
@@ -67,7 +67,8 @@ class Worker:
         self._turns = Turns(self._store, self._reporter, self._warehouse, patience=settings.publish_wait)
         self._publisher = Publisher(settings)
         self._host = DbtHost(settings.project, settings.dbt_target, dbt_environment(os.environ, settings))
-        self._documentation = Documentation(settings, self._host)
+        was_built = bool(self._store.latest(limit=1, status="success"))
+        self._documentation = Documentation(settings, self._host, was_built=was_built)
         self._notices = Notices(self._store, settings)
         # Queries of a dbt that another worker left, or that we ended, may still run.
         self._may_have_leftovers = True

@@ -105,6 +105,29 @@ def test_a_run_that_must_parse_by_itself_gets_no_parsed_project(host: DbtHost, s
     assert output(host, parsed=None)[0] == ["None"]
 
 
+def test_a_run_that_parses_by_itself_keeps_its_arguments_from_the_process_list(
+    host: DbtHost, script: Callable[[str], None]
+) -> None:
+    script(
+        "import sys; from pathlib import Path; print(arguments[-1], Path('/proc/self/cmdline').read_text().split('\\0'))"
+    )
+    with host.start(["build", "--vars", "secret" * 20_000], parsed=None) as dbt:
+        (line,) = (line for line in dbt.lines(pause=0.1) if line is not None)
+    assert line.startswith("secret" * 20_000) and "parse-and-run" in line and "secret" not in line[120_000:]
+
+
+def test_a_kill_reaches_a_run_that_parses_by_itself_and_the_next_starts_at_once(
+    host: DbtHost, script: Callable[[str], None], project: Path
+) -> None:
+    script("print('begun', flush=True); import time; time.sleep(60)")
+    with host.start(["docs"], parsed=None) as dbt:
+        assert next(line for line in dbt.lines(pause=0.1) if line is not None) == "begun"
+        began = time.monotonic()
+    script("print('next')")
+    assert output(host) == (["next"], 0)
+    assert time.monotonic() - began < 3 and parses(project) == 1
+
+
 def test_one_run_leaves_nothing_behind_for_the_next(host: DbtHost, script: Callable[[str], None]) -> None:
     script("import builtins; print(getattr(builtins, 'left', 'nothing')); builtins.left = 'something'")
     assert output(host)[0] == output(host)[0] == ["nothing"]
