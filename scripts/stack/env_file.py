@@ -119,6 +119,7 @@ class Env(BaseModel):
     WEBHOOK_SIGNING_SECRET: Secret
     MASK_SALT: Secret
     NOTIFY_URL: str
+    NOTIFY_SIGNING_SECRET: str
     NOTIFY_SUCCESS: Literal["true", "false"]
 
     @field_validator("SHOP_TIMEZONE")

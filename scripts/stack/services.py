@@ -131,7 +131,7 @@ def _clickhouse_init_names(context: Context) -> dict[str, str]:
 
 # Who runs no task and no callback needs nothing of the loader.
 AIRFLOW = ("AIRFLOW_PORT", "BIND_ADDRESS")
-LOADER = ("CLICKHOUSE_LOADER_PASSWORD", "MASK_SALT", "NOTIFY_URL", *SHOP)
+LOADER = ("CLICKHOUSE_LOADER_PASSWORD", "MASK_SALT", "NOTIFY_URL", "NOTIFY_SIGNING_SECRET", *SHOP)
 TASKS = (*AIRFLOW, *LOADER, "ELT_SCHEDULE", "WEBHOOK_TOKEN", "WEBHOOK_SIGNING_SECRET")
 AIRFLOW_FILES = ("airflow/requirements.lock", "airflow/config", "airflow/plugins", "airflow/provision.py")
 
@@ -278,8 +278,8 @@ SERVICES: tuple[Service, ...] = (
     ),
     Service(
         name="webhook-worker",
-        # The secret signs what it sends to NOTIFY_URL.
-        reads=(*WEBHOOK, "WEBHOOK_SIGNING_SECRET", "NOTIFY_URL", "NOTIFY_SUCCESS"),
+        # Without a secret for notices the other one signs them.
+        reads=(*WEBHOOK, "WEBHOOK_SIGNING_SECRET", "NOTIFY_URL", "NOTIFY_SIGNING_SECRET", "NOTIFY_SUCCESS"),
         computed=_webhook_names,
         after=("webhook-server",),
         watches=WEBHOOK_FILES,

@@ -11,6 +11,7 @@ from webhook.events import Event, read_event
 from webhook.run_log import RunLog
 from webhook.runs import Node, Run
 from webhook.settings import Settings
+from webhook.stop import Stop
 from webhook.store import RunStore
 
 _LOOK = 0.2
@@ -24,35 +25,6 @@ class Outcome:
     status: Literal["success", "error", "cancelled", "stopped"]
     error: str = ""
     was_forced: bool = False
-
-
-class Stop:
-    """Asked for by SIGTERM; what runs may go on for `grace` seconds.
-
-    No lock and no threading.Event inside: a signal handler that takes the lock its own thread holds waits for ever.
-    """
-
-    def __init__(self, grace: float) -> None:
-        self._grace = grace
-        self._asked_at: float | None = None
-
-    def ask(self) -> None:
-        if self._asked_at is None:
-            self._asked_at = time.monotonic()
-
-    @property
-    def is_asked(self) -> bool:
-        return self._asked_at is not None
-
-    @property
-    def grace_is_over(self) -> bool:
-        return self._asked_at is not None and time.monotonic() - self._asked_at >= self._grace
-
-    def wait(self, seconds: float) -> None:
-        """Wait, but not much longer than until a stop is asked for."""
-        deadline = time.monotonic() + seconds
-        while not self.is_asked and (left := deadline - time.monotonic()) > 0:
-            time.sleep(min(left, 0.1))
 
 
 class Execution:

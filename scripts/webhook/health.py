@@ -8,6 +8,7 @@ from typing import Any
 
 from webhook.settings import Settings
 from webhook.warehouse import Warehouse, WarehouseError
+from webhook.worker_lock import is_held
 
 # Longer than the worker's longest wait for ClickHouse.
 WORKER_SILENCE = 30.0
@@ -15,7 +16,7 @@ _KEPT = 3.0
 
 
 class Health:
-    """Checks of worker, warehouse and dbt project. Answers are kept for a moment: the page is open to everybody."""
+    """Checks of worker, warehouse and dbt project. What takes time is kept for a moment: the page is open to everybody."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -26,16 +27,15 @@ class Health:
 
     def checks(self) -> dict[str, dict[str, Any]]:
         """Each check as {"ok": bool, "detail": sentence}."""
+        return {"worker": self._worker(), **self._slow_checks()}
+
+    def _slow_checks(self) -> dict[str, dict[str, Any]]:
         # While one caller checks, the others get the answer before: a slow warehouse must not hold every thread.
         if not self._turn.acquire(blocking=not self._checks):
             return self._checks
         try:
             if time.monotonic() - self._checked_at > _KEPT:
-                self._checks = {
-                    "worker": self._worker(),
-                    "warehouse": self._warehouse_answers(),
-                    "project": self._project(),
-                }
+                self._checks = {"warehouse": self._warehouse_answers(), "project": self._project()}
                 self._checked_at = time.monotonic()
             return self._checks
         finally:
@@ -43,9 +43,12 @@ class Health:
 
     def _worker(self) -> dict[str, Any]:
         try:
+            alive = is_held(self._settings.worker_lock)
             silence = time.time() - self._settings.worker_lock.stat().st_mtime
         except FileNotFoundError:
             return _check(False, "No worker has started yet: start webhook-worker.")
+        if not alive:
+            return _check(False, "The worker has ended: start webhook-worker, or read its log.")
         if silence > WORKER_SILENCE:
             return _check(
                 False, f"The worker has been silent for {silence:.0f} s: start webhook-worker, or read its log."

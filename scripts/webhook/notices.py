@@ -34,7 +34,8 @@ class Notices:
         self._store = store
         self._url = settings.notify_url.get_secret_value() if settings.notify_url else ""
         self._success = settings.notify_success
-        self._signers = [Webhook(secret.get_secret_value()) for secret in settings.signing_secrets]
+        secrets = settings.notify_secrets or settings.signing_secrets
+        self._signers = [Webhook(secret.get_secret_value()) for secret in secrets]
         self._retries = retries
         self._http = urllib3.PoolManager(timeout=_TIMEOUT, retries=False)
         # By run: how often it was tried, and when (monotonic) to try again.

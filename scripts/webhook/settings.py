@@ -22,11 +22,13 @@ class Settings(BaseModel):
     # Only the web process needs it; the worker runs without.
     token: Annotated[SecretStr | None, Field(alias="WEBHOOK_TOKEN", min_length=16)] = None
 
-    # For rotation: a new secret is put before the old one, which is taken out once every sender has the new one.
+    # Of requests to /webhook. For rotation: a new secret is put before the old one, which is taken out once every sender has the new one.
     signing_secrets: Annotated[tuple[SecretStr, ...], Field(alias="WEBHOOK_SIGNING_SECRET")] = ()
     # Wrong credentials in a minute; beyond it the answer to more of them is 429. Right ones always pass.
     failed_tries: Annotated[int, Field(alias="WEBHOOK_FAILED_TRIES", ge=1)] = 60
     notify_url: Annotated[SecretStr | None, Field(alias="NOTIFY_URL")] = None
+    # Of notices; where there is none they are signed with those above, which whoever checks them can start runs with.
+    notify_secrets: Annotated[tuple[SecretStr, ...], Field(alias="NOTIFY_SIGNING_SECRET")] = ()
     notify_success: Annotated[bool, Field(alias="NOTIFY_SUCCESS")] = False
 
     clickhouse_host: Annotated[str, Field(alias="CLICKHOUSE_HOST")] = "127.0.0.1"
@@ -44,7 +46,7 @@ class Settings(BaseModel):
     keep_runs: Annotated[int, Field(alias="WEBHOOK_KEEP_RUNS", ge=1)] = 1000
     log_bytes: Annotated[int, Field(alias="WEBHOOK_LOG_BYTES", ge=10_000)] = 4_000_000
 
-    @field_validator("signing_secrets", mode="before")
+    @field_validator("signing_secrets", "notify_secrets", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         secrets = value.split() if isinstance(value, str) else value

@@ -8,9 +8,9 @@ go on, and looks again.
 import time
 from collections.abc import Callable
 
-from webhook.execution import Stop
 from webhook.reporter import Reporter
 from webhook.runs import Run
+from webhook.stop import Stop
 from webhook.store import RunStore
 from webhook.warehouse import OpenPublish, Warehouse, WarehouseError
 

@@ -1,28 +1,26 @@
 """The worker: `python -m webhook.worker`. Runs what is queued, one dbt at a time, until it gets SIGTERM or SIGINT."""
 
-import fcntl
 import logging
 import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
 from webhook.database import Database
 from webhook.dbt_command import dbt_environment
 from webhook.dbt_process import DbtHost
 from webhook.documentation import Documentation
-from webhook.execution import Execution, Stop
+from webhook.execution import Execution
 from webhook.notices import Notices
 from webhook.publishing import Publisher
 from webhook.reporter import HEARTBEAT, Reporter
 from webhook.runs import Run
 from webhook.settings import Settings, SettingsError
+from webhook.stop import Stop
 from webhook.store import RunStore
 from webhook.turns import Turns
 from webhook.warehouse import Warehouse, WarehouseError
+from webhook.worker_lock import worker_lock
 
 # Often enough that nobody waits for it; a look at an idle queue takes 50 microseconds.
 _IDLE = 0.01
@@ -30,29 +28,6 @@ _BEAT = 1.0
 _PRUNE_EVERY = 3600.0
 
 logger = logging.getLogger(__name__)
-
-
-@contextmanager
-def worker_lock(path: Path, stop: Stop) -> Iterator[bool]:
-    """Hold the lock that makes this the one worker; yields False if told to stop before it came free.
-
-    The kernel frees it when the process dies, however it dies.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("ab") as file:
-        said = False
-        while not stop.is_asked:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if not said:
-                    logger.info("another worker holds %s; waiting until it ends", path)
-                    said = True
-                stop.wait(0.5)
-                continue
-            yield True
-            return
-        yield False
 
 
 class Worker:

@@ -75,6 +75,7 @@ def _send(kind: str, data: dict[str, str]) -> None:
     from elt.notify import send_failure
 
     if url := os.environ.get("NOTIFY_URL"):
-        send_failure(url, kind=kind, data=data, signing_secrets=os.environ.get("WEBHOOK_SIGNING_SECRET", ""))
+        secrets = os.environ.get("NOTIFY_SIGNING_SECRET") or os.environ.get("WEBHOOK_SIGNING_SECRET", "")
+        send_failure(url, kind=kind, data=data, signing_secrets=secrets)
     else:
         log.info("NOTIFY_URL is not set: nobody is told of %s %s", kind, data)

@@ -13,6 +13,7 @@ SECRETS = (
     "CLICKHOUSE_LOADER_PASSWORD",
     "WEBHOOK_TOKEN",
     "WEBHOOK_SIGNING_SECRET",
+    "NOTIFY_SIGNING_SECRET",
     "MASK_SALT",
     "AIRFLOW_METADATA_CONN",
 )
@@ -32,7 +33,7 @@ def no_retry_on_terminal_errors() -> Iterator[None]:
 def mask_secrets() -> None:
     """Registers every secret that the task's environment holds with Airflow's masker."""
     for name in SECRETS:
-        # WEBHOOK_SIGNING_SECRET may hold several.
+        # A signing secret may be several.
         for secret in os.environ.get(name, "").split():
             mask_secret(secret)
     for name in ADDRESSES:

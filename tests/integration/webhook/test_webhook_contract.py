@@ -1,10 +1,11 @@
 """The OpenAPI document is kept: schemathesis makes the calls, and every answer is one that the document allows."""
 
+import fcntl
 import os
 import re
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +32,14 @@ def fuzz(webhook: Any, venvs: Path, folder: Path, *, examples: int, seed: int, p
 
 
 @pytest.fixture
-def webhook(make_webhook: Callable[..., Any]) -> Any:
+def webhook(make_webhook: Callable[..., Any]) -> Iterator[Any]:
     webhook = make_webhook(WEBHOOK_QUEUE_LIMIT="1000000", WEBHOOK_MAX_WAIT="0")
     webhook.start_web()
     # As if a worker lived: /health would rightly answer 503, and so would a start once the queue is full.
-    (webhook.home / "worker.lock").touch()
-    os.utime(webhook.home / "worker.lock", (time.time() + 7200,) * 2)
-    return webhook
+    with (webhook.home / "worker.lock").open("ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        os.utime(webhook.home / "worker.lock", (time.time() + 7200,) * 2)
+        yield webhook
 
 
 def test_answers_to_some_hundred_made_up_calls_are_those_of_the_document(

@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
-from standardwebhooks.webhooks import Webhook
+from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 from webhook.database import Database
 from webhook.intake import accept
 from webhook.notices import Notices
@@ -104,6 +104,17 @@ def test_a_failure_is_told_signed_with_each_secret(
             *("dbt.run.failed", run_id, "dbt failed at é"),
         )
     assert event["timestamp"] == event["data"]["ended_at"]
+
+
+def test_notices_may_have_a_secret_that_starts_no_run(
+    store: RunStore, notices: Callable[..., Notices], receiver: Receiver
+) -> None:
+    notices(WEBHOOK_SIGNING_SECRET=OLD, NOTIFY_SIGNING_SECRET=NEW)
+    assert settled(store, ended(store, "error")) == "sent"
+    ((headers, body),) = receiver.got
+    assert Webhook(NEW).verify(body, headers)
+    with pytest.raises(WebhookVerificationError):
+        Webhook(OLD).verify(body, headers)
 
 
 def test_it_is_sent_again_under_its_id_until_it_is_taken(
