@@ -55,6 +55,17 @@ lint() {
     hadolint --ignore DL3008 tests/containers/stand_ins/*/Dockerfile airflow/Dockerfile dbt/Dockerfile superset/Dockerfile scripts/Dockerfile
     yamllint --strict .
     sqlfluff lint --disable-progress-bar dbt/models
+    lint_dbt_project
+}
+
+# Descriptions, names, keys and owners of the models, as pyproject.toml and dbt/dbt_score_rules ask for them.
+lint_dbt_project() {
+    local parsed
+    parsed="$(mktemp -d)"
+    CLICKHOUSE_DBT_PASSWORD=unused "$STACK_VENVS/dbt/bin/dbt" --quiet parse \
+        --project-dir dbt --profiles-dir dbt --target-path "$parsed" --log-path "$parsed"
+    (cd dbt && dbt-score lint --manifest "$parsed/manifest.json" --show failing-items)
+    rm -rf "$parsed"
 }
 
 tests() {
