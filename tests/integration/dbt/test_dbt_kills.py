@@ -44,6 +44,12 @@ def test_killed_builds_leave_all_marts_old_or_after_recovery_all_new(
             start_new_session=True,
         )
 
+    def names() -> set[str]:
+        found = warehouse.rows("SELECT name FROM system.tables WHERE database = 'analytics'")
+        # The sum of an order's lines is not its total any more: a warning, whose rows are stored.
+        return {name for (name,) in found if name != "failed__order_total_is_sum_of_its_lines"}
+
+    whole = names()
     published = in_raw = revenue()[0]
     ended = {"old": 0, "new": 0}
     for number in range(20):
@@ -73,6 +79,7 @@ def test_killed_builds_leave_all_marts_old_or_after_recovery_all_new(
         published = after[0]
     assert builds().status == "success", builds.said
     assert set(revenue()) == {in_raw}
+    assert names() == whole, "what killed builds left is gone"
     for table, key in (("customers_history", "customer_id"), ("products_history", "product_id")):
         assert warehouse.rows(f"SELECT count() - uniqExact({key}, dbt_valid_from) FROM analytics.{table}") == [(0,)]
     print(ended)

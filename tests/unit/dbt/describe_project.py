@@ -1,4 +1,4 @@
-"""Prints what dbt makes of the project and of the environment, as JSON. Run by the interpreter of dbt, without a server."""
+"""Prints what dbt compiles of the project in this environment, as JSON. Run by the interpreter of dbt, without a server."""
 
 import json
 import sys
@@ -8,11 +8,12 @@ from dbt.cli.main import dbtRunner
 
 project, state, target = sys.argv[1:]
 places = ["--project-dir", project, "--profiles-dir", project, "--target-path", state, "--log-path", state]
-result = dbtRunner().invoke(["-q", "parse", "--target", target, *places])
+offline = ["--no-introspect", "--no-populate-cache"]
+result = dbtRunner().invoke(["-q", "compile", *offline, "--target", target, *places])
 if not result.success:
     raise SystemExit(str(result.exception))
 credentials = get_adapter_by_type("clickhouse").config.credentials
-nodes = [node for node in result.result.nodes.values() if node.resource_type in ("model", "snapshot")]
+nodes = [one.node for one in result.result.results if one.node.resource_type in ("model", "snapshot")]
 print(
     json.dumps(
         {
@@ -21,6 +22,7 @@ print(
             "port": credentials.port,
             "database_engine": credentials.database_engine,
             "cluster": credentials.cluster,
+            "compiled": {node.name: node.compiled_code for node in nodes},
             "tables": {node.alias: node.config.get("engine") for node in nodes if node.config.materialized != "view"},
         }
     )

@@ -40,6 +40,7 @@ def test_cloud_is_an_address_and_tls(describe: Callable[..., dict[str, Any]]) ->
     # Cloud makes a SharedMergeTree of it.
     assert set(found["tables"].values()) == {"MergeTree"}
     assert all(name.endswith("__next") for name in found["tables"])
+    assert "from `analytics`.`stg_order_items__next`" in found["compiled"]["fact_sales"]
 
 
 def test_a_cluster_gets_replicated_tables(describe: Callable[..., dict[str, Any]]) -> None:
@@ -47,3 +48,5 @@ def test_a_cluster_gets_replicated_tables(describe: Callable[..., dict[str, Any]
     assert (found["cluster"], found["database_engine"]) == (None, "Replicated")
     assert set(found["tables"].values()) == {"ReplicatedMergeTree"}
     assert {"fact_sales", "customers_history"} < set(found["tables"])
+    # The Replicated databases carry each statement to all nodes by themselves.
+    assert all(sql and "on cluster" not in sql.lower() for sql in found["compiled"].values())
