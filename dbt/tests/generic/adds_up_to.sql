@@ -16,17 +16,30 @@ there as (
     select {% for measure in measures %}sum({{ measure }}) as {{ measure }}{{ ', ' if not loop.last }}{% endfor %}
     from {{ to }}
 
+),
+
+-- An array, so that each side is read once and not once for each measure.
+compared as (
+
+    select arrayJoin([
+        {% for measure in measures %}
+        (
+            '{{ measure }}',
+            toString(ifNull(here.{{ measure }}, 0)),
+            toString(ifNull(there.{{ measure }}, 0))
+        ){{ ',' if not loop.last }}
+        {% endfor %}
+    ]) as sums
+    from here
+    cross join there
+
 )
 
-{% for measure in measures %}
 select
-    '{{ measure }}' as measure,
-    toString(here.{{ measure }}) as here_sum,
-    toString(there.{{ measure }}) as there_sum
-from here
-cross join there
-where ifNull(here.{{ measure }}, 0) != ifNull(there.{{ measure }}, 0)
-{{ 'union all' if not loop.last }}
-{% endfor %}
+    sums.1 as measure,
+    sums.2 as here_sum,
+    sums.3 as there_sum
+from compared
+where sums.2 != sums.3
 
 {% endtest %}

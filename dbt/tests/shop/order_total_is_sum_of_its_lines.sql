@@ -2,20 +2,28 @@
 -- not keep the warehouse from being refreshed.
 {{ config(severity='warn') }}
 
-with lines as (
+with amounts as (
 
     select
         order_id,
-        sum(subtotal) as lines_amount
+        total_amount,
+        0 as line_amount
+    from {{ ref('stg_orders') }}
+
+    union all
+
+    select
+        order_id,
+        0 as total_amount,
+        subtotal as line_amount
     from {{ ref('stg_order_items') }}
-    group by order_id
 
 )
 
 select
-    orders.order_id as order_id,
-    orders.total_amount as total_amount,
-    lines.lines_amount as lines_amount
-from {{ ref('stg_orders') }} as orders
-left join lines on orders.order_id = lines.order_id
-where orders.total_amount != coalesce(lines.lines_amount, 0)
+    order_id,
+    sum(total_amount) as order_amount,
+    sum(line_amount) as lines_amount
+from amounts
+group by order_id
+having order_amount != lines_amount

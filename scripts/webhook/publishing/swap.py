@@ -28,7 +28,8 @@ def roll_forward(warehouse: Warehouse, entries: Sequence[Entry]) -> list[Entry]:
     with the journal still open; the next call goes on where this one stopped.
     """
     for _ in range(_ATTEMPTS):
-        waiting = [entry for entry in entries if _is_waiting(entry, relations(warehouse))]
+        there = relations(warehouse)
+        waiting = [entry for entry in entries if _is_waiting(entry, there)]
         if not waiting:
             break
         _swap(warehouse, waiting)

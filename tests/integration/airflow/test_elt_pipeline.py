@@ -177,10 +177,10 @@ def test_failed_dbt_test_is_named_in_log_and_news_and_not_tried_again(
         sql(sample_shop, "UPDATE products SET cost = -cost WHERE product_id = 1")
         sql(sample_shop, "ALTER TABLE products ADD CONSTRAINT products_cost_check CHECK (cost >= 0)")
     assert stack.tasks(run)[DBT]["try_number"] == 1
-    assert "not_negative_stg_products_cost" in stack.task_log(run, DBT)
+    assert "stg_products_rules" in stack.task_log(run, DBT)
     (event,) = until(lambda: stack.notifications.events, 20, "the news of the failure")
     assert (event["type"], event["data"]["task"]) == ("airflow.task.failed", DBT)
-    assert "not_negative_stg_products_cost (fail)" in event["data"]["error"]
+    assert "stg_products_rules (fail)" in event["data"]["error"]
 
 
 def test_load_that_can_only_fail_again_fails_at_once_and_reaches_notify_url(

@@ -135,7 +135,8 @@ def project(repo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "models/marts/quick.sql").write_text("select 1 as one\n")
     (folder / "models/marts/wrong.sql").write_text("select -1 as one\n")
     (folder / "models/marts/wrong.yml").write_text(
-        "models: [{name: wrong, columns: [{name: one, data_tests: [not_negative]}]}]\n"
+        "models: [{name: wrong, data_tests: [{rows_hold: {name: not_negative_wrong_one,"
+        " arguments: {rules: {one_is_not_negative: one >= 0}}}}]}]\n"
     )
     return folder
 

@@ -15,7 +15,7 @@ def project(repo: Path) -> Path:
     [
         *("fact_sales", "+fact_sales+1", "@stg_orders", "marts", "ecommerce.marts", "tag:any", "source:raw.orders"),
         *("path:models/marts", "models/marts", "stg_*", "fact_sales,marts", "unique_fact_sales_order_item_id"),
-        *("line_is_quantity_times_price", "fact_sales_has_every_order_item", "fact_sales.sql"),
+        *("stg_orders_rules", "fact_sales_has_every_order_item", "fact_sales.sql"),
     ],
 )
 def test_what_may_exist_is_left_to_dbt(project: Path, selector: str) -> None:

@@ -1,4 +1,4 @@
--- Summed once for dim_customers and agg_customer_value.
+-- Summed once for dim_customers, and through it for every mart of customers.
 {{ config(order_by='customer_id') }}
 
 with sales as (
@@ -14,6 +14,7 @@ select
     max(order_day) as last_order_day,
     minOrNullIf(order_day, is_net_sale) as first_net_order_day,
     maxOrNullIf(order_day, is_net_sale) as last_net_order_day,
+    groupUniqArrayIf(toStartOfMonth(order_day), is_net_sale) as net_order_months,
 
     uniqExact(order_id) as gross_orders,
     uniqExactIf(order_id, is_net_sale) as net_orders,

