@@ -41,7 +41,8 @@ def copy_rows(
     """
     parts = _ranges(source, shape) if condition is None else [condition]
     if len(parts) == 1:
-        return _copy_one(warehouse, source, shape, into, parts[0], tick)
+        # While one writes a block the other takes the next, so that Postgres does not have to wait.
+        return _copy_one(warehouse, source, shape, into, parts[0], tick, writers=2)
     progress = [(0, 0)] * len(parts)
 
     def tick_of(number: int) -> Tick:
@@ -55,7 +56,7 @@ def copy_rows(
     with _sessions(settings, warehouse, source, shape, len(parts)) as sessions:
         with ThreadPoolExecutor(len(parts), thread_name_prefix="range") as pool:
             futures = [
-                pool.submit(_copy_one, client, session, shape, into, part, tick_of(number))
+                pool.submit(_copy_one, client, session, shape, into, part, tick_of(number), writers=1)
                 for number, (part, (client, session)) in enumerate(zip(parts, sessions, strict=True))
             ]
             try:
@@ -102,11 +103,11 @@ def _sessions(
 
 
 def _copy_one(
-    warehouse: Warehouse, source: Source, shape: Shape, into: str, condition: str | None, tick: Tick
+    warehouse: Warehouse, source: Source, shape: Shape, into: str, condition: str | None, tick: Tick, *, writers: int
 ) -> Copied:
     stream = CopyStream(source, statements.copy_out(shape, condition), tick)
     try:
-        written = warehouse.insert_text(into, shape.wire, stream.chunks())
+        written = warehouse.insert_text(into, shape.wire, stream.chunks(), writers)
     except EltError as error:
         # An insert that is broken off because the copy failed tells of the connection, the copy tells why.
         raise (stream.error if isinstance(stream.error, EltError) else error) from None

@@ -72,7 +72,7 @@ def _check_rows(warehouse: Warehouse, load: ops.Load) -> None:
     """Raises TerminalError when the table no longer has the rows that it had when it was counted."""
     name = raw(load.loading_table)
     # What this run has loaded, and what it began with: merges collapse older rows of a key, never the newest.
-    own, present = warehouse.count(name, f"_elt_run = {load.run}"), warehouse.count(name)
+    own, present = warehouse.rows(f"SELECT countIf(_elt_run = {load.run}), count() FROM {name}")[0]
     if own != load.rows_sent or present < load.rows_present:
         found, loaded = (own, load.rows_sent) if own != load.rows_sent else (present, load.rows_present)
         raise TerminalError(

@@ -19,6 +19,10 @@ LOADED_COLUMN = "_elt_loaded_at"
 TIMES = ("timestamptz", "timestamp", "date")
 NUMBERS = ("int2", "int4", "int8", "numeric")
 _WIRE_PREFIX = "_elt_wire_"
+_PATIENT = "min_parts_to_merge_at_once"
+"""While a table is loaded its parts wait to be merged: each row is written again once, not several times, and not while
+Postgres needs the processor. Merges of so many parts go on, so that a load of any size stays far from "too many parts"."""
+_PARTS = 50
 _PAD = f"{_WIRE_PREFIX}pad"
 """A second column for tables of one: ClickHouse (26.9) takes an empty line after a row for the end of that row."""
 
@@ -170,17 +174,16 @@ def create(shape: Shape, name: str, run: int, loaded_at: datetime, *, changes: b
     partition = f"PARTITION BY {shape.entry.partition_by}\n" if shape.entry.partition_by and not changes else ""
     return (
         f"CREATE TABLE {raw(name)}\n(\n    {body}\n)\nENGINE = {engine}\n{partition}ORDER BY ({order})\n"
-        f"COMMENT {literal_clickhouse(f'Copy of {shape.table.name}')}"
+        f"SETTINGS {_PATIENT} = {_PARTS}\nCOMMENT {literal_clickhouse(f'Copy of {shape.table.name}')}"
     )
 
 
 def settle(shape: Shape, name: str) -> list[str]:
-    """What takes the loader's scaffolding out of a loaded table: defaults first, then what they read."""
+    """What takes the loader's scaffolding out of a loaded table: defaults first, then what they read. Merges begin."""
     converted = [(i, column) for i, column in enumerate(shape.columns) if column.convert is not None]
     names = [column.name for _, column in converted] + [RUN_COLUMN, LOADED_COLUMN]
-    statements = [
-        f"ALTER TABLE {raw(name)} " + ", ".join(f"MODIFY COLUMN {quote_clickhouse(n)} REMOVE DEFAULT" for n in names)
-    ]
+    changes = [f"MODIFY COLUMN {quote_clickhouse(n)} REMOVE DEFAULT" for n in names]
+    statements = [f"ALTER TABLE {raw(name)} {', '.join(changes)}, RESET SETTING {_PATIENT}"]
     scaffolding = [_wire_name(i, carried) for i, carried in converted] + ([_PAD] if _PAD in shape.wire else [])
     if scaffolding:
         dropped = ", ".join(f"DROP COLUMN {quote_clickhouse(column)}" for column in scaffolding)

@@ -68,6 +68,12 @@ def test_the_steps_of_the_dag(two: Any) -> None:
     assert begin(two.settings, run_key="dag/one", tables=None, full_refresh=False) != run
 
 
+def test_what_is_published_is_merged_as_any_other_table(two: Any) -> None:
+    """What keeps merges waiting while a table is loaded is gone when readers see it."""
+    two.load()
+    assert two.warehouse("SELECT count() FROM system.tables WHERE create_table_query LIKE '%_to_merge_%'") == [(0,)]
+
+
 def test_a_run_of_some_tables_leaves_the_others(two: Any) -> None:
     run = begin(two.settings, run_key="dag/some", tables=["public.a"], full_refresh=False)
     with pytest.raises(NotInRunError, match="does not copy b"):
