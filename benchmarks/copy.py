@@ -5,7 +5,9 @@ and inserted by client.insert, as `PostgresHook.get_records` and most such pipel
 publish, by the public entry point (elt.whole_run.load_everything), verification included; before it stands only what is said.
 
 What is not equal: the floor writes nothing and verifies nothing; postgresql() and the fetched rows are neither verified nor published, and
-hold no snapshot; the fetched rows are measured on a tenth of the table, and the rate is quoted.
+hold no snapshot; the fetched rows are measured on a tenth of the table, and the rate is quoted. dlt, in an environment of its own that is
+thrown away, writes Parquet files and loads nothing; it, too, gets a tenth, from a table of its own. Our tables are merged to
+their last form after the publish, as those of postgresql() are after its insert.
 """
 
 import os
@@ -80,7 +82,22 @@ end, cpu = time.monotonic(), time.process_time()
 print(json.dumps({'seconds': end - began[0][0], 'cpu': cpu - began[0][1], 'memory': peak() - base, 'rows': one.rows, 'mode': one.mode,
     'present': done.published.tables[0].rows}))
 """
-
+# dlt from Postgres to Parquet files: its time from the start of the pipeline's run to its end.
+ONE_DLT = """
+import json, sys, time
+import dlt
+from dlt.sources.sql_database import sql_table
+dsn, table, backend, folder = sys.argv[1:]
+more = {'backend_kwargs': {'conn': dsn}} if backend == 'connectorx' else {}
+pipeline = dlt.pipeline(backend, pipelines_dir=folder, dataset_name='out', destination=dlt.destinations.filesystem(folder + '/files'))
+started = time.monotonic()
+pipeline.run(sql_table(dsn.replace('://', '+psycopg2://', 1), table, backend=backend, chunk_size=100_000, **more), loader_file_format='parquet')
+seconds = time.monotonic() - started
+rows = pipeline.last_trace.last_normalize_info.row_counts[table]
+print(json.dumps({'seconds': seconds, 'rows': rows, 'dlt': dlt.__version__}))
+"""
+DLT = ("dlt[sql-database,parquet,filesystem]==1.31.*", "connectorx", "psycopg2-binary")
+PARTS = ("narrow", "wide", "incremental", "dlt", "large")
 
 REPO = Path(HERE).parent
 
@@ -109,12 +126,26 @@ class Bench:
             cursor.execute(statement)
         connection.close()
 
+    def settle(self) -> None:
+        """Nothing of what made the tables is still to be done while they are read."""
+        self.sql("VACUUM ANALYZE")
+        self.sql("CHECKPOINT")
+
+    def idle(self) -> None:
+        """Returns when the warehouse merges nothing: what one load leaves to be done must not slow the next competitor."""
+        quiet = 0
+        with self.clickhouse.client() as client:
+            while quiet < 5:
+                time.sleep(0.1)
+                quiet = 0 if client.query("SELECT count() FROM system.merges").first_row[0] else quiet + 1
+
     def tables(self, *lines: str) -> None:
         entries = "".join(f"      - {{{line}}}\n" for line in lines)
         self.pipeline.write_text(f"sources:\n  - name: bench\n    kind: postgres\n    tables:\n{entries}")
 
     def load(self, table: str, *, full: bool = True) -> dict[str, Any]:
         command = [sys.executable, "-c", ONE_LOAD, table] + (["full"] if full else [])
+        self.idle()
         done = subprocess.run(command, env=self.env, capture_output=True, text=True, check=False)
         if done.returncode:
             raise SystemExit(done.stderr)
@@ -123,6 +154,7 @@ class Bench:
 
     def floor(self, table: str) -> float:
         psql = str(self.postgres.binaries.folder / "psql")
+        self.idle()
         started = time.monotonic()
         command = [psql, "-X", "-q", self.dsn, "-c", f"COPY (SELECT * FROM {table}) TO STDOUT"]
         subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
@@ -131,6 +163,7 @@ class Bench:
     def own_function(self, table: str) -> float:
         """INSERT .. SELECT FROM postgresql(), as the warehouse's admin, since the loader may not."""
         p = self.postgres
+        self.idle()
         with self.clickhouse.client(send_receive_timeout=3600) as client:
             client.command("DROP TABLE IF EXISTS raw.peer")
             client.command(f"CREATE TABLE raw.peer AS raw.{table}")
@@ -148,6 +181,7 @@ class Bench:
         return float(self._kept(f"postgresql() {table}", {"seconds": seconds})["seconds"])
 
     def fetched(self, table: str, rows: int) -> float:
+        self.idle()
         with self.clickhouse.client() as client:
             client.command("DROP TABLE IF EXISTS raw.peer")
             client.command(f"CREATE TABLE raw.peer AS raw.{table}")
@@ -162,6 +196,19 @@ class Bench:
             client.command("DROP TABLE raw.peer")
         return float(self._kept(f"fetched {table}", {"seconds": seconds, "rows": rows})["seconds"])
 
+    def dlt(self, table: str, backend: str) -> float:
+        """Seconds that dlt takes from the table to Parquet files."""
+        python = self.folder / "dlt" / "bin" / "python"
+        if not python.exists():
+            subprocess.run([sys.executable, "-m", "venv", str(self.folder / "dlt")], check=True, capture_output=True)
+            subprocess.run([python, "-m", "pip", "install", "--quiet", *DLT], check=True, capture_output=True)
+        with tempfile.TemporaryDirectory(dir=self.folder) as folder:
+            environment = {"PATH": os.environ["PATH"], "HOME": folder, "RUNTIME__DLTHUB_TELEMETRY": "false"}
+            command = [str(python), "-c", ONE_DLT, self.dsn, table, backend, folder]
+            done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, cwd=folder)
+        result = json.loads(done.stdout.splitlines()[-1])
+        return float(self._kept(f"dlt {backend} {table}", result)["seconds"])
+
     def _kept(self, what: str, result: dict[str, Any]) -> dict[str, Any]:
         result["load_average"] = os.getloadavg()[0]
         self.raw.setdefault(what, []).append(result)
@@ -173,27 +220,47 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a tenth of the rows, and two runs")
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--only", choices=PARTS, action="append", help="one part, or several; all by default")
     parser.add_argument(
         "--memory-rows", type=int, default=50_000_000, help="rows of the large table for the memory figure"
     )
     options = parser.parse_args()
     rows, wide_rows, runs = (1_000_000, 100_000, 2) if options.quick else (10_000_000, 1_000_000, 5)
+    parts = options.only or (PARTS[:3] if options.quick else PARTS)
+    figures: list[Figure] = []
     with running() as (postgres, clickhouse, folder):
         bench = Bench(postgres, clickhouse, folder)
-        bench.sql(NARROW)
-        bench.sql(NARROW_ROWS.format(1, rows))
-        bench.sql("CREATE INDEX ON narrow (updated_at)")
-        bench.sql(
-            "CREATE TABLE wide (id bigint PRIMARY KEY, " + ", ".join(f"c{n} {KINDS[n % 10]}" for n in range(39)) + ")"
-        )
-        values = ", ".join(VALUES[n % 10] for n in range(39))
-        bench.sql(f"INSERT INTO wide SELECT i, {values} FROM generate_series(1, {wide_rows}) i")
-        bench.sql("VACUUM ANALYZE")
-        figures = [*full("narrow", rows, runs, bench), *full("wide", wide_rows, runs, bench)]
-        figures += incremental(rows, runs, bench)
-        if not options.quick:
-            figures += large(options.memory_rows, rows, bench)
-        return show("copy", figures, as_json=options.json, raw=bench.raw)
+        if {"narrow", "incremental"} & set(parts):
+            make_narrow(rows, bench)
+        if "wide" in parts:
+            make_wide(wide_rows, bench)
+        if "narrow" in parts:
+            figures += full("narrow", rows, runs, bench)
+        if "wide" in parts:
+            figures += full("wide", wide_rows, runs, bench)
+        if "incremental" in parts:
+            figures += incremental(rows, runs, bench)
+        if "dlt" in parts:
+            figures += beside_dlt(rows // 10, runs, bench)
+        if "large" in parts:
+            figures += large(options.memory_rows, bench)
+        name = "-".join(["copy", *(options.only or [])])
+        return show(name, figures, as_json=options.json, raw=bench.raw)
+
+
+def make_narrow(rows: int, bench: Bench) -> None:
+    bench.sql(NARROW)
+    bench.sql(NARROW_ROWS.format(1, rows))
+    bench.sql("CREATE INDEX ON narrow (updated_at)")
+    bench.settle()
+
+
+def make_wide(rows: int, bench: Bench) -> None:
+    columns = ", ".join(f"c{n} {KINDS[n % 10]}" for n in range(39))
+    values = ", ".join(VALUES[n % 10] for n in range(39))
+    bench.sql(f"CREATE TABLE wide (id bigint PRIMARY KEY, {columns})")
+    bench.sql(f"INSERT INTO wide SELECT i, {values} FROM generate_series(1, {rows}) i")
+    bench.settle()
 
 
 def full(table: str, rows: int, runs: int, bench: Bench) -> list[Figure]:
@@ -247,9 +314,31 @@ def incremental(rows: int, runs: int, bench: Bench) -> list[Figure]:
     return [of_runs("narrow: 1 % new rows, cost of a full copy", shares, "%", "<= 3")]
 
 
-def large(rows: int, there: int, bench: Bench) -> list[Figure]:
-    bench.sql("CREATE TABLE large (LIKE narrow)")
+def beside_dlt(rows: int, runs: int, bench: Bench) -> list[Figure]:
+    """A tenth of the narrow table, copied by us and by dlt."""
+    bench.sql(NARROW.replace("narrow", "tenth"))
+    bench.sql(NARROW_ROWS.replace("narrow", "tenth").format(1, rows))
+    bench.settle()
+    bench.tables("name: public.tenth")
+    figures = []
+    for backend in ("connectorx", "pyarrow"):
+        ratios = []
+        for _ in range(runs):
+            try:
+                theirs = bench.dlt("tenth", backend)
+            except subprocess.CalledProcessError as error:
+                reason = (error.stderr if isinstance(error.stderr, str) else error.stderr.decode()).strip()
+                print(f"dlt is left out, it cannot be installed or run here: {reason[-300:]}", file=sys.stderr)
+                return figures
+            ratios.append(theirs / bench.load("tenth")["seconds"])
+        figures.append(of_runs(f"narrow, a tenth: beside dlt to Parquet, {backend}", ratios, "times"))
+    return figures
+
+
+def large(rows: int, bench: Bench) -> list[Figure]:
+    bench.sql(NARROW.replace("narrow", "large").replace(" PRIMARY KEY", " NOT NULL"))
     bench.sql(NARROW_ROWS.replace("narrow", "large").format(1, rows))
+    bench.settle()
     bench.tables("name: public.large")
     done = bench.load("large")
     assert done["rows"] == rows
