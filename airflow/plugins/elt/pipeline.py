@@ -128,6 +128,14 @@ class SourceEntry(_Strict):
     name: Annotated[str, Field(min_length=1)]
     kind: Literal["postgres"]
     tables: Tables
+    options: tuple[TableEntry, ...] = ()
+    """Beside `tables: all`: the tables that are not copied as they are, and what `all` leaves out, such as views."""
+
+    @model_validator(mode="after")
+    def _options_of_all(self) -> SourceEntry:
+        if self.options and self.tables != "all":
+            raise ValueError("options stands beside tables: all; in a list each table has its own")
+        return self
 
 
 def _one_source(value: tuple[SourceEntry, ...]) -> tuple[SourceEntry, ...]:
@@ -170,7 +178,8 @@ def read_pipeline(path: Path) -> PipelineFile:
     except ValidationError as error:
         mistakes += [_mistake(e["loc"], e["msg"], e["type"], lines) for e in error.errors(include_url=False)]
         raise PipelineFileError(str(path), _sorted(mistakes)) from None
-    mistakes += [f"line {lines.get(('sources', 0, 'tables', i, 'name'), 1)}: {text}" for i, text in _cross(pipeline)]
+    where = "options" if pipeline.source.tables == "all" else "tables"
+    mistakes += [f"line {lines.get(('sources', 0, where, i, 'name'), 1)}: {text}" for i, text in _cross(pipeline)]
     if mistakes:
         raise PipelineFileError(str(path), _sorted(mistakes))
     return pipeline
@@ -187,9 +196,7 @@ def collisions(targets: list[tuple[TableName, str]]) -> list[str]:
 
 
 def _cross(pipeline: PipelineFile) -> list[tuple[int, str]]:
-    tables = pipeline.source.tables
-    if tables == "all":
-        return []
+    tables = pipeline.source.options if pipeline.source.tables == "all" else pipeline.source.tables
     found: list[tuple[int, str]] = []
     first: dict[str, int] = {}
     for i, entry in enumerate(tables):

@@ -21,11 +21,13 @@ def add_entry(path: Path, name: str, options: Mapping[str, object]) -> TableEntr
     before = path.read_text(encoding="utf-8")
     file = read_pipeline(path)
     if file.source.tables == "all":
-        if options:
+        found = TableEntry.model_validate({"name": name})
+        special = next((entry for entry in file.source.options if entry.name == found.name), None)
+        if options and special is None:
             raise TerminalError(
-                f"{path} says tables: all, which copies {name} whole; list the tables to give one of them other options"
+                f"{path} says tables: all, which copies {name} whole; write it under options: to copy it in another way"
             )
-        return TableEntry.model_validate({"name": name})
+        return special or found
     wanted = TableEntry.model_validate({"name": name}).name
     if known := next((entry for entry in file.source.tables if entry.name == wanted), None):
         return known

@@ -111,10 +111,13 @@ def share_tasks(plan: Plan, size: Mapping[str, int]) -> Plan:
 
 
 def entries(file: PipelineFile, source: Reads) -> tuple[TableEntry, ...]:
-    """The entries of pipeline.yml, with `all` spelled out. Raises TerminalError when two would share a name in `raw`."""
+    """The entries of pipeline.yml, with `all` spelled out and its options. Raises TerminalError when two would share a name in `raw`."""
     if file.source.tables != "all":
         return file.source.tables
-    found = tuple(TableEntry(name=name) for name in list_tables(source))
+    special = {entry.name: entry for entry in file.source.options}
+    names = list_tables(source)
+    whole = (special.pop(name) if name in special else TableEntry(name=name) for name in names)
+    found = (*whole, *special.values())
     mistakes = collisions([(entry.name, entry.target_name) for entry in found])
     for entry in found:
         if problem := target_problem(entry.target_name):

@@ -53,6 +53,42 @@ def test_the_plan_spells_out_all(shop: Any) -> None:
     assert code == 1 and "would both be raw.sales__orders" in err
 
 
+def test_all_tables_with_options_of_some(shop: Any) -> None:
+    shop.sql(
+        "CREATE TABLE a (id int PRIMARY KEY, secret text)",
+        "INSERT INTO a VALUES (1, 'x'), (2, 'y')",
+        "CREATE TABLE b (id int PRIMARY KEY, at timestamptz NOT NULL DEFAULT now())",
+        "CREATE TABLE c (id int)",
+        "CREATE VIEW seen AS SELECT 1 AS one",
+    )
+    head = "sources:\n  - name: s\n    kind: postgres\n    tables: all\n    options:\n"
+    shop.settings.elt_pipeline.write_text(
+        head + "      - {name: public.a, exclude: [secret], where: id > 1}\n"
+        "      - {name: public.b, mode: incremental, cursor: at}\n      - name: public.seen\n"
+    )
+    assert [(table.target, table.mode) for table in write_plan(shop.settings)] == [
+        ("a", "full"),
+        ("b", "incremental"),
+        ("c", "full"),
+        ("seen", "full"),
+    ]
+    done = {load.target: load.rows for load in shop.load().loads}
+    assert done == {"a": 1, "b": 0, "c": 0, "seen": 1}
+    assert shop.warehouse("SELECT name FROM system.columns WHERE table = 'a' AND name NOT LIKE '_elt_%'") == [("id",)]
+    for text, words in (
+        (head + "      - {name: public.c, target: a}\n", "would both be raw.a"),
+        (head + "      - {name: public.nothing}\n", "no table public.nothing"),
+        (
+            head + "      - name: public.c\n      - name: public.c\n",
+            "line 7: public.c and public.c would both be raw.c",
+        ),
+        (head.replace("all", "[{name: public.a}]") + "      - name: public.c\n", "options stands beside tables: all"),
+    ):
+        shop.settings.elt_pipeline.write_text(text)
+        code, out, err = shop.command("check")
+        assert code == 1 and words in " ".join((out + err).split()), out + err
+
+
 WRONG = [
     ({"SOURCE_URL": "postgresql://elt:s3cret@127.0.0.1:1/shop"}, "check SOURCE_URL and that Postgres runs"),
     ({"SOURCE_URL": "postgresql://elt:s3cret@no.such.host.invalid/shop"}, "check SOURCE_URL"),
