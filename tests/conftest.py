@@ -124,6 +124,8 @@ def postgres(venvs: Path, server_folder: Path) -> Iterator[PostgresServer]:
     )
     data = server_folder / "postgres"
     native_postgres.make_data_directory(binaries, data, init_files=[], env=server.init_env())
+    with (data / "postgresql.conf").open("a") as file:
+        file.write("max_prepared_transactions = 4\n")  # for the tests of transactions that wait
     log = server_folder / "postgres.log"
     command = native_postgres.server_command(binaries, data, port=server.port, bind=server.host)
     with log.open("wb") as sink:

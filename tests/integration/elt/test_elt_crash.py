@@ -98,10 +98,14 @@ def test_killed_at_random_moments_the_rerun_is_as_if_nothing_had_happened(
 
 STEP = """
 import sys
-from elt.run import begin, load_table, publish
+from elt.errors import EltError
+from elt.run import begin, hold_snapshot, load_table, publish
 from elt.settings import Settings
 settings = Settings()
-print(eval(sys.argv[1]), flush=True)
+try:
+    print(eval(sys.argv[1]), flush=True)
+except EltError as error:
+    sys.exit(str(error))
 """
 
 
@@ -138,6 +142,37 @@ def test_a_stopped_attempt_that_wakes_up_late_touches_nothing(versions: Any) -> 
         stalled.communicate(timeout=60)
     assert versions.warehouse("SELECT count(), max(v) FROM raw.big") == [(300000, 2)]
     finish(step(versions, f"publish(settings, run={run})"))
+    assert versions.warehouse("SELECT count(), max(v) FROM raw.big") == [(300000, 2)]
+
+
+def test_a_holder_that_is_killed_while_loads_run_publishes_nothing(versions: Any) -> None:
+    run = int(finish(step(versions, "begin(settings, run_key='dag/no holder', tables=None, full_refresh=False)")))
+    ready = "lambda held: print('ready', flush=True)"
+    with contextlib.ExitStack() as stack:
+        holder = stack.enter_context(
+            step(versions, f"hold_snapshot(settings, run={run}, ready={ready}, finished=lambda: False)")
+        )
+        assert holder.stdout is not None and holder.stdout.readline() == "ready\n"
+        load = stack.enter_context(step(versions, f"load_table(settings, run={run}, target='big', attempt=1)"))
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline and not versions.warehouse(
+            f"SELECT 1 FROM ops.loads WHERE run = {run} AND status = 'running'"
+        ):
+            time.sleep(0.005)
+        holder.send_signal(signal.SIGKILL)
+        holder.wait(10)
+        # What has begun reads its instant to the end; what begins now cannot.
+        load.communicate(timeout=60)
+        assert load.returncode == 0
+    for expression, words in (
+        (f"load_table(settings, run={run}, target='small', attempt=1)", "start the whole run again"),
+        (f"publish(settings, run={run})", "has not loaded small; nothing was published"),
+    ):
+        with step(versions, expression) as process:
+            _, err = process.communicate(timeout=60)
+        assert process.returncode == 1 and words in err and err.count("\n") == 1, err
+    assert versions.warehouse("SELECT count(), max(v) FROM raw.big") == [(200000, 1)]
+    versions.load()
     assert versions.warehouse("SELECT count(), max(v) FROM raw.big") == [(300000, 2)]
 
 

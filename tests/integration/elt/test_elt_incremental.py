@@ -97,6 +97,23 @@ def test_a_row_committed_late_by_a_long_transaction_is_not_lost(
     assert [row[0] for row in seen(orders)] == [1, 2, 3, 4, 5, 6]
 
 
+def test_a_row_of_a_prepared_transaction_is_not_lost(orders: Any) -> None:
+    """Nobody knows when it began: the watermark stays where it was until it is over."""
+    orders.tables(f"{ORDERS}, lookback: 0s")
+    orders.sql("BEGIN", "INSERT INTO orders VALUES (4, 1)", "PREPARE TRANSACTION 'late'")
+    try:
+        for number in (5, 6):
+            orders.sql(f"INSERT INTO orders VALUES ({number}, 1)")
+            orders.load()
+        assert [row[0] for row in seen(orders)] == [1, 2, 3, 5, 6]
+    finally:
+        orders.sql("COMMIT PREPARED 'late'")
+    # The third row is at the watermark of before; were that held back no longer, the sixth alone would be read.
+    assert modes(orders.load()) == {"orders": ("incremental", 4)}
+    assert [row[0] for row in seen(orders)] == [1, 2, 3, 4, 5, 6]
+    assert modes(orders.load()) == {"orders": ("incremental", 1)}
+
+
 def test_a_failed_load_leaves_watermark_and_table_as_they_were(orders: Any) -> None:
     before = orders.warehouse("SELECT watermark FROM ops.loads FINAL WHERE target = 'orders' ORDER BY run DESC LIMIT 1")
     orders.sql("INSERT INTO orders VALUES (4, 1)")
