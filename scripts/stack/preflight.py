@@ -119,10 +119,9 @@ def check_secrets(paths: Paths, env: Env) -> None:
 def check_ports(env: Env, rows: list[Service], running: set[str]) -> None:
     """Each port of a service that is not running yet must be free."""
     for row in rows:
-        if row.port is None or row.name in running:
-            continue
-        port = int(env.text(row.port))
-        if not ports.is_free(env.BIND_ADDRESS, port):
-            raise StackError(
-                f"{row.port}={port} is taken by {ports.holder(port)}: stop that program, or change {row.port} in .env."
-            )
+        for name in row.ports(env) if row.name not in running else ():
+            port = int(env.text(name))
+            if not ports.is_free(env.BIND_ADDRESS, port):
+                raise StackError(
+                    f"{name}={port} is taken by {ports.holder(port)}: stop that program, or change {name} in .env."
+                )

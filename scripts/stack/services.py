@@ -53,6 +53,11 @@ class Service:
         """The names that this service gets from `.env`, as they stand there or computed from it."""
         return {**{name: context.env.text(name) for name in self.reads}, **self.computed(context)}
 
+    def ports(self, env: Env) -> list[str]:
+        """The names of the ports that it listens on."""
+        own_server = self.port == "CLICKHOUSE_HTTP_PORT" and bool(env.CLICKHOUSE_BINARY)
+        return [name for name in (self.port, "CLICKHOUSE_NATIVE_PORT" if own_server else None) if name]
+
     def commands(self, context: Context) -> list[Command]:
         """One command for a long-lived service; one or more, run in turn, for a one-shot."""
         if self.name == POSTGRES:

@@ -2,6 +2,7 @@
 
 import os
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,20 @@ def test_a_taken_port_names_its_holder_and_the_variable(env: Env) -> None:
         with pytest.raises(StackError, match=rf"SUPERSET_PORT=\d+ is taken by .*pid {os.getpid()}"):
             preflight.check_ports(taken, [services.by_name("superset")], set())
         preflight.check_ports(taken, [services.by_name("superset")], {"superset"})
+
+
+def test_the_native_port_must_be_free_where_clickhouses_own_server_takes_it(
+    env: Env, free_port: Callable[[], int]
+) -> None:
+    row = services.by_name("clickhouse-server")
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        names = {"CLICKHOUSE_HTTP_PORT": free_port(), "CLICKHOUSE_NATIVE_PORT": holder.getsockname()[1]}
+        preflight.check_ports(env.model_copy(update=names), [row], set())
+        own = env.model_copy(update=names | {"CLICKHOUSE_BINARY": "/usr/bin/clickhouse"})
+        with pytest.raises(StackError, match=r"CLICKHOUSE_NATIVE_PORT=\d+ is taken by"):
+            preflight.check_ports(own, [row], set())
 
 
 def test_the_next_free_port_skips_those_taken_and_those_promised() -> None:
