@@ -1,6 +1,6 @@
 """The embedded ClickHouse server: how fast, how lean, and how far from the bare engine.
 
-`--quick` runs a tenth of the rows and ten seconds of load. The floors are the same work without HTTP: INSERT .. SELECT FROM file()
+`--quick` runs a tenth of the rows and ten seconds of load, `--only PART..` some of it. The floors are the same work without HTTP: INSERT .. SELECT FROM file()
 within the same server, and query() of the bare engine in a process of its own (`--floor`, run by the clickhouse environment).
 """
 
@@ -39,6 +39,7 @@ BLOCK = b"".join(b"%d\t%d\tvalue %d\n" % (n, n * 7919 % 1_000_003, n % 1000) for
 TABLE = "(a UInt64, b UInt64, s String) ENGINE = MergeTree ORDER BY a"
 SMALL = "SELECT count(), sum(b) FROM bench.small WHERE a = {}"
 OUT = "SELECT number, number * 7, toString(number % 1000) FROM numbers({})"
+PARTS = ["starts", "inserts", "answers", "small", "load"]
 FAST = "SELECT s, count(), avg(b) FROM bench.small GROUP BY s ORDER BY s LIMIT 20"
 LONG = "SELECT number, cityHash64(number) FROM numbers(2000000) FORMAT RowBinary"
 
@@ -370,6 +371,17 @@ def bare_floor(rows: int, seconds: float) -> None:
     print(json.dumps({"rows per second": speeds[1:], "queries per second": [queries]}))
 
 
+def measured_floor(rows: int, seconds: float) -> dict[str, list[float]]:
+    ran = subprocess.run(
+[VENV / "bin/python", "-P", "-c", START, __file__, "--floor", str(rows), str(seconds)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if ran.returncode:
+        raise SystemExit(ran.stderr)
+    found: dict[str, list[float]] = json.loads(ran.stdout)
+    return found
+
+
 def fill(ask: Callable[[str], str]) -> None:
     ask("CREATE DATABASE bench")
     ask(f"CREATE TABLE bench.small {TABLE}")
@@ -380,7 +392,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--load-seconds", type=float, help="how long the mixed load runs; 0 leaves it out")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, metavar="PART", help=", ".join(PARTS))
+    parser.add_argument("--load-seconds", type=float, help="how long the mixed load runs")
     parser.add_argument("--floor", nargs=2, type=float, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.floor:
@@ -388,23 +401,24 @@ def main() -> int:
         return 0
     rows, blocks, runs, seconds = (5_000_000, 20, 1, 2.0) if given.quick else (50_000_000, 200, 5, 10.0)
     lasting = given.load_seconds if given.load_seconds is not None else (10 if given.quick else 300)
-    ran = subprocess.run(
-[VENV / "bin/python", "-P", "-c", START, __file__, "--floor", str(rows), str(seconds)],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    if ran.returncode:
-        raise SystemExit(ran.stderr)
-    floor = json.loads(ran.stdout)
-    figures, raw = starts(), {"floor": floor}
+    figures: list[Figure] = []
+    raw: dict[str, object] = {}
+    if {"answers", "small"} & set(given.only):
+        raw["floor"] = floor = measured_floor(rows, seconds)
+    if "starts" in given.only:
+        figures += starts()
     server = Server()
     server.start()
     try:
         fill(server.client().ask)
-        figures += inserts(server, blocks, runs)
-        figures += answers(server, rows, runs, floor)
-        figures += small_queries(server, seconds, floor)
-        figures += at_once(server)
-        if lasting:
+        if "inserts" in given.only:
+            figures += inserts(server, blocks, runs)
+        if "answers" in given.only:
+            figures += answers(server, rows, runs, floor)
+        if "small" in given.only:
+            figures += small_queries(server, seconds, floor)
+            figures += at_once(server)
+        if "load" in given.only:
             under_load, details = load(server, lasting)
             figures += under_load
             raw |= details
