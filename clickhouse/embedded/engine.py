@@ -82,7 +82,7 @@ class Connection:
         return count
 
     def watch(self, callback: Any) -> None:
-        """Have `callback` called with a dict of figures while a query runs, until another takes its place."""
+        """Have `callback` called with a dict of figures while a query runs, until another or None takes its place."""
         self._raw.set_progress_callback(callback)
 
     def close(self) -> None:

@@ -92,15 +92,18 @@ class Query:
             for key, value in self.request.parameters.items()
             if key.startswith("param_")
         }
-        user = self.session.user
+        session = self.session
+        user = session.user
         check_statement(user, statement, self.engine.table_engines)
         if statement.verb in _DEFINES and not self.engine.has_room():
             raise QueryError(243, f"Not enough space: {statement.verb} needs {LEAST_FREE >> 20} MB free on the disk")
         self.text = with_definer(user, statement)
+        self.reads = self.request.method in ("GET", "HEAD")
         self._lend_settings(statement, set(form.files) if form else set())
         if form is not None:
             self._load_external(form)
-        if self.request.method in ("GET", "HEAD"):
+        session.clean = form is None and not session.lent and statement.kind in ("output", "insert")
+        if self.reads:
             self._only_read(statement)
         self._choose_answer(statement)
         if statement.kind == "output":
@@ -126,15 +129,17 @@ class Query:
                 continue
             if what in ("structure", "types", "format") and table in external:
                 continue
+            if name == "readonly" and value in ("1", "2") and self.persistent:
+                self.reads = True  # the engine's own could not be taken back
+                continue
             check_setting(session.user, name, value)
             if not re.fullmatch(r"\w+", name):
                 raise QueryError(115, f"Unknown setting '{name}'")
             lent[name] = value
-        for name in session.lent.keys() - lent.keys():
-            connection.run(f"SET {name} = {session.own.get(name) or self._profile_value(name)}")
-        session.lent = {}
+        back = {name: session.own.get(name) or self._profile_value(name) for name in session.lent.keys() - lent.keys()}
         mark = {} if "log_comment" in session.own else {"log_comment": self.query_id}
-        connection.set(mark | {TAG: self.tag} | lent)
+        new = {name: quoted(value) for name, value in (mark | {TAG: self.tag} | lent).items()}
+        connection.run("SET " + ", ".join(f"{name} = {value}" for name, value in (back | new).items()))
         session.lent = lent
         if "session_timezone" in lent:
             self.response.headers["X-ClickHouse-Timezone"] = lent["session_timezone"]
@@ -145,8 +150,11 @@ class Query:
             session.database = database
 
     def _profile_value(self, name: str) -> str:
+        """What a setting goes back to. An empty `compatibility` takes back all that it has changed, DEFAULT does not."""
         value = self.engine.default(self.session.user, name)
-        return "DEFAULT" if value is None else quoted(value)
+        if value is None:
+            return "''" if name == "compatibility" else "DEFAULT"
+        return quoted(value)
 
     def _only_read(self, statement: Statement) -> None:
         if statement.kind != "output" and statement.verb not in ("SET", "USE"):
@@ -156,6 +164,7 @@ class Query:
                 " You should use method POST for modifying queries.",
             )
         if not self.persistent and self.engine.default(self.session.user, "readonly") is None:
+            self.session.clean = False
             self.session.connection.set({"readonly": "2"})
 
     def _load_external(self, form: multipart.Form) -> None:
@@ -224,6 +233,8 @@ class Query:
 
     def _other(self, statement: Statement) -> None:
         connection, text = self.session.connection, self.text
+        if self.persistent and ("readonly", "1") in assignments(statement):
+            raise QueryError(48, "SET readonly = 1 is not supported in a session: send readonly=1 with each request")
         refuse_several(connection, statement.text)
         kill = statement.words("KILL", "QUERY")
         if kill:  # the engine's list of queries is not the user's to read
@@ -235,7 +246,7 @@ class Query:
         finally:
             if kill:
                 connection.close()
-        if body:
+        if body or kill:
             self._name_format()
         self._done = statement
         self.response.whole(body, figures)

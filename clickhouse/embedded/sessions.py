@@ -11,11 +11,14 @@ from embedded.users import User
 
 DEFAULT_TIMEOUT = 60.0
 LONGEST_TIMEOUT = 3600.0
+# Connections of requests without a session that wait for the next one of the same user: making one costs as much as
+# a small query.
+_SPARE = 16
 
 
 class Session:
     """A connection and what its requests have set. `own` are the session's settings, made by SET statements;
-    `lent` are those that came with one request's address and end with it."""
+    `lent` are those that came with one request's address and end with it. A `clean` one is as it was before its request."""
 
     def __init__(self, connection: Connection, user: User) -> None:
         self.connection = connection
@@ -27,6 +30,7 @@ class Session:
         self.timeout = DEFAULT_TIMEOUT
         self.expires = 0.0
         self.busy = True
+        self.clean = False
 
 
 class Sessions:
@@ -36,6 +40,7 @@ class Sessions:
         self._engine = engine
         self._lock = threading.Lock()
         self._sessions: dict[tuple[str, str], Session] = {}
+        self._spare: dict[str, list[Session]] = {}
 
     def acquire(self, user: User, name: str, timeout: str | None, check: bool) -> Session:
         """The session for one request, made when it is new; an empty name gives one that ends with the request.
@@ -44,7 +49,10 @@ class Sessions:
         """
         seconds = _seconds(timeout)
         if not name:
-            return Session(self._engine.connect(user), user)
+            with self._lock:
+                spare = self._spare.get(user.name)
+                session = spare.pop() if spare else None
+            return session or Session(self._engine.connect(user), user)
         self.expire()
         with self._lock:
             session = self._sessions.get((user.name, name))
@@ -65,7 +73,14 @@ class Sessions:
             session.expires = time.monotonic() + session.timeout
             if name and not broken:
                 return
-            self._sessions.pop((session.user.name, name), None)
+            if name:
+                self._sessions.pop((session.user.name, name), None)
+            elif session.clean and not broken:
+                session.clean = False
+                spare = self._spare.setdefault(session.user.name, [])
+                if len(spare) < _SPARE:
+                    spare.append(session)
+                    return
         session.connection.close()
 
     def expire(self) -> None:
@@ -80,7 +95,9 @@ class Sessions:
     def close(self) -> None:
         with self._lock:
             closing = [session for session in self._sessions.values() if not session.busy]
+            closing += [session for spare in self._spare.values() for session in spare]
             self._sessions.clear()
+            self._spare.clear()
         for session in closing:
             session.connection.close()
 

@@ -86,6 +86,7 @@ class Runner:
                 return connection.run(statement(f"/dev/fd/{writer}"), parameters=parameters)[1]
             finally:
                 os.close(writer)
+                connection.watch(None)
 
         try:
             future = self._pool.submit(work)

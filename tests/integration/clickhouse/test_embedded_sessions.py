@@ -34,6 +34,45 @@ def test_settings_and_database_of_an_address_end_with_the_request(admin: Any, se
     assert admin.ask(sql, **session) == "0\t777\tdefault"
 
 
+@pytest.mark.parametrize(
+    ("sql", "parameters"),
+    [
+        ("SELECT 1", {"max_threads": 3, "database": "ops", "param_x": 5}),
+        ("SELECT 1", {"max_threads": 3, "nothing": 1}),
+        ("SELECT nonsense", {"max_threads": 3, "database": "ops"}),
+        ("SELECT 1", {"max_threads": 3, "database": "missing"}),
+        ("SELECT 1", {"readonly": 1}),
+        ("SELECT 1", {"compatibility": "22.3"}),
+        ("SET max_threads = 3", {}),
+        ("SET param_x = 5", {}),
+        ("USE ops", {}),
+        ("CREATE TEMPORARY TABLE kept (a UInt8)", {"max_threads": 3}),
+        (None, {"query": "SELECT 1", "max_threads": 3}),
+    ],
+)
+def test_requests_without_a_session_share_nothing(admin: Any, sql: str | None, parameters: dict[str, Any]) -> None:
+    """Though one may get the connection of another."""
+    for _ in range(3):
+        admin.call(sql, **parameters)
+    assert (
+        admin.ask("SELECT getSetting('max_threads') = 3, currentDatabase(), getSetting('readonly')") == "0\tdefault\t0"
+    )
+    assert admin.call("SELECT {x:UInt8}").code == 456
+    assert admin.call("SELECT a FROM kept").code == 60
+    assert admin.ask("CREATE TEMPORARY TABLE kept (a UInt8)") == ""
+
+
+def test_settings_that_reach_others_end_with_the_request_too(admin: Any, session: dict[str, str]) -> None:
+    changed = "SELECT count() FROM system.settings WHERE changed AND name != 'compatibility'"
+    before = admin.ask(changed, **session)
+    assert admin.ask("SELECT 1", compatibility="22.3", **session) == "1"
+    assert admin.ask("SELECT 1", readonly=1, **session) == "1"
+    assert admin.call("CREATE TEMPORARY TABLE kept (a UInt8)", readonly=1, **session).code == 164
+    assert admin.call("SET readonly = 1", **session).code == 48
+    assert admin.ask(changed, **session) == before
+    assert admin.ask("CREATE TEMPORARY TABLE kept (a UInt8)", **session) == ""
+
+
 def test_session_check_timeout_and_closing(admin: Any, session: dict[str, str]) -> None:
     assert admin.call("SELECT 1", session_check=1, **session).code == 372
     assert admin.call("SELECT 1", session_timeout=4000, **session).code == 374
