@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 
 from embedded.errors import QueryError
 from embedded.lexer import Token, Unfinished, tokens
@@ -79,9 +78,11 @@ def _insert(text: str, seen: list[Token], complete: bool) -> Statement | None:
     """An INSERT whose data follow in the text, found without looking at the data."""
     stream = tokens(text)
     first = next(stream, None)
-    if first is None or first.upper != "INSERT":
+    if first is None or first.upper not in ("INSERT", "WITH"):
         return None
     seen.append(first)
+    if first.upper == "WITH" and not _reaches_insert(stream, seen):
+        return None
     for token in _after_target(stream, seen):
         if token.upper == "VALUES":
             return Statement(text[: seen[-1].start], tuple(seen[:-1]), "insert", "Values", data=token.end)
@@ -102,6 +103,17 @@ def _insert(text: str, seen: list[Token], complete: bool) -> Statement | None:
     if not complete:
         return None
     return Statement(text[: seen[-1].end], tuple(seen), "insert", "Values", data=len(text))
+
+
+def _reaches_insert(stream: Iterator[Token], seen: list[Token]) -> bool:
+    """Whether INSERT INTO follows the WITH clause; its tokens, up to there, are appended to `seen`."""
+    depth = 0
+    for token in stream:
+        seen.append(token)
+        depth += DEPTH.get(token.text, 0) if token.kind == "symbol" else 0
+        if depth == 0 and token.upper == "INTO" and seen[-2].upper == "INSERT":
+            return True
+    return False
 
 
 def _after_target(stream: Iterator[Token], seen: list[Token]) -> Iterator[Token]:
@@ -167,7 +179,7 @@ def _with_settings(head: str, seen: list[Token], settings: str) -> str:
 
 def _insert_select(text: str, stream: Iterator[Token], seen: list[Token], complete: bool) -> Statement | None:
     """INSERT .. SELECT .. FROM input(..) FORMAT x, whose data follow; None for any other INSERT .. SELECT."""
-    uses_input, depth = False, 0
+    uses_input = False
     previous = seen[-1]
     for token in stream:
         seen.append(token)
@@ -180,7 +192,6 @@ def _insert_select(text: str, stream: Iterator[Token], seen: list[Token], comple
                 if not complete and data + _MARGIN > len(text):
                     return None
                 return Statement(text[: token.start], tuple(seen[:-1]), "input", name.name, token.start, data)
-        depth += DEPTH.get(token.text, 0)
         previous = token
     return None
 
@@ -196,22 +207,14 @@ def _whole(text: str, found: tuple[Token, ...]) -> Statement:
     if any(token.text == ";" and token.kind == "symbol" for token in found):
         raise QueryError(62, "Syntax error (Multi-statements are not allowed): send one statement in a request")
     text = text[: found[-1].end]
-    if found[0].upper not in _WITH_OUTPUT or [token.upper for token in found[:2]] in _BUT or _inserts(found):
-        return Statement(text, found, "other")
+    inserts = found[0].upper == "WITH" and _reaches_insert(iter(found[1:]), [found[0]])
+    if found[0].upper not in _WITH_OUTPUT or [token.upper for token in found[:2]] in _BUT or inserts:
+        at = _format_clause(found) if found[0].upper == "KILL" else None
+        return Statement(text, found, "other", None if at is None else found[at + 1].name)
     at = _format_clause(found)
     if at is None:
         return Statement(text, found, "output")
     return Statement(text, found, "output", found[at + 1].name, found[at].start)
-
-
-def _inserts(found: tuple[Token, ...]) -> bool:
-    """WITH .. INSERT INTO .. SELECT."""
-    depth = 0
-    for token, after in pairwise(found):
-        depth += DEPTH.get(token.text, 0) if token.kind == "symbol" else 0
-        if found[0].upper == "WITH" and depth == 0 and token.upper == "INSERT" and after.upper == "INTO":
-            return True
-    return False
 
 
 def _format_clause(found: tuple[Token, ...]) -> int | None:
