@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 from http import HTTPStatus
+from pathlib import Path
 
 from flask import Blueprint, Response, make_response, redirect, render_template, send_file
 from werkzeug.wrappers import Response as AnyResponse
@@ -10,6 +11,7 @@ from webhook.problems import Problem
 from webhook.runs import Node, Run
 from webhook.settings import Settings
 from webhook.store import RunStore
+from webhook.worker_lock import is_held
 
 _SHOWN = 25
 # Nothing from elsewhere, and no script but the page's own file.
@@ -35,6 +37,7 @@ def make_pages(settings: Settings, store: RunStore) -> Blueprint:
             at_work=store.nodes_at_work(active) if active else [],
             counts=counts,
             limit=settings.queue_limit,
+            has_worker=_has_worker(settings.worker_lock),
             success=success[0] if success else None,
             has_docs=settings.documentation.is_file(),
         )
@@ -74,6 +77,13 @@ def make_pages(settings: Settings, store: RunStore) -> Blueprint:
         return _duration(run)
 
     return pages
+
+
+def _has_worker(lock: Path) -> bool:
+    try:
+        return is_held(lock)
+    except FileNotFoundError:
+        return False
 
 
 def _is_good(node: Node) -> bool:

@@ -57,6 +57,7 @@ def test_a_killed_worker_takes_its_dbt_along_and_the_next_one_starts_the_run_ove
     worker.wait(10)
     worker_check = webhook.call("GET", "/health", token=None).json()["checks"]["worker"]
     assert not worker_check["ok"] and "ended" in worker_check["detail"], worker_check
+    assert "not running" in webhook.call("GET", "/").text
     until(lambda: not is_alive(dbt) and not is_alive(host), "the orphaned dbt is gone", 5)
     assert webhook.post("slow", key="k")["id"] == run["id"]
 

@@ -106,6 +106,7 @@ def test_pages_show_what_ran_and_repeat_nothing_as_markup(webhook: Any) -> None:
     nasty = done(webhook, "quick", command="test", key="k", vars={"x": "<script>alert(1)</script>"})
     for path in ("/", f"/view/{nasty['id']}"):
         assert "<script>alert" not in webhook.call("GET", path).text
+    assert "with <code>x</code>" in webhook.call("GET", "/").text
 
 
 def test_metrics_count_runs_by_result_and_know_the_last_success(webhook: Any) -> None:
