@@ -58,6 +58,8 @@ def test_no_process_of_a_service_is_root_and_ports_are_on_the_bind_address(stack
 def test_our_images_run_on_a_root_that_nobody_can_write_and_hold_what_their_dockerfiles_copy(
     stack: Any, booted: str
 ) -> None:
+    lines = (stack.repo / ".dockerignore").read_text().splitlines()
+    left_out = tuple(f"{line}/" for line in lines if line and line[0] not in "#*!")
     for image in OWN_IMAGES:
         copied = set()
         text = (stack.repo / ("scripts" if image == "tools" else image) / "Dockerfile").read_text()
@@ -69,7 +71,7 @@ def test_our_images_run_on_a_root_that_nobody_can_write_and_hold_what_their_dock
                 ).stdout.split()
                 folder = target.rstrip("/") if not target.startswith(".") else ""
                 inside = source if (stack.repo / source).is_dir() else Path(folder, Path(source).name).as_posix()
-                copied |= {file.replace(source, inside, 1) for file in files}
+                copied |= {file.replace(source, inside, 1) for file in files if not file.startswith(left_out)}
         listing = ["run", "--rm", "--entrypoint", "find", f"ecommerce-pipeline/{image}", "/app", "-type", "f"]
         found = {line.removeprefix("/app/") for line in docker(*listing).split()}
         assert {file for file in found if "__pycache__" not in file} == copied, image
