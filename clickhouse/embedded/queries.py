@@ -13,7 +13,7 @@ from embedded.errors import QueryError
 from embedded.query import Query
 from embedded.request import Request
 from embedded.response import Response
-from embedded.sessions import Sessions
+from embedded.sessions import DEFAULT_DATABASE, Sessions
 from embedded.streaming import Runner
 from embedded.users import ADMIN, User, authenticate
 
@@ -77,7 +77,8 @@ class Queries:
         parameters = request.parameters
         name = parameters.get("session_id", "")
         check = request.flag("session_check")
-        session = self.sessions.acquire(user, name, parameters.get("session_timeout"), check)
+        database = request.database or DEFAULT_DATABASE
+        session = self.sessions.acquire(user, name, parameters.get("session_timeout"), check, database)
         query = Query(
             self._engine, self._runner, self._users[ADMIN], session, request, response, client, query_id, tag, bool(name)
         )  # fmt: skip

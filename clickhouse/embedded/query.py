@@ -143,8 +143,7 @@ class Query:
         session.lent = lent
         if "session_timezone" in lent:
             self.response.headers["X-ClickHouse-Timezone"] = lent["session_timezone"]
-        parameters, headers = self.request.parameters, self.request.headers
-        database = parameters.get("database") or headers.get("X-ClickHouse-Database") or session.own_database
+        database = self.request.database or session.own_database
         if database != session.database:
             connection.run(f"USE {_name(database)}")
             session.database = database

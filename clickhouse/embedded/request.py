@@ -51,6 +51,11 @@ class Request:
         """Whether a parameter of the interface is on."""
         return self.parameters.get(name, "") in ("1", "true")
 
+    @property
+    def database(self) -> str:
+        """The database that the request names, or nothing."""
+        return self.parameters.get("database") or self.headers.get("X-ClickHouse-Database") or ""
+
     def credentials(self) -> tuple[str, str]:
         """User name and password. Raises QueryError 516 for more than one way at once or a broken header."""
         ways = []

@@ -9,10 +9,11 @@ from embedded.engine import Connection, Engine
 from embedded.errors import QueryError
 from embedded.users import User
 
+DEFAULT_DATABASE = "default"
 DEFAULT_TIMEOUT = 60.0
 LONGEST_TIMEOUT = 3600.0
-# Connections of requests without a session that wait for the next one of the same user: making one costs as much as
-# a small query.
+# Connections of requests without a session that wait for the next one of the same user in the same database: making one
+# costs as much as a small query, and USE needs a right in the database to go back to.
 _SPARE = 16
 
 
@@ -25,8 +26,8 @@ class Session:
         self.user = user
         self.own: dict[str, str] = {}
         self.lent: dict[str, str] = {}
-        self.own_database = "default"
-        self.database = "default"
+        self.own_database = DEFAULT_DATABASE
+        self.database = DEFAULT_DATABASE
         self.timeout = DEFAULT_TIMEOUT
         self.expires = 0.0
         self.busy = True
@@ -40,17 +41,18 @@ class Sessions:
         self._engine = engine
         self._lock = threading.Lock()
         self._sessions: dict[tuple[str, str], Session] = {}
-        self._spare: dict[str, list[Session]] = {}
+        self._spare: dict[tuple[str, str], list[Session]] = {}
 
-    def acquire(self, user: User, name: str, timeout: str | None, check: bool) -> Session:
-        """The session for one request, made when it is new; an empty name gives one that ends with the request.
+    def acquire(self, user: User, name: str, timeout: str | None, check: bool, database: str) -> Session:
+        """The session for one request, made when it is new; an empty name gives one that ends with the request, and is
+        in `database` already if it can be.
 
         Raises QueryError 372 (not there and `check`), 373 (busy) or 374 (timeout not a number in 0..3600 s).
         """
         seconds = _seconds(timeout)
         if not name:
             with self._lock:
-                spare = self._spare.get(user.name)
+                spare = self._spare.get((user.name, database))
                 session = spare.pop() if spare else None
             return session or Session(self._engine.connect(user), user)
         self.expire()
@@ -77,7 +79,7 @@ class Sessions:
                 self._sessions.pop((session.user.name, name), None)
             elif session.clean and not broken:
                 session.clean = False
-                spare = self._spare.setdefault(session.user.name, [])
+                spare = self._spare.setdefault((session.user.name, session.database), [])
                 if len(spare) < _SPARE:
                     spare.append(session)
                     return

@@ -34,6 +34,12 @@ def test_settings_and_database_of_an_address_end_with_the_request(admin: Any, se
     assert admin.ask(sql, **session) == "0\t777\tdefault"
 
 
+def test_who_may_not_use_the_default_database_still_begins_there(api: Callable[[str], Any]) -> None:
+    for _ in range(3):
+        assert api("superset").ask("SELECT currentDatabase()", database="analytics") == "analytics"
+        assert api("superset").ask("SELECT currentDatabase()") == "default"
+
+
 @pytest.mark.parametrize(
     ("sql", "parameters"),
     [
