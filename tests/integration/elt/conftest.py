@@ -4,6 +4,7 @@ import contextlib
 import io
 import os
 import secrets
+import signal
 import subprocess
 import sys
 import threading
@@ -86,6 +87,8 @@ class Shop:
             stderr=subprocess.PIPE,
             text=True,
             cwd=self.repo,
+            # A shell's background job ignores SIGINT, and so would all that it starts.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
 
     def command(self, *arguments: str, **changes: str) -> tuple[int, str, str]:

@@ -220,7 +220,7 @@ def test_readers_of_an_open_query_keep_what_they_read(versions: Any, clickhouse:
 
 
 def test_an_interrupt_ends_a_run_in_order(versions: Any) -> None:
-    versions.sql("INSERT INTO big SELECT i, 2, repeat(md5(i::text), 30) FROM generate_series(300001, 700000) i")
+    versions.sql("INSERT INTO big SELECT i, 2, repeat(md5(i::text), 30) FROM generate_series(300001, 400000) i")
     with versions.python("load", PYTHONUNBUFFERED="1") as process:
         for line in process.stdout:
             if line.startswith("loading"):
