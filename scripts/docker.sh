@@ -8,10 +8,6 @@ else
     env_file="$repo/.env"
 fi
 export STACK_ENV_FILE="$env_file"
-# Another sum makes the containers that mount these files anew.
-STACK_MOUNTED_FILES="$(cd "$repo" && cat pipeline.yml postgres/postgresql.conf postgres/docker/*.sh postgres/metadata/*.sql \
-    clickhouse/config/*.xml clickhouse/docker/*.xml | cksum | cut -d' ' -f1)"
-export STACK_MOUNTED_FILES
 
 # Prints the way of this stack that .env has kept, or nothing before the first boot.
 kept_mode() {
@@ -37,13 +33,19 @@ compose_file() {
     printf '%s\n' "$old"
 }
 
+# Prints a sum of the files that containers mount: another sum makes those containers anew.
+mounted_files() {
+    (cd "$repo" && cat pipeline.yml postgres/postgresql.conf postgres/docker/*.sh postgres/metadata/*.sql \
+        clickhouse/config/*.xml clickhouse/docker/*.xml | cksum | cut -d' ' -f1)
+}
+
 # compose ARGS..: Docker's Compose v2, as a plugin or by its hyphenated name.
 compose() {
     local words=(docker compose)
     docker compose version >/dev/null 2>&1 || words=(docker-compose)
     # A terminal gets Compose's moving picture; a log gets what this script says.
     [[ -t 1 ]] || words+=(--progress quiet)
-    "${words[@]}" --project-directory "$repo" --file "$(compose_file)" --env-file "$env_file" "$@"
+    STACK_MOUNTED_FILES="$(mounted_files)" "${words[@]}" --project-directory "$repo" --file "$(compose_file)" --env-file "$env_file" "$@"
 }
 
 compose_is_v2() {
