@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
-from dotenv import dotenv_values
+from verbs import Stack
 
 
 def docker(*words: str, check: bool = True) -> str:
@@ -24,32 +24,10 @@ def docker(*words: str, check: bool = True) -> str:
 
 
 @dataclass(frozen=True)
-class Stack:
-    repo: Path
-    home: Path
+class ContainerStack(Stack):
+    """The stack in containers; `compose` is what docker-compose.yml says."""
+
     compose: dict[str, Any]
-
-    def call(self, *words: str, seconds: int = 1500, check: bool = True, **env: str) -> str:
-        """Run one of the verbs; returns all that it printed."""
-        keep = ("PATH", "HOME", "LANG", "DOCKER_HOST", "DOCKER_CONFIG")
-        answer = subprocess.run(
-            [str(self.repo / words[0]), *words[1:]],
-            env={name: os.environ[name] for name in keep if name in os.environ} | {"STACK_HOME": str(self.home)} | env,
-            cwd=self.repo,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=seconds,
-            check=False,
-        )
-        assert answer.returncode == 0 or not check, (
-            f"{' '.join(words)} ended with {answer.returncode}:\n{answer.stdout}"
-        )
-        return answer.stdout
-
-    def values(self) -> dict[str, str]:
-        return {name: value or "" for name, value in dotenv_values(self.home / ".env").items()}
 
     def names(self, *, long_lived: bool) -> list[str]:
         wanted = "unless-stopped" if long_lived else "no"
@@ -65,13 +43,15 @@ class Stack:
 
 
 @pytest.fixture(scope="session")
-def stack(repo: Path) -> Iterator[Stack]:
+def stack(repo: Path) -> Iterator[ContainerStack]:
     taken = docker("ps", "--all", "--quiet", "--filter", "label=com.docker.compose.project=ecommerce-pipeline")
     taken += docker("volume", "ls", "--quiet", "--filter", "label=com.docker.compose.project=ecommerce-pipeline")
     if taken:
         pytest.exit("The stack stands on this engine already, with data: ./stop.sh --wipe there first.", returncode=2)
     home = Path(tempfile.mkdtemp(prefix="stack-containers-"))
-    stack = Stack(repo, home, yaml.safe_load((repo / "docker-compose.yml").read_text()))
+    keep = ("PATH", "HOME", "LANG", "DOCKER_HOST", "DOCKER_CONFIG")
+    env = {name: os.environ[name] for name in keep if name in os.environ} | {"STACK_HOME": str(home)}
+    stack = ContainerStack(repo, home, env, yaml.safe_load((repo / "docker-compose.yml").read_text()))
     yield stack
     if (home / ".env").exists():
         stack.call("stop.sh", "--wipe", "--yes", check=False)
@@ -79,12 +59,12 @@ def stack(repo: Path) -> Iterator[Stack]:
 
 
 @pytest.fixture(scope="session")
-def booted(stack: Stack) -> str:
-    return stack.call("run.sh", "--docker")
+def booted(stack: ContainerStack) -> str:
+    return stack.call("run.sh", "--docker", seconds=1500)
 
 
 @pytest.fixture(scope="session")
-def secrets(stack: Stack, booted: str) -> set[str]:
+def secrets(stack: ContainerStack, booted: str) -> set[str]:
     found = {
         value
         for name, value in stack.values().items()

@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -15,42 +14,12 @@ import clickhouse_connect
 import psutil
 import psycopg2
 import pytest
-from dotenv import dotenv_values
 from superset_api import Superset
+from verbs import Stack
 
 
-@dataclass(frozen=True)
-class Stack:
-    repo: Path
-    home: Path
-    env: dict[str, str]
-
-    def call(self, *words: str, seconds: int = 600, check: bool = True) -> str:
-        """Run one of the verbs; returns all that it printed."""
-        answer = subprocess.run(
-            [str(self.repo / words[0]), *words[1:]],
-            env=self.env,
-            cwd=self.repo,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=seconds,
-            check=False,
-        )
-        if check and answer.returncode != 0:
-            raise AssertionError(f"{' '.join(words)} ended with {answer.returncode}:\n{answer.stdout}\n{self.logs()}")
-        return answer.stdout
-
-    def logs(self) -> str:
-        """The ends of all logs, for a failed test."""
-        parts = []
-        for log in sorted((self.home / "logs").glob("*.log")):
-            parts.append(f"--- {log.name}\n" + "\n".join(log.read_text(errors="replace").splitlines()[-25:]))
-        return "\n".join(parts)
-
-    def values(self) -> dict[str, str]:
-        return {name: value or "" for name, value in dotenv_values(self.home / ".env").items()}
+class NativeStack(Stack):
+    """The stack without containers."""
 
     def processes(self) -> list[psutil.Process]:
         """Every process of this stack, found without the stack's own code: by folder names in what /proc tells."""
@@ -67,12 +36,12 @@ class Stack:
 
 
 @pytest.fixture(scope="session")
-def stack(repo: Path, venvs: Path) -> Iterator[Stack]:
+def stack(repo: Path, venvs: Path) -> Iterator[NativeStack]:
     home = Path(tempfile.mkdtemp(prefix="stack-e2e-", dir="/tmp"))
     home.chmod(0o755)
     keep = ("PATH", "HOME", "LANG", "STACK_UV", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
     env = {name: os.environ[name] for name in keep if name in os.environ}
-    stack = Stack(repo, home, env | {"STACK_HOME": str(home), "STACK_VENVS": str(venvs), "TERM": "dumb"})
+    stack = NativeStack(repo, home, env | {"STACK_HOME": str(home), "STACK_VENVS": str(venvs), "TERM": "dumb"})
     yield stack
     stack.call("stop.sh", check=False)
     for process in stack.processes():
@@ -81,7 +50,7 @@ def stack(repo: Path, venvs: Path) -> Iterator[Stack]:
 
 
 @pytest.fixture(scope="session")
-def booted(stack: Stack) -> str:
+def booted(stack: NativeStack) -> str:
     return stack.call("run.sh", "--native", seconds=900)
 
 
