@@ -11,7 +11,7 @@ from collections.abc import Container, Iterator
 
 from embedded.errors import QueryError
 from embedded.lexer import Token
-from embedded.statement import DEPTH, Statement
+from embedded.statement import Statement
 from embedded.unsupported import check_supported, engines
 from embedded.users import User
 
@@ -74,7 +74,7 @@ def _assignments(found: tuple[Token, ...]) -> Iterator[tuple[str, str]]:
         following = found[index + 1 : index + 3]
         if start and len(following) == 2 and following[0].text == "=":
             yield token.name, following[1].name
-        depth += DEPTH.get(token.text, 0) if token.kind == "symbol" else 0
+        depth += token.nests
         if depth < 0:
             return
         start = depth == 0 and token.text == ","

@@ -7,7 +7,7 @@ admin's rights for all of its readers.
 from __future__ import annotations
 
 from embedded.errors import QueryError
-from embedded.statement import DEPTH, Statement
+from embedded.statement import Statement
 from embedded.users import User
 
 
@@ -56,7 +56,7 @@ def _place(statement: Statement) -> int:
     """Before the view's COMMENT or AS, whichever comes first outside of parentheses."""
     depth = 0
     for token, after in zip(statement.tokens, statement.tokens[1:], strict=False):
-        depth += DEPTH.get(token.text, 0) if token.kind == "symbol" else 0
+        depth += token.nests
         if depth == 0 and token.upper == "COMMENT" and after.kind == "string":
             return token.start
         if depth == 0 and token.upper == "AS" and (after.upper in ("SELECT", "WITH", "FROM", "(")):

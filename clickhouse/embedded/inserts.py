@@ -15,7 +15,7 @@ from itertools import pairwise
 
 from embedded.engine import Connection, Figures, quoted
 from embedded.errors import QueryError
-from embedded.statement import DEPTH, Statement
+from embedded.statement import Statement
 from embedded.streaming import Runner, pipe
 
 
@@ -58,7 +58,7 @@ def _from_pipe(statement: Statement, path: str) -> str:
     if statement.kind == "insert":
         at, depth = len(text), 0
         for index, token in enumerate(found):
-            depth += DEPTH.get(token.text, 0) if token.kind == "symbol" else 0
+            depth += token.nests
             if (
                 depth == 0
                 and token.upper == "SETTINGS"

@@ -38,6 +38,7 @@ _ESCAPED = {
     "e": "\x1b",
     "N": "",
 }
+_NESTS = {"(": 1, "[": 1, "{": 1, ")": -1, "]": -1, "}": -1}
 _COMMENT_EDGE = re.compile(r"/\*|\*/")
 
 
@@ -60,6 +61,11 @@ class Token:
     def upper(self) -> str:
         """The keyword that this token may be: empty for anything but a bare word or a symbol."""
         return self.text.upper() if self.kind in ("word", "symbol") else ""
+
+    @property
+    def nests(self) -> int:
+        """What a bracket adds to the nesting; 0 for anything else."""
+        return _NESTS.get(self.text, 0)
 
     @property
     def name(self) -> str:

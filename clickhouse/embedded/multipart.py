@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import io
 import re
 import tempfile
 from collections.abc import Iterator
 from email.message import Message
-from email.parser import BytesHeaderParser
+from itertools import chain
 from typing import IO
+
+from multipart import MultipartError, MultipartSegment, PushMultipartParser  # type: ignore[import-untyped]
 
 from embedded.errors import QueryError
 
@@ -17,15 +18,21 @@ _IN_MEMORY = 1 << 22
 
 
 class Form:
-    """The parts of one body. Files are to be closed by whoever reads the form."""
+    """The parts of one body. To be closed by whoever reads the form."""
 
     def __init__(self) -> None:
         self.fields: dict[str, str] = {}
         self.files: dict[str, IO[bytes]] = {}
+        self._contents: list[IO[bytes]] = []
+
+    def content(self) -> IO[bytes]:
+        """A file for one more part."""
+        self._contents.append(tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY))  # noqa: SIM115 - the form owns it
+        return self._contents[-1]
 
     def close(self) -> None:
-        for file in self.files.values():
-            file.close()
+        for content in self._contents:
+            content.close()
 
 
 def boundary(headers: Message) -> bytes | None:
@@ -40,68 +47,34 @@ def boundary(headers: Message) -> bytes | None:
 
 def read_form(body: Iterator[bytes], mark: bytes) -> Form:
     """Raises QueryError for a body that is not well formed or ends early."""
-    reader, form = _Reader(body), Form()
+    form = Form()
     try:
-        reader.until(b"--" + mark, None)
-        while reader.exactly(2) != b"--":
-            with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY) as head:
-                reader.until(b"\r\n\r\n", head)
-                head.seek(0)
-                headers = BytesHeaderParser().parsebytes(head.read().lstrip(b"\r\n"))
-            name = headers.get_param("name", header="Content-Disposition")
-            if not isinstance(name, str):
-                raise QueryError(36, "A part of the multipart body has no name")
-            content: IO[bytes] = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115 - the form owns it
-            try:
-                size = reader.until(b"\r\n--" + mark, content)
-                content.seek(0)
-                if headers.get_param("filename", header="Content-Disposition") is not None:
-                    form.files[name], content = content, io.BytesIO()
-                    continue
-                if size > _LONGEST_FIELD:
-                    raise QueryError(36, f"Field {name} of the multipart body is too long: send it as a file")
-                form.fields[name] = content.read().decode(errors="surrogateescape")
-            finally:
-                content.close()
-        for _ in body:
-            pass
-    except BaseException:
+        with PushMultipartParser(mark) as parser:
+            for event in chain.from_iterable(map(parser.parse, body)):
+                if isinstance(event, MultipartSegment):
+                    segment, content = event, form.content()
+                elif event is not None:
+                    content.write(event)
+                else:
+                    content.seek(0)
+                    _keep(form, segment, content)
+    except BaseException as error:
         form.close()
+        if isinstance(error, MultipartError):
+            raise QueryError(36, f"The multipart body is broken: {error}") from error
         raise
     return form
 
 
-class _Reader:
-    def __init__(self, body: Iterator[bytes]) -> None:
-        self._body = body
-        self._held = b""
-
-    def _more(self) -> None:
-        chunk = next(self._body, None)
-        if chunk is None:
-            raise QueryError(36, "The multipart body ends before its last boundary")
-        self._held += chunk
-
-    def exactly(self, size: int) -> bytes:
-        while len(self._held) < size:
-            self._more()
-        found, self._held = self._held[:size], self._held[size:]
-        return found
-
-    def until(self, mark: bytes, sink: IO[bytes] | tempfile.SpooledTemporaryFile[bytes] | None) -> int:
-        """Copy to `sink` what stands before `mark`, and pass it. The number of bytes copied."""
-        size = 0
-        while True:
-            at = self._held.find(mark)
-            # The end of what is held may be the beginning of the mark.
-            ready = self._held[: at if at >= 0 else max(len(self._held) - len(mark) + 1, 0)]
-            if sink is not None:
-                sink.write(ready)
-            size += len(ready)
-            self._held = self._held[len(ready) + (len(mark) if at >= 0 else 0) :]
-            if at >= 0:
-                return size
-            self._more()
+def _keep(form: Form, segment: MultipartSegment, content: IO[bytes]) -> None:
+    if not segment.name:
+        raise QueryError(36, "A part of the multipart body has no name")
+    if segment.filename is not None:
+        form.files[segment.name] = content
+    elif segment.size > _LONGEST_FIELD:
+        raise QueryError(36, f"Field {segment.name} of the multipart body is too long: send it as a file")
+    else:
+        form.fields[segment.name] = content.read().decode(errors="surrogateescape")
 
 
 def table_structures(parameters: dict[str, str]) -> dict[str, tuple[str, str]]:

@@ -14,7 +14,6 @@ from embedded.access import assignments, check_setting, check_statement
 from embedded.definer import with_definer
 from embedded.engine import LEAST_FREE, TAG, Engine, quoted, refuse_several
 from embedded.errors import QueryError
-from embedded.formats import content_type
 from embedded.inserts import insert
 from embedded.kill import by_client_id
 from embedded.lexer import tokens
@@ -199,10 +198,17 @@ class Query:
 
     def _name_format(self) -> None:
         self.response.headers["X-ClickHouse-Format"] = self.format
-        self.response.content_type = content_type(self.format)
+        self.response.content_type = self.engine.content_type(self.format)
 
     def _cancel(self) -> bool:
         return self.engine.kill(self.tag)
+
+    def _progress(self) -> float | None:
+        """Seconds between two progress headers, or None when the client wants none."""
+        if not self.request.flag("send_progress_in_http_headers"):
+            return None
+        milliseconds = self.request.parameters.get("http_headers_progress_interval_ms", "")
+        return min(max(int(milliseconds), 10), 3_600_000) / 1000 if milliseconds.isdigit() else 0.1
 
     def _output(self, statement: Statement) -> None:
         refuse_several(self.session.connection, statement.text)
@@ -214,7 +220,7 @@ class Query:
             self.client,
             self._cancel,
             whole=self.request.flag("wait_end_of_query"),
-            progress=self.request.flag("send_progress_in_http_headers"),
+            progress=self._progress(),
         )
 
     def _insert(self, statement: Statement, data: Iterable[bytes]) -> None:
@@ -240,7 +246,12 @@ class Query:
             connection, text = self.engine.connect(self.admin), by_client_id(self.session.user, statement)
         try:
             body, figures = self.runner.wait(
-                lambda: connection.run(text, self.format, self.bound), self.client, self._cancel
+                connection,
+                lambda: connection.run(text, self.format, self.bound),
+                self.response,
+                self.client,
+                self._cancel,
+                progress=self._progress(),
             )
         finally:
             if kill:

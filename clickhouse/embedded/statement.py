@@ -15,8 +15,6 @@ _WITH_OUTPUT = {"SELECT", "WITH", "(", "SHOW", "DESCRIBE", "DESC", "EXISTS", "EX
 _BUT = (["CHECK", "GRANT"], ["EXPLAIN", "AST"])
 # So much text must follow a FORMAT clause before what stands behind it is taken for data, and not for half a SETTINGS.
 _MARGIN = 4096
-# What each bracket adds to the nesting.
-DEPTH = {"(": 1, "[": 1, "{": 1, ")": -1, "]": -1, "}": -1}
 # A word FORMAT after one of these is a name, not the clause.
 _BEFORE_NAME = frozenset(
     """SELECT FROM JOIN AS BY WHERE PREWHERE HAVING QUALIFY AND OR NOT IN LIKE ILIKE ON USING WHEN THEN ELSE CASE TABLE
@@ -110,7 +108,7 @@ def _reaches_insert(stream: Iterator[Token], seen: list[Token]) -> bool:
     depth = 0
     for token in stream:
         seen.append(token)
-        depth += DEPTH.get(token.text, 0) if token.kind == "symbol" else 0
+        depth += token.nests
         if depth == 0 and token.upper == "INTO" and seen[-2].upper == "INSERT":
             return True
     return False
@@ -123,9 +121,9 @@ def _after_target(stream: Iterator[Token], seen: list[Token]) -> Iterator[Token]
         seen.append(token)
         if token.text == "(" and not name_ended:
             name_ended = True
-        depth += DEPTH.get(token.text, 0) if token.kind == "symbol" else 0
+        depth += token.nests
         if depth or token.text == ")":
-            if token.text == "(" and depth == 1 and token.kind == "symbol" and not _may_be_columns(seen):
+            if token.text == "(" and depth == 1 and not _may_be_columns(seen):
                 yield token
             continue
         if want_name:
@@ -222,8 +220,7 @@ def _format_clause(found: tuple[Token, ...]) -> int | None:
     depth = 0
     for index in range(len(found) - 1, 0, -1):
         token = found[index]
-        if token.kind == "symbol":
-            depth -= DEPTH.get(token.text, 0)
+        depth -= token.nests
         if depth or token.upper != "FORMAT" or index + 1 >= len(found):
             continue
         after = found[index + 2 : index + 3]

@@ -21,7 +21,7 @@ _PIPE = 1 << 18
 # An answer up to this size goes out in one piece, so that its errors are still a status.
 _WHOLE = 1 << 20
 _IN_MEMORY = 1 << 24
-_PROGRESS_SECONDS = 0.1
+_LOOK_SECONDS = 0.5
 _GONE = select.POLLHUP | select.POLLERR | select.POLLNVAL | select.POLLRDHUP
 
 
@@ -34,10 +34,12 @@ def pipe() -> tuple[int, int]:
 
 
 class Progress:
-    """The last figures that the engine told about a running query."""
+    """The last figures that the engine told about a running query, for headers `every` so many seconds (None: for none)."""
 
-    def __init__(self) -> None:
-        self.figures = Figures()
+    def __init__(self, every: float | None) -> None:
+        self.every = every
+        self.figures = self._sent = Figures()
+        self._due = time.monotonic() + (every or 0)
 
     def __call__(self, told: Mapping[str, Any]) -> None:
         self.figures = Figures(
@@ -49,6 +51,12 @@ class Progress:
             told["result_bytes"],
             told["total_rows_to_read"],
         )
+
+    def tell(self, response: Response) -> None:
+        """Send them when it is time, if they are not those that the client has: a query that hangs is to be silent."""
+        if self.every is not None and self.figures != self._sent and time.monotonic() >= self._due:
+            self._sent, self._due = self.figures, time.monotonic() + self.every
+            response.progress(self._sent)
 
 
 class Runner:
@@ -70,15 +78,15 @@ class Runner:
         cancel: Callable[[], object],
         *,
         whole: bool,
-        progress: bool,
+        progress: float | None,
     ) -> None:
         """Send the answer of `statement(path)`, which writes it to the path it is given.
 
-        `whole`: send nothing before the end. `progress`: send progress headers meanwhile. `cancel` stops the query.
+        `whole`: send nothing before the end. `progress`: seconds between the headers that tell of it. `cancel` stops the query.
         Raises QueryError, or ClientGoneError after the query was stopped.
         """
         reader, writer = pipe()
-        told = Progress()
+        told = Progress(progress)
         connection.watch(told)
 
         def work() -> Figures:
@@ -95,7 +103,7 @@ class Runner:
             os.close(writer)
             raise
         try:
-            _Pump(reader, client, response, told, future).run(whole=whole, progress=progress)
+            _Pump(reader, client, response, told, future).run(whole=whole)
         except BaseException:
             cancel()
             _drain(reader, future, cancel)
@@ -104,25 +112,40 @@ class Runner:
             os.close(reader)
 
     def wait(
-        self, work: Callable[[], tuple[bytes, Figures]], client: socket.socket, cancel: Callable[[], object]
+        self,
+        connection: Connection,
+        work: Callable[[], tuple[bytes, Figures]],
+        response: Response,
+        client: socket.socket,
+        cancel: Callable[[], object],
+        *,
+        progress: float | None,
     ) -> tuple[bytes, Figures]:
-        """Run a statement whose answer is small, stopping it when the client leaves."""
+        """Run a statement whose answer is small, stopping it when the client leaves; `progress` as in `stream`."""
+        told = Progress(progress)
+        connection.watch(told)
         future = self._pool.submit(work)
-        poll = select.poll()
-        poll.register(client, select.POLLRDHUP)
-        seconds = 0.01
-        while True:
-            try:
-                return future.result(timeout=seconds)
-            except TimeoutError:
-                if future.done():
-                    raise
-                if poll.poll(0):
-                    while not future.done():  # again and again: the first may come before the engine knows the query
-                        cancel()
-                        wait([future], timeout=1)
-                    raise ClientGoneError from None
-            seconds = min(seconds * 2, 0.5)
+        seconds, longest = 0.01, min(progress or _LOOK_SECONDS, _LOOK_SECONDS)
+        try:
+            while not wait([future], seconds).done:
+                if not _is_there(client):
+                    raise ClientGoneError
+                told.tell(response)
+                seconds = min(seconds * 2, longest)
+        except ClientGoneError:
+            while not future.done():  # again and again: the first may come before the engine knows the query
+                cancel()
+                wait([future], timeout=1)
+            raise
+        finally:
+            connection.watch(None)
+        return future.result()
+
+
+def _is_there(client: socket.socket) -> bool:
+    poll = select.poll()
+    poll.register(client, select.POLLRDHUP)
+    return not poll.poll(0)
 
 
 def _drain(reader: int, future: Future[Figures], cancel: Callable[[], object]) -> None:
@@ -151,10 +174,10 @@ class _Pump:
         self._poll.register(reader, select.POLLIN)
         self._poll.register(client, select.POLLRDHUP)
 
-    def run(self, *, whole: bool, progress: bool) -> None:
+    def run(self, *, whole: bool) -> None:
         with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY) as held:
             size = 0
-            while data := self._next(progress):
+            while data := self._next():
                 if self._response.begun and not whole:
                     self._response.chunk(data)
                     continue
@@ -177,13 +200,13 @@ class _Pump:
                 self._response.chunk(data)
             self._response.end()
 
-    def _next(self, progress: bool) -> bytes:
+    def _next(self) -> bytes:
         """What the engine wrote next; empty at its end."""
         while True:
-            waiting = progress and not self._response.begun
-            ready = dict(self._poll.poll(_PROGRESS_SECONDS * 1000 if waiting else None))
+            every = None if self._response.begun else self._told.every
+            ready = dict(self._poll.poll(None if every is None else every * 1000))
             if self._reader in ready:
                 return os.read(self._reader, _PIPE)
             if ready:
                 raise ClientGoneError
-            self._response.progress(self._told.figures)
+            self._told.tell(self._response)

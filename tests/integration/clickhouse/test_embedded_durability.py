@@ -211,3 +211,27 @@ def test_full_disk_fails_the_insert_and_nothing_else(own_server: Any, small_disk
     admin.ask("CREATE TABLE raw.t (n UInt32, s String) ENGINE = MergeTree ORDER BY n")
     admin.ask("INSERT INTO raw.t VALUES (1, 'there is room again')")
     assert own_server.end(signal.SIGTERM) == 0
+
+
+def test_memory_of_a_large_insert_goes_back_to_the_machine(own_server: Any) -> None:
+    """Also that of a server's first: freed memory stays with the process no longer than its allocator is told to keep it."""
+    prepare(own_server)
+    admin = own_server.api()
+    admin.ask("CREATE TABLE raw.large (a UInt64, s String) ENGINE = MergeTree ORDER BY a")
+    block = b"".join(b"%d\tvalue %d\n" % (n, n % 1000) for n in range(100_000))
+
+    def insert(blocks: int) -> None:
+        assert admin.call([block] * blocks, query="INSERT INTO raw.large FORMAT TSV").status == 200
+
+    def resident() -> float:
+        lines = Path(f"/proc/{own_server.process.pid}/status").read_text().splitlines()
+        return int(next(line.split()[1] for line in lines if line.startswith("RssAnon:"))) / 1024
+
+    insert(1)
+    time.sleep(1.5)
+    idle = resident()
+    insert(60)
+    end = time.monotonic() + 10
+    while resident() > idle + 60 and time.monotonic() < end:
+        time.sleep(0.1)
+    assert resident() < idle + 60

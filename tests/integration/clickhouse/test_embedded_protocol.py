@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import socket
+import time
 import zlib
 from collections.abc import Callable
 from typing import Any
@@ -132,26 +133,30 @@ def test_default_format_and_database(admin: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "name",
+    ("name", "kind"),
     [
-        "TSV",
-        "CSV",
-        "JSON",
-        "JSONCompact",
-        "Native",
-        "RowBinary",
-        "Parquet",
-        "Arrow",
-        "ORC",
-        "Null",
-        "Pretty",
-        "Values",
-        "XML",
+        ("TSV", "text/tab-separated-values; charset=UTF-8"),
+        ("CSV", "text/csv; charset=UTF-8; header=absent"),
+        ("CSVWithNames", "text/csv; charset=UTF-8; header=present"),
+        ("JSON", "application/json; charset=UTF-8"),
+        ("jsoncompact", "application/json; charset=UTF-8"),
+        ("PrettyJSONEachRow", "application/x-ndjson; charset=UTF-8"),
+        ("JSONEachRowWithProgress", "application/json; charset=UTF-8"),
+        ("Native", "application/octet-stream"),
+        ("RowBinaryWithNamesAndTypes", "application/octet-stream"),
+        ("Parquet", "application/octet-stream"),
+        ("Arrow", "application/octet-stream"),
+        ("ORC", "application/octet-stream"),
+        ("Null", "text/plain; charset=UTF-8"),
+        ("Pretty", "text/plain; charset=UTF-8"),
+        ("Values", "text/plain; charset=UTF-8"),
+        ("Markdown", "text/plain; charset=UTF-8"),
+        ("XML", "application/xml; charset=UTF-8"),
     ],
 )
-def test_formats_of_every_kind(admin: Any, name: str) -> None:
+def test_formats_of_every_kind(admin: Any, name: str, kind: str) -> None:
     answer = admin.call(f"SELECT number, toString(number) FROM numbers(3) FORMAT {name}")
-    assert answer.status == 200
+    assert (answer.status, answer.headers["Content-Type"]) == (200, kind)
     assert (answer.body == b"") is (name == "Null")
 
 
@@ -242,15 +247,62 @@ def test_ambiguous_lengths_are_refused(admin: Any, head: str) -> None:
         assert plain.recv(100).startswith(b"HTTP/1.1 400")
 
 
-def test_progress_headers_while_it_runs(admin: Any) -> None:
+SLOWLY = "SELECT sleepEachRow(0.15) FROM numbers(6) SETTINGS max_block_size = 1"
+
+
+@pytest.mark.parametrize(
+    "sql", [SLOWLY, f"INSERT INTO {{table}} {SLOWLY}", f"CREATE TABLE {{table}} ORDER BY () AS {SLOWLY}"]
+)
+def test_progress_headers_while_it_runs(admin: Any, table: str, sql: str) -> None:
+    """Of statements that write, too: the client of a table that is built for minutes sees that the server works."""
+    if sql.startswith("INSERT"):
+        admin.ask(f"CREATE TABLE {table} (x UInt8) ORDER BY ()")
     connection = admin.connect()
-    sql = b"SELECT sleepEachRow(0.25) FROM numbers(2) SETTINGS max_block_size = 1"
-    connection.request("POST", "/?send_progress_in_http_headers=1&wait_end_of_query=1", sql, admin.authorization)
+    began = time.monotonic()
+    connection.request(
+        "POST",
+        "/?send_progress_in_http_headers=1&wait_end_of_query=1",
+        sql.format(table=table).encode(),
+        admin.authorization,
+    )
+    assert connection.sock.recv(1, socket.MSG_PEEK)
+    assert time.monotonic() - began < 0.7
     answer = connection.getresponse()
     told = [json.loads(value) for name, value in answer.getheaders() if name == "X-ClickHouse-Progress"]
     assert len(told) >= 2
-    assert answer.read() == b"0\n0\n"
+    assert told[0] != told[-1]
+    assert (answer.status, answer.read()) == (200, b"0\n" * 6 if sql == SLOWLY else b"")
     connection.close()
+
+
+def test_a_query_that_does_not_move_is_silent(admin: Any) -> None:
+    """Progress is told when there is some: a client with a timeout for silence gives up on a query that hangs."""
+    connection = admin.connect(timeout=0.6)
+    connection.request("POST", "/?send_progress_in_http_headers=1", b"SELECT sleep(2)", admin.authorization)
+    with pytest.raises(TimeoutError):
+        connection.getresponse()
+    connection.close()
+
+
+@pytest.mark.parametrize(("interval", "most"), [("100", 20), ("400", 2), ("120000", 0)])
+def test_progress_comes_as_often_as_the_client_asks(admin: Any, table: str, interval: str, most: int) -> None:
+    """clickhouse-connect asks for one in two minutes: http.client takes so many headers and no more."""
+    connection = admin.connect()
+    target = f"/?send_progress_in_http_headers=1&http_headers_progress_interval_ms={interval}"
+    connection.request("POST", target, f"CREATE TABLE {table} ORDER BY () AS {SLOWLY}".encode(), admin.authorization)
+    answer = connection.getresponse()
+    told = [name for name, _ in answer.getheaders() if name == "X-ClickHouse-Progress"]
+    assert (answer.status, answer.read()) == (200, b"")
+    assert bool(most) <= len(told) <= most
+    connection.close()
+
+
+def test_error_after_progress_headers(admin: Any, table: str) -> None:
+    """The status is out; the code and the sentence still reach the client."""
+    sql = f"CREATE TABLE {table} ORDER BY () AS SELECT sleepEachRow(0.1), throwIf(number = 4) FROM numbers(6) SETTINGS max_block_size = 1"
+    answer = admin.call(sql, send_progress_in_http_headers=1)
+    assert (answer.status, answer.code) == (200, 395)
+    assert answer.text.startswith("Code: 395. DB::Exception: ")
 
 
 def test_external_tables_come_as_multipart(api: Callable[[str], Any]) -> None:
