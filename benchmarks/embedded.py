@@ -214,7 +214,9 @@ def inserts(blocks: int, runs: int) -> list[Figure]:
         ratios.append(floor / seconds)
     return [
         of_runs(f"{rows:,} rows by one POST", speeds, "M rows/s", ">= 2.5"),
-        Figure("  memory above idle meanwhile, the most of any run", max(above), "MB", "<= 250", min(above), max(above)),
+        Figure(
+            "  memory above idle meanwhile, the most of any run", max(above), "MB", "<= 250", min(above), max(above)
+        ),
         of_runs("  speed against INSERT .. SELECT FROM file()", ratios, "ratio"),
     ]
 

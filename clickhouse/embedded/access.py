@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Container, Iterator
 
+from embedded.definer import check_definer
 from embedded.errors import QueryError
 from embedded.lexer import Token
 from embedded.statement import Statement
@@ -53,6 +54,8 @@ def check_statement(user: User, statement: Statement, table_engines: Container[s
         check_setting(user, name, value)
     if user.admin:
         return
+    if statement.kind != "output":
+        check_definer(user, statement)
     _check_functions(user, statement)
     if statement.verb in ("CREATE", "ATTACH", "REPLACE"):
         for name in engines(statement):  # the engine checks the grant for engines that reach out, but not for Merge

@@ -14,7 +14,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from embedded.errors import QueryError, StartError, from_engine
-from embedded.users import ADMIN, User
+from embedded.users import User
 
 # What chDB sets otherwise than a server does.
 _AS_A_SERVER = {
@@ -153,11 +153,13 @@ class Engine:
         connection = Connection(self._connect(self._address))
         values = _AS_A_SERVER | self._profiles.get(user.profile, {})
         readonly = values.pop("readonly", None)
+        if not user.admin:  # whom a materialized view runs as, if it does not say so by itself
+            values |= {"default_view_definer": user.name, "default_materialized_view_sql_security": "DEFINER"}
         connection.set(values)
         connection.run(f"SET profile = {quoted(user.profile)}")
         if readonly:
             connection.set({"readonly": readonly})
-        connection.run("SET ROLE ALL" if user.name == ADMIN else f"SET ROLE {user.role}")
+        connection.run("SET ROLE ALL" if user.admin else f"SET ROLE {user.role}")
         return connection
 
     def default(self, user: User, setting: str) -> str | None:

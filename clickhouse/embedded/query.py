@@ -11,7 +11,6 @@ from functools import partial
 
 from embedded import compression, multipart
 from embedded.access import assignments, check_setting, check_statement
-from embedded.definer import with_definer
 from embedded.engine import LEAST_FREE, TAG, Engine, quoted, refuse_several
 from embedded.errors import QueryError
 from embedded.inserts import insert
@@ -96,7 +95,6 @@ class Query:
         check_statement(user, statement, self.engine.table_engines)
         if statement.verb in _DEFINES and not self.engine.has_room():
             raise QueryError(243, f"Not enough space: {statement.verb} needs {LEAST_FREE >> 20} MB free on the disk")
-        self.text = with_definer(user, statement)
         self.reads = self.request.method in ("GET", "HEAD")
         self._lend_settings(statement, set(form.files) if form else set())
         if form is not None:
@@ -237,7 +235,7 @@ class Query:
         self.response.whole(b"", figures)
 
     def _other(self, statement: Statement) -> None:
-        connection, text = self.session.connection, self.text
+        connection, text = self.session.connection, statement.text
         if self.persistent and ("readonly", "1") in assignments(statement):
             raise QueryError(48, "SET readonly = 1 is not supported in a session: send readonly=1 with each request")
         refuse_several(connection, statement.text)

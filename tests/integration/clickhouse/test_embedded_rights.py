@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -29,6 +30,29 @@ def shop(api: Callable[[str], Any]) -> Iterator[None]:
     yield
     for sql in drops:
         admin.ask(sql)
+
+
+@pytest.mark.parametrize("settings", [{}, {"compatibility": "22.1"}])
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "CREATE MATERIALIZED VIEW {name} TO analytics.rights_mart AS SELECT * FROM raw.rights",
+        "CREATE MATERIALIZED VIEW IF NOT EXISTS {name} (a UInt8) ENGINE = MergeTree ORDER BY a AS SELECT a FROM raw.rights",
+        "CREATE OR REPLACE MATERIALIZED VIEW {name} ENGINE = Memory AS WITH 1 AS x SELECT x FROM raw.rights",
+        "CREATE MATERIALIZED VIEW {name} REFRESH EVERY 1 DAY ENGINE = Memory EMPTY AS SELECT * FROM raw.rights",
+        "CREATE MATERIALIZED VIEW {name} (a UInt8 COMMENT 'AS SELECT') ENGINE = Memory COMMENT 'x' AS SELECT a FROM raw.rights",
+        "ATTACH MATERIALIZED VIEW {name} UUID '{id}' TO analytics.rights_mart (a UInt8) AS SELECT a FROM raw.rights",
+    ],
+)
+def test_materialized_view_runs_as_its_maker(api: Callable[[str], Any], sql: str, settings: dict[str, str]) -> None:
+    """`CURRENT_USER`, whom a server would take, is the admin inside the engine."""
+    name = "analytics.rights_refresh"
+    api("dbt").ask(sql.format(name=name, id=uuid.uuid4()), **settings)
+    try:
+        made = api("default").ask("SELECT create_table_query FROM system.tables WHERE name = 'rights_refresh'")
+        assert "DEFINER = dbt SQL SECURITY DEFINER" in made
+    finally:
+        api("default").ask(f"DROP VIEW {name} SYNC")
 
 
 @pytest.mark.parametrize(

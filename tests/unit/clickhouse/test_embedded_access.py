@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 from embedded.access import check_setting, check_statement
-from embedded.definer import with_definer
 from embedded.errors import QueryError, StartError
 from embedded.kill import by_client_id
 from embedded.statement import Statement, parse
@@ -40,25 +39,7 @@ def statement(text: str) -> Statement:
     ],
 )
 def test_harmless_statements_pass(sql: str) -> None:
-    found = statement(sql)
-    check_statement(DBT, found, ENGINES)
-    assert with_definer(DBT, found) == found.text
-
-
-@pytest.mark.parametrize(
-    "sql",
-    [
-        "CREATE MATERIALIZED VIEW v TO t AS SELECT 1",
-        "CREATE MATERIALIZED VIEW IF NOT EXISTS v (a Int8) ENGINE = MergeTree ORDER BY a AS SELECT 1 AS a",
-        "CREATE OR REPLACE MATERIALIZED VIEW v REFRESH EVERY 1 DAY APPEND TO t AS WITH 1 AS x SELECT x",
-        "CREATE MATERIALIZED VIEW v (a Int8 COMMENT 'AS SELECT') ENGINE = Memory COMMENT 'x' AS SELECT 1 AS a",
-    ],
-)
-def test_materialized_view_gets_its_maker_as_definer(sql: str) -> None:
-    text = with_definer(DBT, statement(sql))
-    assert text.replace("DEFINER = dbt SQL SECURITY DEFINER ", "") == sql
-    assert text.index("DEFINER = dbt") < text.rindex("AS ")
-    assert with_definer(ADMIN, statement(sql)) == sql
+    check_statement(DBT, statement(sql), ENGINES)
 
 
 @pytest.mark.parametrize("name", ["profile", "PROFILE", "default_view_definer", "send_logs_source_regexp"])
