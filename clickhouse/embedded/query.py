@@ -206,7 +206,7 @@ class Query:
         if not self.request.flag("send_progress_in_http_headers"):
             return None
         milliseconds = self.request.parameters.get("http_headers_progress_interval_ms", "")
-        return min(max(int(milliseconds), 10), 3_600_000) / 1000 if milliseconds.isdigit() else 0.1
+        return max(int(milliseconds), 10) / 1000 if re.fullmatch("[0-9]{1,7}", milliseconds) else 0.1
 
     def _output(self, statement: Statement) -> None:
         refuse_several(self.session.connection, statement.text)

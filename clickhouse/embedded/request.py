@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import Callable, Iterator
 from email.message import Message
 from typing import BinaryIO
@@ -14,6 +15,9 @@ from embedded.compression import decompressed
 from embedded.errors import ClientGoneError, QueryError
 
 CHUNK = 1 << 20
+# Python's int() takes signs, underscores and other scripts' digits, and a proxy in front of the server does not.
+_DECIMAL = re.compile(r"[0-9]{0,18}")
+_CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;|\r?\n)")
 
 
 class Request:
@@ -35,7 +39,7 @@ class Request:
         # Headers that two readers could take for two different lengths would let one request hide another.
         coding = ",".join(headers.get_all("Transfer-Encoding", [])).strip().lower()
         length = ",".join(headers.get_all("Content-Length", [])).strip()
-        if coding not in ("", "chunked") or (coding and length) or (length and not length.isdigit()):
+        if coding not in ("", "chunked") or (coding and length) or not _DECIMAL.fullmatch(length):
             raise QueryError(36, "The request must have one Content-Length or Transfer-Encoding: chunked, not both")
         self._chunked = coding == "chunked"
         self._left = int(length or 0)
@@ -103,12 +107,10 @@ class Request:
             line = self._source.readline(1026)
             if not line.endswith(b"\n"):
                 raise ClientGoneError
-            try:
-                size = int(line.split(b";")[0].strip(), 16)
-            except ValueError:
-                raise QueryError(36, "The chunked body is broken: a chunk does not begin with its size") from None
-            if size < 0:
-                raise QueryError(36, "The chunked body is broken: a chunk has a negative size")
+            found = _CHUNK_SIZE.match(line)
+            if found is None:
+                raise QueryError(36, "The chunked body is broken: a chunk does not begin with its size")
+            size = int(found.group(1), 16)
             if size == 0:
                 break
             yield from self._read_exactly(size)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 
@@ -107,6 +108,6 @@ class Sessions:
 def _seconds(timeout: str | None) -> float:
     if timeout is None:
         return DEFAULT_TIMEOUT
-    if not timeout.isdigit() or int(timeout) > LONGEST_TIMEOUT:
+    if not re.fullmatch("[0-9]{1,9}", timeout) or int(timeout) > LONGEST_TIMEOUT:
         raise QueryError(374, f"Invalid session timeout: '{timeout}', expected seconds from 0 to {LONGEST_TIMEOUT:.0f}")
     return float(timeout)

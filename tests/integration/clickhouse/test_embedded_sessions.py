@@ -83,6 +83,7 @@ def test_session_check_timeout_and_closing(admin: Any, session: dict[str, str]) 
     assert admin.call("SELECT 1", session_check=1, **session).code == 372
     assert admin.call("SELECT 1", session_timeout=4000, **session).code == 374
     assert admin.call("SELECT 1", session_timeout="soon", **session).code == 374
+    assert admin.call("SELECT 1", session_timeout="\u00b2", **session).code == 374
     admin.ask("SELECT 1", session_timeout=1, **session)
     assert admin.ask("SELECT 1", session_check=1, session_timeout=1, **session) == "1"
     time.sleep(1.3)

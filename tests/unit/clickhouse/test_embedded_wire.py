@@ -92,7 +92,8 @@ def test_chunked_bodies(chunks: list[bytes]) -> None:
 @pytest.mark.parametrize(
     ("body", "error"),
     [(b"3\r\nab", ClientGoneError), (b"", ClientGoneError), (b"3\r\nabc\r\n", ClientGoneError)]
-    + [(b"x\r\n", QueryError), (b"-1\r\n", QueryError), (b"2\r\nabc\r\n", QueryError)],
+    + [(b"x\r\n", QueryError), (b"-1\r\n", QueryError), (b"2\r\nabc\r\n", QueryError)]
+    + [(b"+2\r\nab\r\n", QueryError), (b"0x2\r\nab\r\n", QueryError), (b"1_0\r\n", QueryError)],
 )
 def test_broken_chunks(body: bytes, error: type[Exception]) -> None:
     with pytest.raises(error):
