@@ -22,7 +22,6 @@ _PIPE = 1 << 18
 _WHOLE = 1 << 20
 _IN_MEMORY = 1 << 24
 _LOOK_SECONDS = 0.5
-_GONE = select.POLLHUP | select.POLLERR | select.POLLNVAL | select.POLLRDHUP
 
 
 def pipe() -> tuple[int, int]:
