@@ -179,11 +179,16 @@ class DbtProcess:
         return self._exit_code
 
     def kill(self) -> None:
-        """End this dbt now. The warm process stays, unless it does not answer."""
+        """End this dbt now. The warm process stays, also if it has yet to start the run, unless it does not answer."""
         deadline = time.monotonic() + _KILL_SECONDS
-        while self._has_started and self._exit_code is None and time.monotonic() < deadline:
-            self._host.say_kill()
-            self._take(self._host.hear(1.0))
+        while self._exit_code is None and time.monotonic() < deadline:
+            if self._has_started:
+                self._host.say_kill()
+            word = self._host.hear(1.0)
+            if word is not None and "stale" in word:
+                # It has ended and started nothing.
+                break
+            self._take(word)
         if self._exit_code is None:
             self._host.close()
             self._end(-signal.SIGKILL)

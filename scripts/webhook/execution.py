@@ -95,7 +95,9 @@ class Execution:
         if event.total is not None:
             self._total = event.total
         if event.node is not None:
-            self._nodes[event.node.node] = event.node
+            # Between two looks a node may begin and end.
+            begun = self._nodes.get(event.node.node, event.node)
+            self._nodes[event.node.node] = replace(event.node, started_at=begun.started_at)
             if event.node.status in {"error", "fail"} and not self._failed_node:
                 self._failed_node = f"{event.node.name}: {_first_line(event.node.message)}"
 

@@ -128,6 +128,33 @@ def test_a_kill_reaches_a_run_that_parses_by_itself_and_the_next_starts_at_once(
     assert time.monotonic() - began < 3 and parses(project) == 1
 
 
+def test_a_kill_before_the_start_ends_the_run_and_keeps_the_warm_process(
+    host: DbtHost, script: Callable[[str], None], project: Path
+) -> None:
+    script("import time; time.sleep(60)")
+    began = time.monotonic()
+    for _ in range(20):
+        with host.start(["docs"], parsed=None):
+            # As a run does that comes just when the documentation is begun.
+            pass
+    script("print('next')")
+    assert output(host) == (["next"], 0)
+    assert time.monotonic() - began < 5 and parses(project) == 1
+
+
+def test_a_kill_before_the_start_does_not_start_a_run_for_a_changed_project(
+    host: DbtHost, script: Callable[[str], None], project: Path, tmp_path: Path
+) -> None:
+    script("print(manifest)")
+    assert output(host) == (["select 1"], 0)
+    (project / "model.sql").write_text("select 2")
+    script(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    with host.start(["build"]):
+        pass
+    script("print(manifest)")
+    assert output(host) == (["select 2"], 0) and not (tmp_path / "ran").exists()
+
+
 def test_one_run_leaves_nothing_behind_for_the_next(host: DbtHost, script: Callable[[str], None]) -> None:
     script("import builtins; print(getattr(builtins, 'left', 'nothing')); builtins.left = 'something'")
     assert output(host)[0] == output(host)[0] == ["nothing"]
