@@ -1,11 +1,12 @@
 """Rows that failed a test: dbt stores them in tables `failed__<test>`, and a person is told what they are."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from uuid import UUID
 
 from webhook.publishing.names import DATABASE, FAILED, quoted
-from webhook.publishing.relations import drop, relations
+from webhook.publishing.relations import Relation, relations
 from webhook.warehouse import Warehouse
 
 _SHOWN = 5
@@ -24,21 +25,15 @@ class FailingRows:
         return f"{self.count} in {DATABASE}.{self.table}: {', '.join(self.first)}"
 
 
-def failing_tables(warehouse: Warehouse) -> dict[str, UUID]:
-    """Tables of failing rows that there are."""
-    return {name: found.uuid for name, found in relations(warehouse).items() if name.startswith(FAILED)}
-
-
-def forget(warehouse: Warehouse) -> None:
-    """Drop them all: a whole build tests everything anew."""
-    for name in failing_tables(warehouse):
-        drop(warehouse, name)
+def failing_tables(there: Mapping[str, Relation]) -> dict[str, UUID]:
+    """Tables of failing rows among `there`."""
+    return {name: found.uuid for name, found in there.items() if name.startswith(FAILED)}
 
 
 def failing_rows(warehouse: Warehouse, *, before: dict[str, UUID]) -> list[FailingRows]:
     """What is stored now and was not in `before`."""
-    new = {name for name, uuid in failing_tables(warehouse).items() if before.get(name) != uuid}
-    return [_first_rows(warehouse, name) for name in sorted(new)]
+    now = failing_tables(relations(warehouse))
+    return [_first_rows(warehouse, name) for name in sorted(now) if before.get(name) != now[name]]
 
 
 def _first_rows(warehouse: Warehouse, table: str) -> FailingRows:

@@ -4,17 +4,18 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from uuid import UUID
 
 from webhook.execution import Outcome
 from webhook.publishing import journal
-from webhook.publishing.failing_rows import FailingRows, failing_rows, failing_tables, forget
+from webhook.publishing.failing_rows import FailingRows, failing_rows, failing_tables
 from webhook.publishing.journal import Entry, JournalError
-from webhook.publishing.names import MARK, published_name
-from webhook.publishing.relations import NO_UUID, Relation, drop_unpublished, relations
+from webhook.publishing.names import FAILED, MARK, published_name
+from webhook.publishing.relations import NO_UUID, Relation, drop, drop_unpublished, relations
 from webhook.publishing.swap import roll_forward
 from webhook.publishing.views import ViewError, point_to_published
 from webhook.run_log import RunLog
-from webhook.runs import Run
+from webhook.runs import Run, RunRequest
 from webhook.settings import Settings
 from webhook.warehouse import Warehouse, WarehouseError
 
@@ -51,10 +52,7 @@ class Publisher:
             return execute()
         try:
             self.recover()
-            drop_unpublished(self._warehouse)
-            if run.request.command == "build" and not run.request.select and not run.request.exclude:
-                forget(self._warehouse)
-            failed_before = failing_tables(self._warehouse)
+            failed_before = self._clear(run.request)
         except WarehouseError as error:
             return Outcome("error", f"dbt was not started: {error}. Nothing was changed; start the run again.")
         outcome = execute()
@@ -68,6 +66,19 @@ class Publisher:
             if outcome.status == "error":
                 log.write_always(f"Ended: {outcome.error}")
         return outcome
+
+    def _clear(self, request: RunRequest) -> dict[str, UUID]:
+        """Drop what is left of an earlier build. Returns the tables of failing rows that stay.
+
+        A whole build tests everything anew, so that none of them stays then.
+        """
+        there = relations(self._warehouse)
+        stays = failing_tables(there)
+        if request.command == "build" and not request.select and not request.exclude:
+            stays = {}
+        old = [name for name in there if MARK in name or (name.startswith(FAILED) and name not in stays)]
+        drop(self._warehouse, sorted(old))
+        return stays
 
     def _end(self, run: Run, attempt: int, outcome: Outcome, failed: list[FailingRows], log: RunLog) -> Outcome:
         for rows in failed:
@@ -97,9 +108,10 @@ class Publisher:
 
     def _publish(self, run_id: str, attempt: int) -> list[str]:
         """Swap in all that was built. Returns the names published."""
-        built = {name for name in relations(self._warehouse) if name.endswith(MARK)}
-        point_to_published(self._warehouse, built)
         there = relations(self._warehouse)
+        built = {name for name in there if name.endswith(MARK)}
+        if point_to_published(self._warehouse, built):
+            there = relations(self._warehouse)
         entries = [_entry(run_id, attempt, there[name], there.get(published_name(name))) for name in sorted(built)]
         if not entries:
             return []

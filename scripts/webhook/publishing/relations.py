@@ -1,10 +1,11 @@
 """What there is in `analytics`, and dropping it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
 from webhook.publishing.names import DATABASE, MARK, quoted
-from webhook.warehouse import Warehouse
+from webhook.warehouse import Warehouse, WarehouseError
 
 NO_UUID = UUID(int=0)
 
@@ -28,14 +29,22 @@ def relations(warehouse: Warehouse) -> dict[str, Relation]:
     return {name: Relation(name, UUID(uuid), engine, rows) for name, uuid, engine, rows in found}
 
 
-def drop(warehouse: Warehouse, name: str) -> None:
-    """Drop a table or view, if it is there. Queries that read it go on to their end."""
-    warehouse.command(f"DROP TABLE IF EXISTS {quoted(name)}")
+def drop(warehouse: Warehouse, names: Sequence[str]) -> None:
+    """Drop those tables and views that are there. Queries that read them go on to their end."""
+    if not names:
+        return
+    try:
+        warehouse.command(f"DROP TABLE IF EXISTS {', '.join(map(quoted, names))}")
+    except WarehouseError as error:
+        if error.code is None or len(names) == 1:
+            raise
+        # One that cannot be dropped must not keep the rest, and not every server takes several.
+        for name in names:
+            drop(warehouse, [name])
 
 
 def drop_unpublished(warehouse: Warehouse) -> list[str]:
     """Drop what builds and publishes have left; call it when no journal is open. Returns the names."""
     left = sorted(name for name in relations(warehouse) if MARK in name)
-    for name in left:
-        drop(warehouse, name)
+    drop(warehouse, left)
     return left

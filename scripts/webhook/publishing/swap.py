@@ -27,43 +27,45 @@ def roll_forward(warehouse: Warehouse, entries: Sequence[Entry]) -> list[Entry]:
     An entry is abandoned only where somebody else has replaced the published table meanwhile. Raises WarehouseError
     with the journal still open; the next call goes on where this one stopped.
     """
-    for _ in range(_ATTEMPTS):
+    for attempt in range(_ATTEMPTS):
         there = relations(warehouse)
         waiting = [entry for entry in entries if _is_waiting(entry, there)]
         if not waiting:
             break
-        _swap(warehouse, waiting)
-    there = relations(warehouse)
+        _swap(warehouse, waiting, there, together=attempt == 0)
+    else:
+        there = relations(warehouse)
     closed = [_closed(entry, there) for entry in entries]
-    for entry in closed:
-        # Gone before the journal says so: nothing late may find what was given up, or was published once.
-        for uuid in (entry.new_uuid, entry.old_uuid):
-            holder = _holder(uuid, there)
-            if holder is not None and holder != entry.target:
-                drop(warehouse, holder)
+    holders = {(entry.target, _holder(uuid, there)) for entry in closed for uuid in (entry.new_uuid, entry.old_uuid)}
+    # Gone before the journal says so: nothing late may find what was given up, or was published once.
+    drop(warehouse, sorted(name for target, name in holders if name is not None and name != target))
     journal.write(warehouse, closed)
     return closed
 
 
-def _swap(warehouse: Warehouse, waiting: Sequence[Entry]) -> None:
-    there = relations(warehouse)
+def _swap(warehouse: Warehouse, waiting: Sequence[Entry], there: dict[str, Relation], *, together: bool) -> None:
     own: dict[str, str] = {}
+    renames = []
     for entry in waiting:
         holder = _holder(entry.new_uuid, there)
         if holder is not None:
             own[entry.target] = own_name(entry.target)
-            _rename(warehouse, holder, own[entry.target])
+            renames.append(f"{quoted(holder)} TO {quoted(own[entry.target])}")
+    _command(warehouse, "RENAME TABLE", renames, together=together)
     there = relations(warehouse)
-    # One after the other and nothing in between: who reads two marts in one query sees both old or both new, but for
-    # these milliseconds.
+    exchanges, firsts = [], []
     for entry in waiting:
         name = own.get(entry.target, "")
         if _uuid(name, there) != entry.new_uuid or _uuid(entry.target, there) != entry.old_uuid:
             continue
         if entry.old_uuid == NO_UUID:
-            _rename(warehouse, name, entry.target)
+            firsts.append(f"{quoted(name)} TO {quoted(entry.target)}")
         else:
-            _command(warehouse, f"EXCHANGE TABLES {quoted(name)} AND {quoted(entry.target)}")
+            exchanges.append(f"{quoted(name)} AND {quoted(entry.target)}")
+    # One after the other and nothing in between: who reads two marts in one query sees both old or both new, but for
+    # these milliseconds.
+    _command(warehouse, "EXCHANGE TABLES", exchanges, together=together)
+    _command(warehouse, "RENAME TABLE", firsts, together=together)
 
 
 def _is_waiting(entry: Entry, there: dict[str, Relation]) -> bool:
@@ -83,13 +85,14 @@ def _holder(uuid: UUID, there: dict[str, Relation]) -> str | None:
     return next((name for name, relation in there.items() if relation.uuid == uuid != NO_UUID), None)
 
 
-def _rename(warehouse: Warehouse, name: str, to: str) -> None:
-    _command(warehouse, f"RENAME TABLE {quoted(name)} TO {quoted(to)}")
+def _command(warehouse: Warehouse, verb: str, pairs: Sequence[str], *, together: bool) -> None:
+    """Do what the pairs say; `together`: in one statement, of which the server may do all, the first few or none.
 
-
-def _command(warehouse: Warehouse, sql: str) -> None:
-    try:
-        warehouse.command(sql)
-    except WarehouseError as error:
-        if error.code not in _OVERTAKEN:
-            raise
+    A Replicated database refuses several, and one that fails keeps the rest from being done. Whoever calls looks again.
+    """
+    for pair in [", ".join(pairs)] if together and pairs else pairs:
+        try:
+            warehouse.command(f"{verb} {pair}")
+        except WarehouseError as error:
+            if error.code is None or not (together or error.code in _OVERTAKEN):
+                raise

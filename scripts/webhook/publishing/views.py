@@ -13,8 +13,9 @@ class ViewError(Exception):
     """A view reads something that will not be there; the message names both."""
 
 
-def point_to_published(warehouse: Warehouse, built: Set[str]) -> None:
-    """Make each view of the build anew with the published names of what it reads. `built` are the build's names.
+def point_to_published(warehouse: Warehouse, built: Set[str]) -> bool:
+    """Make each view of the build anew with the published names of what it reads. `built` are the build's names. Returns
+    whether there was any.
 
     Nobody reads such a view until it is published, so it may read the published tables of the build before
     meanwhile, or none. Raises ViewError.
@@ -24,10 +25,10 @@ def point_to_published(warehouse: Warehouse, built: Set[str]) -> None:
         " WHERE database = {database:String} AND engine = 'View' AND name IN {names:Array(String)}",
         {"database": DATABASE, "names": sorted(built)},
     )
-    for name, query in found:
-        statement = rewritten(name, query, built)
-        if statement is not None:
-            warehouse.command(statement)
+    statements = [statement for name, query in found if (statement := rewritten(name, query, built)) is not None]
+    for statement in statements:
+        warehouse.command(statement)
+    return bool(statements)
 
 
 def rewritten(name: str, query: str, built: Set[str]) -> str | None:

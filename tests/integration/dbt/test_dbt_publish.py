@@ -264,8 +264,31 @@ class CutWarehouse(Warehouse):
         super().command(sql)
 
 
-def test_a_publish_that_is_cut_anywhere_is_finished_by_the_next(builds: Any) -> None:
-    warehouse = CutWarehouse(builds.settings)
+def names_several(sql: str) -> bool:
+    return sql.startswith(("RENAME", "EXCHANGE", "DROP")) and ", " in sql
+
+
+class HalfCutWarehouse(CutWarehouse):
+    """Loses it in the middle of a statement about several tables, when the first is done."""
+
+    def command(self, sql: str) -> None:
+        if self.left == 0 and names_several(sql):
+            Warehouse.command(self, sql.split(", ")[0])
+        super().command(sql)
+
+
+class OneByOneWarehouse(CutWarehouse):
+    """Refuses a statement about several tables, as a Replicated database does."""
+
+    def command(self, sql: str) -> None:
+        if names_several(sql):
+            raise WarehouseError("several tables in one statement", 48)
+        super().command(sql)
+
+
+@pytest.mark.parametrize("cut_warehouse", [CutWarehouse, HalfCutWarehouse, OneByOneWarehouse])
+def test_a_publish_that_is_cut_anywhere_is_finished_by_the_next(builds: Any, cut_warehouse: type[CutWarehouse]) -> None:
+    warehouse = cut_warehouse(builds.settings)
     tables = ("cut_one", "cut_two", "cut_new")
     try:
         for cut in range(20):
