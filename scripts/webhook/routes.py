@@ -39,10 +39,13 @@ from webhook.store import RunStore
 MAX_WAITERS = 8
 _LOOK = 0.02
 _RETRY_AFTER = "30"
-_STARTED = answers(
-    {HTTPStatus.OK: RunAnswer, HTTPStatus.ACCEPTED: RunAnswer},
-    *(HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.SERVICE_UNAVAILABLE),
-)
+_START: dict[str, Any] = {
+    "responses": answers(
+        {HTTPStatus.OK: RunAnswer, HTTPStatus.ACCEPTED: RunAnswer},
+        *(HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.SERVICE_UNAVAILABLE),
+    ),
+    "openapi_extensions": BODY,
+}
 logger = logging.getLogger(__name__)
 
 
@@ -87,22 +90,12 @@ def make_routes(settings: Settings, store: RunStore, health: Health) -> APIBluep
                 waiters.release()
         return run
 
-    @routes.post(
-        "/webhook/manual",
-        security=TOKEN,
-        responses=_STARTED,
-        openapi_extensions=BODY,
-    )
+    @routes.post("/webhook/manual", security=TOKEN, **_START)
     def start_by_hand(header: StartHeaders, query: WaitQuery) -> Response:
         """Start a dbt run."""
         return start("manual", header, query.wait)
 
-    @routes.post(
-        "/webhook",
-        security=SIGNED,
-        responses=_STARTED,
-        openapi_extensions=BODY,
-    )
+    @routes.post("/webhook", security=SIGNED, **_START)
     def start_by_system(header: StartHeaders, query: WaitQuery) -> Response:
         """Start a dbt run from another system, which may sign its request."""
         return start("webhook", header, query.wait)
