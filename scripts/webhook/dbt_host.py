@@ -52,7 +52,10 @@ def _beside(name: str) -> Any:
     return module
 
 
+events = _beside("dbt_events")
 lean = _beside("dbt_lean")
+macros = _beside("dbt_macros")
+once = _beside("dbt_once")
 
 
 def project_hash(project: Path) -> str:
@@ -147,7 +150,12 @@ class Host:
         if os.waitpid(child, 0)[1] == 0:
             result = dbtRunner().invoke(words)
             self._manifests[target] = result.result if result.success else None
-            self._warming = lean.compile_macros(self._manifests[target])
+            self._warming = self._warm(self._manifests[target])
+        lean.keep_for_forks()
+
+    def _warm(self, manifest: Any) -> Iterator[None]:
+        yield from lean.compile_macros(manifest)
+        yield from once.compile_nodes(manifest)
         lean.keep_for_forks()
 
     def _run(self, arguments: list[str], target: str | None, output: int) -> None:
@@ -222,15 +230,18 @@ def _dbt(arguments: list[str], manifest: Any) -> int:
     from dbt.cli.main import cli
 
     lean.run_lean()
+    events.listen()
     sys.argv = ["dbt", *arguments]
     try:
-        cli.main(list(arguments), prog_name="dbt", obj={"manifest": manifest, "callbacks": [lean.event_printer()]})
+        cli.main(list(arguments), prog_name="dbt", obj={"manifest": manifest, "callbacks": [events.printer()]})
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     except BaseException:  # noqa: BLE001 - as the interpreter's own last resort: told, and an exit code
         traceback.print_exc()
         return 1
     finally:
+        events.finish()
+        once.finish()
         sys.stdout.flush()
         sys.stderr.flush()
     return 0
@@ -246,6 +257,9 @@ def main(arguments: list[str]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     host = Host(socket.socket(fileno=int(channel)), Path(project), target_path)
     lean.import_all()
+    events.hold_back()
+    macros.make_late()
+    once.save_work()
     host.parse(target)
     host.serve()
 

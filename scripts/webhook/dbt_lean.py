@@ -1,13 +1,12 @@
 """Makes dbt start and run faster in a fork of `dbt_host.py`, and changes nothing of what it builds.
 
-Only speed hangs on what is here, but for `event_printer`: another version of dbt may keep things elsewhere, and
-then runs as it does by itself. `dbt_host.py` loads this file by its path.
+Only speed hangs on what is here: another version of dbt may keep things elsewhere, and then runs as it does by itself.
+`dbt_host.py` loads this file by its path.
 """
 
 import contextlib
 import gc
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from importlib import import_module
 from typing import Any
 
@@ -19,10 +18,8 @@ _IMPORTED_LATE = (
     "multiprocessing.dummy",
     "sqlparse.cli",
 )
-# Of the events for debugging, those that the worker reads.
-_READ = {"NodeStart", "NodeFinished"}
 # New objects between two looks for garbage. Python's own 700 cost a build a seventh of its time, and find next to nothing.
-_GARBAGE = 100_000
+_GARBAGE = 300_000
 
 
 def import_all() -> None:
@@ -41,7 +38,6 @@ def compile_macros(manifest: Any) -> Iterator[None]:
             with contextlib.suppress(Exception):
                 template_cache.get_node_template(macro)
             yield
-    keep_for_forks()
 
 
 def keep_for_forks() -> None:
@@ -50,44 +46,6 @@ def keep_for_forks() -> None:
     gc.freeze()
 
 
-def event_printer() -> Callable[[Any], None]:
-    """A callback for dbt that prints each event the worker reads, as `--log-format json` does."""
-    # dbt calls from each of its threads.
-    turn = threading.Lock()
-
-    def print_event(event: Any) -> None:
-        if not _is_read(event.info.name, event.info.level):
-            return
-        from dbt_common.events.functions import env_scrubber, msg_to_json
-
-        line = env_scrubber(msg_to_json(event))
-        with turn:
-            print(line, flush=True)
-
-    return print_event
-
-
 def run_lean() -> None:
     """For a process that is about to run dbt, once."""
     gc.set_threshold(_GARBAGE, 100, 100)
-    with contextlib.suppress(ImportError, AttributeError):
-        _drop_unread_events()
-
-
-def _is_read(name: str, level: str) -> bool:
-    return level != "debug" or name in _READ
-
-
-def _drop_unread_events() -> None:
-    """dbt makes its thousands of debug events, whether or not anybody listens, in a seventh of a build's time."""
-    from dbt.adapters.events.logging import AdapterLogger
-    from dbt_common.events.event_manager import EventManager
-    from dbt_common.events.event_manager_client import ctx_set_event_manager
-
-    class Events(EventManager):  # type: ignore[misc]
-        def fire_event(self, e: Any, level: Any = None, *rest: Any, **named: Any) -> None:
-            if _is_read(type(e).__name__, (level or e.level_tag()).value):
-                super().fire_event(e, level, *rest, **named)
-
-    ctx_set_event_manager(Events())
-    AdapterLogger.debug = lambda *_, **__: None

@@ -1,9 +1,13 @@
 """From a POST to the marts and to `ops`, with a real worker, a real dbt and a real warehouse."""
 
+import os
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -53,6 +57,10 @@ def test_a_build_ends_in_marts_in_the_record_and_in_ops(
     models = {node["name"] for node in run["nodes"] if node["resource_type"] == "model"}
     assert models > {"stg_customers", "fact_sales", "agg_sales_by_state"}
     assert {node["status"] for node in run["nodes"]} == {"success", "pass"}
+    for node in run["nodes"]:
+        began, ended = (datetime.fromisoformat(node[name]) for name in ("started_at", "ended_at"))
+        # Instants of dbt's events are cut to a millisecond.
+        assert (ended - began).total_seconds() >= node["seconds"] - 0.002, node
     assert run["progress"] == {"total": len(run["nodes"]), "done": len(run["nodes"]), "failed": 0}
     assert (run["attempts"], run["at_work"], run["error"]) == (1, [], None)
     log = webhook.call("GET", run["logs_url"]).text
@@ -73,6 +81,34 @@ def test_a_build_ends_in_marts_in_the_record_and_in_ops(
     assert (status["running"], status["last"]["id"], status["last_success"]["id"]) == (None, run["id"], run["id"])
     health = webhook.call("GET", "/health", token=None)
     assert (health.status_code, health.json()["status"]) == (200, "ok")
+
+
+def test_the_warm_dbt_makes_the_very_sql_of_the_command_line(
+    make_webhook: Callable[..., Any], clickhouse: Any, venvs: Path, tmp_path: Path
+) -> None:
+    webhook = make_webhook()
+    webhook.start_web()
+    webhook.start_worker()
+    left_out = ["slow", "quick", "wrong"]
+    assert webhook.post(wait=60, exclude=left_out)["status"] == "success"
+    places = ["--project-dir", webhook.project, "--profiles-dir", webhook.project]
+    places += ["--target-path", tmp_path / "target", "--log-path", tmp_path]
+    kinds = ["--exclude-resource-type", "unit_test", "--exclude-resource-type", "exposure"]
+    subprocess.run(
+        [venvs / "dbt/bin/dbt", "build", "--target", "prod", *kinds, *places, "--exclude", *left_out],
+        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), **clickhouse.env("dbt")},
+        check=True,
+        capture_output=True,
+    )
+    # As dbt leaves it: with the Jinja of the node rendered in `compiled`, and that of its materialization in `run`.
+    for kind in ("compiled", "run"):
+        warm, cold = sql_in(webhook.home / "target" / kind), sql_in(tmp_path / "target" / kind)
+        assert warm.keys() == cold.keys() and len(warm) > 80
+        assert [name for name in warm if warm[name] != cold[name]] == []
+
+
+def sql_in(folder: Path) -> dict[str, str]:
+    return {str(file.relative_to(folder)): file.read_text() for file in folder.rglob("*.sql")}
 
 
 def test_a_failed_test_is_told_in_a_sentence_and_its_key_starts_a_successor(
