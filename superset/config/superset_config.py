@@ -8,13 +8,17 @@ import sys
 from datetime import timedelta
 from pathlib import Path
 
+from flask import Flask
 from sqlalchemy.engine.url import URL
 
 # Superset runs this file without making its folder importable when it finds it by SUPERSET_CONFIG_PATH.
 sys.path[:0] = [folder for folder in [str(Path(__file__).resolve().parent)] if folder not in sys.path]
 
+from stack_superset.dashboards import open_quickly  # noqa: E402
 from stack_superset.event_log import BoundedEventLogger  # noqa: E402
+from stack_superset.public_role import SecurityManager  # noqa: E402
 from stack_superset.settings import Settings  # noqa: E402
+from stack_superset.static_files import StaticFiles  # noqa: E402
 from stack_superset.time_grain import keep_aliases_apart  # noqa: E402
 from stack_superset.warehouse import connection_mutator  # noqa: E402
 
@@ -44,7 +48,13 @@ LOG_LEVEL = logging.WARNING
 
 # --- The warehouse -------------------------------------------------------------------------------------------------
 DB_CONNECTION_MUTATOR = connection_mutator(_settings)
-FLASK_APP_MUTATOR = keep_aliases_apart
+
+
+def FLASK_APP_MUTATOR(app: Flask) -> None:  # noqa: N802
+    keep_aliases_apart(app)
+    open_quickly(app)
+
+
 # The limits of the database user's profile hold for everything; these keep answers small enough for a browser.
 ROW_LIMIT = 50_000
 SQL_MAX_ROW = 50_000
@@ -62,6 +72,8 @@ CURRENCIES = [
 _CACHE = {"CACHE_TYPE": "FileSystemCache", "CACHE_DEFAULT_TIMEOUT": 300, "CACHE_THRESHOLD": 1_000}
 CACHE_CONFIG = {**_CACHE, "CACHE_DIR": str(_settings.home / "cache" / "metadata")}
 DATA_CACHE_CONFIG = {**_CACHE, "CACHE_DIR": str(_settings.home / "cache" / "data")}
+
+ADDITIONAL_MIDDLEWARE = [StaticFiles]
 
 # --- Features ------------------------------------------------------------------------------------------------------
 FEATURE_FLAGS = {
@@ -82,6 +94,7 @@ CELERY_CONFIG = None
 
 # --- Safety --------------------------------------------------------------------------------------------------------
 ENABLE_CORS = False
+CUSTOM_SECURITY_MANAGER = SecurityManager
 WTF_CSRF_ENABLED = True
 # Browsers send a cookie to every port of a host: under the usual name, Airflow's and Superset's would end each other's sessions.
 SESSION_COOKIE_NAME = "superset_session"

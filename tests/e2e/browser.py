@@ -2,12 +2,13 @@
 
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from playwright.sync_api import Browser, Locator, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, sync_playwright
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 # No sandbox, because CI runs as root in a container; the rest keeps it from talking to anybody but the page's host.
@@ -33,13 +34,26 @@ def launched() -> Iterator[Browser]:
         browser.close()
 
 
+@contextmanager
+def profiled() -> Iterator[BrowserContext]:
+    """A browser with a profile on disk, as a person has: what it may keep, it keeps. The windows of `launched` are private ones, and
+    forget the machine code of large scripts between two pages."""
+    with sync_playwright() as playwright, tempfile.TemporaryDirectory() as folder:
+        context = playwright.chromium.launch_persistent_context(
+            folder, executable_path=executable(), args=SWITCHES.split(), viewport={"width": WIDTH, "height": HEIGHT}
+        )
+        yield context
+        context.close()
+
+
 class Visitor:
     """A logged-in person with one page. `complaints`: errors of the console, failed requests, and requests to other hosts."""
 
-    def __init__(self, browser: Browser, url: str, user: str, password: str) -> None:
+    def __init__(self, browser: Browser | BrowserContext, url: str, user: str, password: str) -> None:
         self.url = url
         self.complaints: list[str] = []
-        self.page: Page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
+        self.page: Page = browser.new_page()
+        self.page.set_viewport_size({"width": WIDTH, "height": HEIGHT})
         self.page.goto(f"{url}/login/")
         self.page.fill("#username", user)
         self.page.fill("#password", password)

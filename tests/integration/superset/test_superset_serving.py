@@ -1,5 +1,7 @@
 """What a person meets: login, headers, SQL Lab on the warehouse with the rights of the read-only user."""
 
+import re
+import time
 from typing import Any
 
 import pytest
@@ -63,6 +65,46 @@ def test_the_browser_is_told_to_talk_to_nobody_else(superset: Any) -> None:
     assert "Access-Control-Allow-Origin" not in headers
     assert headers["Set-Cookie"].startswith("superset_session=")
     assert "HttpOnly" in headers["Set-Cookie"] and "SameSite=Lax" in headers["Set-Cookie"]
+
+
+def test_scripts_are_kept_by_browsers_whoever_is_logged_in(superset: Any) -> None:
+    page = requests.get(f"{superset.url}/login/", timeout=30).text
+    script = re.search(r'src="(/static/assets/[^"]+\.entry\.js)"', page)
+    assert script
+    answer = requests.get(superset.url + script[1], headers={"Accept-Encoding": "br"}, timeout=30)
+    assert answer.headers["Vary"] == "Accept-Encoding" and "Set-Cookie" not in answer.headers
+    assert answer.headers["Cache-Control"] == "public, max-age=31536000, immutable"
+    assert answer.headers["X-Content-Type-Options"] == "nosniff" and answer.headers["Content-Encoding"] == "br"
+
+
+def test_a_dashboard_that_is_opened_again_asks_no_more_for_what_drilling_may_show(api: Any) -> None:
+    (first, *_) = api.get("/api/v1/dataset/").json()["result"]
+    answer = api.get(f"/api/v1/dataset/{first['id']}/drill_info/")
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["Cache-Control"] == "private, max-age=300"
+    assert "Cookie" in answer.headers["Vary"]
+    for path in ("/api/v1/dashboard/", "/api/v1/database/"):
+        assert "max-age" not in api.get(path).headers.get("Cache-Control", "")
+
+
+def test_a_right_of_the_public_role_is_given_and_taken_within_seconds(superset: Any, api: Any) -> None:
+    rights = api.get("/api/v1/security/permissions-resources/?q=(page_size:-1)").json()["result"]
+    names = ("can_read", "Dashboard")
+    (right,) = [row["id"] for row in rights if (row["permission"]["name"], row["view_menu"]["name"]) == names]
+    roles = api.get("/api/v1/security/roles/?q=(page_size:-1)").json()["result"]
+    (public,) = [row["id"] for row in roles if row["name"] == "Public"]
+
+    def anonymous() -> int:
+        return requests.get(f"{superset.url}/api/v1/dashboard/", timeout=30).status_code
+
+    for given, expected in (([right], 200), ([], 401)):
+        before = anonymous()
+        answer = api.post(f"/api/v1/security/roles/{public}/permissions", {"permission_view_menu_ids": given})
+        assert answer.status_code == 200, answer.text
+        deadline = time.monotonic() + 15
+        while anonymous() != expected and time.monotonic() < deadline:
+            time.sleep(0.5)
+        assert (before, anonymous()) == (601 - expected, expected)
 
 
 def test_a_change_without_csrf_token_is_refused(superset: Any) -> None:
