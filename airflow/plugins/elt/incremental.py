@@ -6,12 +6,14 @@ FINAL sees the row of the newest run for each key. Deleted rows are not seen by 
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 from elt import ops, publish
 from elt.catalogue import SourceColumn
+from elt.errors import WarehouseRefusedError
 from elt.names import publisher_table, quote_clickhouse, quote_postgres, raw
 from elt.statements import LOADED_COLUMN, RUN_COLUMN, TIMES, Shape
 from elt.warehouse import Warehouse
@@ -29,6 +31,17 @@ class Base:
     rows: int
     """As a reader with FINAL counts them."""
     watermark: str
+
+
+@dataclass(frozen=True)
+class Arrived:
+    """What one load of an incremental table has brought."""
+
+    rows: int
+    newest: str | None
+    """The highest value of the cursor, as text; None where no row has one."""
+    known: int
+    """Keys among them that are published already."""
 
 
 def find_base(warehouse: Warehouse, run: ops.Run, target: str, shape: Shape) -> Base | None:
@@ -77,21 +90,33 @@ def condition(shape: Shape, base: Base) -> str:
     return f"{quoted} >= {text}" + ("" if column.not_null else f" OR {quoted} IS NULL")
 
 
-def merge(warehouse: Warehouse, shape: Shape, base: Base, loading: str, changed: int) -> int:
-    """Adds the changed rows to the clone; returns the rows that a reader with FINAL then counts."""
+def look(warehouse: Warehouse, shape: Shape, table: str, clone_of_base: str | None) -> Arrived:
+    """What a load has brought into `table`; with a clone also how much of it takes the place of older rows."""
+    key = ", ".join(quote_clickhouse(name) for name in shape.key)
+    cursor = quote_clickhouse(_cursor(shape).name)
+    with ThreadPoolExecutor(1) as pool:
+        known = None
+        if clone_of_base is not None:
+            query = (
+                f"SELECT uniqExact({key}) FROM {raw(clone_of_base)} WHERE ({key}) IN (SELECT {key} FROM {raw(table)})"
+            )
+            known = pool.submit(warehouse.rows, query)
+        rows, cursors, newest = warehouse.rows(
+            f"SELECT count(), count({cursor}), toString(max({cursor})) FROM {raw(table)}"
+        )[0]
+    return Arrived(int(rows), str(newest) if cursors else None, int(known.result()[0][0]) if known else 0)
+
+
+def merge(warehouse: Warehouse, shape: Shape, loading: str) -> None:
+    """Adds the changed rows to the clone. Their parts are taken over as they are, which rewrites nothing."""
     changes = raw(changes_table(loading))
-    new = 0
-    if changed:
-        key = ", ".join(quote_clickhouse(name) for name in shape.key)
-        known = warehouse.rows(
-            f"SELECT uniqExact({key}) FROM {raw(loading)} WHERE ({key}) IN (SELECT {key} FROM {changes})"
-        )[0][0]
-        new = changed - int(known)
+    try:
+        warehouse.command(f"ALTER TABLE {raw(loading)} ATTACH PARTITION ALL FROM {changes}")
+    except WarehouseRefusedError:
+        # Somebody has given the table in `raw` an index or the like, so that the two are not of one structure.
         names = [column.name for column in shape.columns] + [RUN_COLUMN, LOADED_COLUMN]
         columns = ", ".join(quote_clickhouse(name) for name in names)
         warehouse.command(f"INSERT INTO {raw(loading)} ({columns}) SELECT {columns} FROM {changes}", _NO_DEDUPLICATION)
-    warehouse.drop(changes)
-    return base.rows + new
 
 
 def duplicates(warehouse: Warehouse, shape: Shape, table: str) -> int:
@@ -101,16 +126,14 @@ def duplicates(warehouse: Warehouse, shape: Shape, table: str) -> int:
     return int(warehouse.rows(query)[0][0])
 
 
-def watermark(warehouse: Warehouse, shape: Shape, table: str, base: Base | None, horizon: datetime | None) -> str:
-    """How far the rows in `table`, and those before them, are complete; empty where nobody can tell.
+def watermark(shape: Shape, arrived: Arrived, base: Base | None, horizon: datetime | None) -> str:
+    """How far the rows that have arrived, and those before them, are complete; empty where nobody can tell.
 
     Never later than `horizon`: a transaction that was open at the snapshot may yet commit rows from then on.
     """
     column = _cursor(shape)
     before = _parsed(column, base.watermark) if base else None
-    quoted = quote_clickhouse(column.name)
-    found, seen = warehouse.rows(f"SELECT count({quoted}), toString(max({quoted})) FROM {raw(table)}")[0]
-    newest = _parsed(column, str(seen)) if int(found) else None
+    newest = _parsed(column, arrived.newest) if arrived.newest is not None else None
     marks = [mark for mark in (before, newest) if mark is not None]
     if not marks:
         return ""

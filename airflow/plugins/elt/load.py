@@ -19,14 +19,14 @@ from elt.errors import (
     WarehouseRefusedError,
     WarehouseUnavailableError,
 )
-from elt.incremental import Base
+from elt.incremental import Arrived, Base
 from elt.names import loading_table, raw
 from elt.pipeline import TableEntry
 from elt.progress import LoadResult, Progress
 from elt.settings import Settings
 from elt.source import Source
 from elt.statements import Shape
-from elt.warehouse import TABLE_EXISTS, Warehouse
+from elt.warehouse import TABLE_EXISTS, Warehouse, at_once
 
 HEARTBEAT_SECONDS = 15.0
 
@@ -45,10 +45,10 @@ def load(
     entry: TableEntry,
     attempt: int,
     on_progress: OnProgress | None = None,
-) -> LoadResult:
+) -> ops.Load:
     """Loads the table as the transaction of `source` sees it into a table of this attempt's own.
 
-    An attempt whose number is taken gets the next free one. Raises EltError; the attempt is then recorded as failed
+    Returns what it has recorded. An attempt whose number is taken gets the next free one. Raises EltError; the attempt is then recorded as failed
     and its table dropped.
     """
     table = read_table(source, entry.name)
@@ -61,6 +61,10 @@ def load(
         if base is not None:
             warehouse.command(statements.create(shape, into, run.run, event.started_at, changes=True))
         event = _stream(settings, warehouse, source, shape, event, into, condition, on_progress)
+        arrived = None
+        if shape.incremental:
+            arrived = incremental.look(warehouse, shape, into, event.loading_table if base else None)
+        event = replace(event, rows_present=arrived.rows if arrived else warehouse.count(raw(into)))
         if not event.rows_sent == event.rows_written == event.rows_present:
             mismatch = CountMismatchError(str(entry.name), event.rows_sent, event.rows_written, event.rows_present)
             # Some servers acknowledge an insert whose conversion failed (chDB 4.4, streaming insert).
@@ -70,9 +74,13 @@ def load(
             # What only passes through needs no tidying.
             for statement in statements.settle(shape, into):
                 warehouse.command(statement)
-        if shape.incremental:
-            event = _follow(warehouse, run, shape, event, base, into)
-        ops.write(warehouse, [replace(event, status="loaded", ended_at=ops.now())])
+        if arrived is not None:
+            event = _follow(warehouse, run, shape, event, base, into, arrived)
+        event = replace(event, status="loaded", ended_at=ops.now())
+        at_once(
+            lambda: ops.write(warehouse, [event]),
+            lambda: None if base is None else warehouse.drop(raw(into)),
+        )
     except BaseException as error:
         reason = settings.redact(str(error)) or type(error).__name__
         # What failed is the error to tell; a warehouse that is away cannot be told, and the sweep finds the table.
@@ -81,8 +89,13 @@ def load(
             warehouse.drop(raw(into))
             warehouse.drop(raw(event.loading_table))
         raise
+    return event
+
+
+def result(event: ops.Load) -> LoadResult:
+    """What a caller is told of a load that went well."""
     return LoadResult(
-        entry.target_name,
+        event.target,
         event.rows_sent,
         event.bytes,
         event.seconds,
@@ -94,7 +107,7 @@ def load(
 
 
 def _follow(
-    warehouse: Warehouse, run: ops.Run, shape: Shape, event: ops.Load, base: Base | None, into: str
+    warehouse: Warehouse, run: ops.Run, shape: Shape, event: ops.Load, base: Base | None, into: str, arrived: Arrived
 ) -> ops.Load:
     """The rows of an incremental table in their place, with what the next load begins from."""
     if not shape.key_is_proven and (found := incremental.duplicates(warehouse, shape, into)):
@@ -102,11 +115,11 @@ def _follow(
             f"{shape.table.name} has {found} keys ({', '.join(shape.key)}) that stand in more than one row; "
             "name columns with key: in pipeline.yml that tell rows apart, or take mode full"
         )
-    mark = incremental.watermark(warehouse, shape, into, base, run.horizon)
     if base is not None:
-        event = replace(
-            event, rows_present=incremental.merge(warehouse, shape, base, event.loading_table, event.rows_sent)
-        )
+        if arrived.rows:
+            incremental.merge(warehouse, shape, event.loading_table)
+        event = replace(event, rows_present=base.rows + arrived.rows - arrived.known)
+    mark = incremental.watermark(shape, arrived, base, run.horizon)
     return replace(event, watermark=mark, shape=shape.fingerprint)
 
 
@@ -172,7 +185,6 @@ def _stream(
         event,
         rows_sent=copied.sent,
         rows_written=copied.written,
-        rows_present=warehouse.count(name),
         bytes=copied.bytes,
         seconds=seconds,
     )

@@ -13,7 +13,8 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 from elt import ops
@@ -21,26 +22,41 @@ from elt.errors import TerminalError, TransientError, WarehouseRefusedError
 from elt.lock import RunLock
 from elt.names import LOADING, publisher_table, raw
 from elt.turns import WAIT_SECONDS, wait_for_dbt
-from elt.warehouse import TABLE_EXISTS, UNKNOWN_TABLE, Warehouse
+from elt.warehouse import TABLE_EXISTS, UNKNOWN_TABLE, Warehouse, at_once
 
 _HEARTBEAT_SECONDS = 5.0
 _SWAP_ATTEMPTS = 5
+_COUNTED_AT_ONCE = 50
 
 
-def open_journal(warehouse: Warehouse, run: ops.Run) -> list[ops.Publish]:
-    """Checks what the run has loaded and writes its journal.
+@dataclass(frozen=True)
+class Opened:
+    """A journal that was written this moment, with what was read for it."""
+
+    run: ops.Run
+    journal: list[ops.Publish]
+    attempts: Sequence[ops.Load]
+    tables: dict[str, UUID]
+
+
+def open_journal(warehouse: Warehouse, run: ops.Run, attempts: Sequence[ops.Load] | None = None) -> Opened:
+    """Checks what the run has loaded and writes its journal. `attempts` are the run's loads where the caller knows them.
 
     Raises TerminalError when a table is not loaded, has not the rows it had when it was counted, was not read from
     the run's snapshot, or when a newer run has published meanwhile.
     """
-    newest = ops.newest_published(warehouse, run.tables)
-    if newest > run.run:
+    with ThreadPoolExecutor(3) as pool:
+        newest = pool.submit(ops.newest_published, warehouse, run.tables)
+        there = pool.submit(uuids, warehouse)
+        attempts = ops.loads(warehouse, run.run) if attempts is None else attempts
+        loaded = {load.target: load for load in attempts if load.status in ("loaded", "published")}
+        counts = pool.submit(_count, warehouse, [loaded[target] for target in run.tables if target in loaded])
+    tables = there.result()
+    if newest.result() > run.run:
         raise TerminalError(
-            f"Run {run.run} was overtaken: run {newest} began later and has published already; start a new run"
+            f"Run {run.run} was overtaken: run {newest.result()} began later and has published already; start a new run"
         )
-    tables = uuids(warehouse)
     opened = ops.now()
-    loaded = {load.target: load for load in ops.loads(warehouse, run.run) if load.status in ("loaded", "published")}
     journal = []
     for target in run.tables:
         load = loaded.get(target)
@@ -53,26 +69,42 @@ def open_journal(warehouse: Warehouse, run: ops.Run) -> list[ops.Publish]:
             raise TerminalError(
                 f"{target} was not read from the snapshot of run {run.run}; nothing was published, start the whole run again"
             )
-        _check_rows(warehouse, load)
         old, new = tables.get(target, ops.NO_UUID), tables[load.loading_table]
         journal.append(
             ops.Publish(
                 run.run, target, "open", load.loading_table, old, new, load.rows_present, load.snapshot, opened, opened
             )
         )
+    for entry in journal:
+        _check_rows(loaded[entry.target], *counts.result()[entry.loading_table])
     ops.write(warehouse, journal)
-    if {entry.new_uuid for entry in ops.publishes(warehouse, run.run) if entry.status == "open"} != {
-        entry.new_uuid for entry in journal
-    }:
-        raise TransientError(f"The journal of run {run.run} is not in ops.publishes as written; publish again")
-    return journal
+    return Opened(run, journal, attempts, tables)
 
 
-def _check_rows(warehouse: Warehouse, load: ops.Load) -> None:
+def confirm(warehouse: Warehouse, opened: Opened) -> None:
+    """Raises TransientError when the journal is not there as it was written."""
+    there = {entry.new_uuid for entry in ops.publishes(warehouse, opened.run.run) if entry.status == "open"}
+    if there != {entry.new_uuid for entry in opened.journal}:
+        raise TransientError(f"The journal of run {opened.run.run} is not in ops.publishes as written; publish again")
+
+
+def _count(warehouse: Warehouse, loads: Sequence[ops.Load]) -> dict[str, tuple[int, int]]:
+    """By loading table: rows that its run has loaded, and all rows."""
+    counts: dict[str, tuple[int, int]] = {}
+    for start in range(0, len(loads), _COUNTED_AT_ONCE):
+        some = loads[start : start + _COUNTED_AT_ONCE]
+        selects = (
+            f"SELECT {number} AS number, countIf(_elt_run = {load.run}) AS own, count() AS present FROM {raw(load.loading_table)}"
+            for number, load in enumerate(some)
+        )
+        for number, own, present in warehouse.rows(" UNION ALL ".join(selects)):
+            counts[some[number].loading_table] = own, present
+    return counts
+
+
+def _check_rows(load: ops.Load, own: int, present: int) -> None:
     """Raises TerminalError when the table no longer has the rows that it had when it was counted."""
-    name = raw(load.loading_table)
     # What this run has loaded, and what it began with: merges collapse older rows of a key, never the newest.
-    own, present = warehouse.rows(f"SELECT countIf(_elt_run = {load.run}), count() FROM {name}")[0]
     if own != load.rows_sent or present < load.rows_present:
         found, loaded = (own, load.rows_sent) if own != load.rows_sent else (present, load.rows_present)
         raise TerminalError(
@@ -101,16 +133,26 @@ def await_turn(
     lock.check()
 
 
+def carry_out(warehouse: Warehouse, opened: Opened) -> list[ops.Publish]:
+    """As `roll_forward`, for who has opened the journal this moment and need not ask for what it says."""
+    closed, left = _swap_all(warehouse, opened.journal, opened.tables)
+    # The run is ended last: who finds it still running, with a closed journal, has only to end it.
+    at_once(
+        lambda: ops.write(warehouse, closed),
+        lambda: _mark_loads(warehouse, opened.attempts, closed),
+        lambda: _drop(warehouse, left),
+    )
+    _end_run(warehouse, opened.run, closed)
+    return closed
+
+
 def roll_forward(warehouse: Warehouse, journal: Sequence[ops.Publish]) -> list[ops.Publish]:
     """Does every swap of `journal` that is not done, and closes it. Returns it closed.
 
     A swap is done only where `raw` still has the old UUID, so that it is never done twice and never swaps back.
     """
-    states = [_put_in_place(warehouse, entry) for entry in journal]
-    closed = [
-        replace(entry, status="done" if done else "abandoned", heartbeat_at=ops.now(), closed_at=ops.now())
-        for entry, done in zip(journal, states, strict=True)
-    ]
+    closed, left = _swap_all(warehouse, journal, None)
+    _drop(warehouse, left)
     ops.write(warehouse, closed)
     for run in sorted({entry.run for entry in closed}):
         close_run(warehouse, run, [entry for entry in closed if entry.run == run])
@@ -119,16 +161,28 @@ def roll_forward(warehouse: Warehouse, journal: Sequence[ops.Publish]) -> list[o
 
 def close_run(warehouse: Warehouse, run: int, journal: Sequence[ops.Publish]) -> None:
     """Writes into ops.loads and ops.runs what the closed journal of a run says."""
+    _mark_loads(warehouse, ops.loads(warehouse, run), journal)
+    _end_run(warehouse, ops.find_run(warehouse, run), journal)
+
+
+def _mark_loads(warehouse: Warehouse, attempts: Sequence[ops.Load], journal: Sequence[ops.Publish]) -> None:
     done = {entry.target for entry in journal if entry.status == "done"}
-    last = {load.target: load for load in ops.loads(warehouse, run) if load.status == "loaded"}
+    last = {load.target: load for load in attempts if load.status == "loaded"}
     ops.write(warehouse, [replace(load, status="published") for target, load in last.items() if target in done])
-    found = ops.find_run(warehouse, run)
+
+
+def _end_run(warehouse: Warehouse, run: ops.Run, journal: Sequence[ops.Publish]) -> None:
     given_up = sorted(entry.target for entry in journal if entry.status == "abandoned")
     if given_up:
         error = f"{', '.join(given_up)} was replaced by somebody else during the publish; start a new run"
-        ops.write(warehouse, [replace(found, status="failed", ended_at=ops.now(), error=error)])
+        ops.write(warehouse, [replace(run, status="failed", ended_at=ops.now(), error=error)])
     else:
-        ops.write(warehouse, [replace(found, status="success", ended_at=ops.now(), error="")])
+        ops.write(warehouse, [replace(run, status="success", ended_at=ops.now(), error="")])
+
+
+def _drop(warehouse: Warehouse, names: Sequence[str]) -> None:
+    for name in names:
+        warehouse.drop(raw(name))
 
 
 def abandon(warehouse: Warehouse, journal: Sequence[ops.Publish]) -> None:
@@ -156,21 +210,38 @@ def uuids(warehouse: Warehouse) -> dict[str, UUID]:
     }
 
 
-def _put_in_place(warehouse: Warehouse, entry: ops.Publish) -> bool:
-    """Whether `raw.<target>` is the new table, after swapping it in where that is still to be done."""
+def _swap_all(
+    warehouse: Warehouse, journal: Sequence[ops.Publish], tables: dict[str, UUID] | None
+) -> tuple[list[ops.Publish], list[str]]:
+    """The journal closed, and the names of the tables that were taken out of their place."""
+    left: list[str] = []
+    states = [_put_in_place(warehouse, entry, tables, left) for entry in journal]
+    closed = [
+        replace(entry, status="done" if done else "abandoned", heartbeat_at=ops.now(), closed_at=ops.now())
+        for entry, done in zip(journal, states, strict=True)
+    ]
+    return closed, left
+
+
+def _put_in_place(warehouse: Warehouse, entry: ops.Publish, tables: dict[str, UUID] | None, left: list[str]) -> bool:
+    """Whether `raw.<target>` is the new table, after swapping it in where that is still to be done.
+
+    `tables` are those that the journal was written by, which are looked at again only if they have changed since.
+    """
     for _ in range(_SWAP_ATTEMPTS):
-        tables = uuids(warehouse)
-        current = tables.get(entry.target, ops.NO_UUID)
+        seen, tables = uuids(warehouse) if tables is None else tables, None
+        current = seen.get(entry.target, ops.NO_UUID)
         if current == entry.new_uuid:
             return True
-        holder = next((name for name, uuid in tables.items() if uuid == entry.new_uuid), None)
+        holder = next((name for name, uuid in seen.items() if uuid == entry.new_uuid), None)
         if current != entry.old_uuid or holder is None:
             if holder is not None:
                 # Gone before the journal says so: a late publisher must find nothing to put here.
                 warehouse.drop(raw(holder))
             return False
         try:
-            _swap(warehouse, entry, holder)
+            if _swap(warehouse, entry, holder, left):
+                return True
         except WarehouseRefusedError as error:
             # Another publisher has renamed or swapped it in between: look again.
             if error.code not in (UNKNOWN_TABLE, TABLE_EXISTS):
@@ -178,17 +249,19 @@ def _put_in_place(warehouse: Warehouse, entry: ops.Publish) -> bool:
     raise TransientError(f"raw.{entry.target} is being published by somebody else at this moment; run again")
 
 
-def _swap(warehouse: Warehouse, entry: ops.Publish, holder: str) -> None:
+def _swap(warehouse: Warehouse, entry: ops.Publish, holder: str, left: list[str]) -> bool:
+    """Whether it was done here; `left` gets the name under which the old table then stands."""
     own = _own_name(holder)
     warehouse.command(f"RENAME TABLE {raw(holder)} TO {raw(own)}")
     tables = uuids(warehouse)
     if tables.get(own) != entry.new_uuid or tables.get(entry.target, ops.NO_UUID) != entry.old_uuid:
-        return
+        return False
     if entry.old_uuid == ops.NO_UUID:
         warehouse.command(f"RENAME TABLE {raw(own)} TO {raw(entry.target)}")
     else:
         warehouse.command(f"EXCHANGE TABLES {raw(entry.target)} AND {raw(own)}")
-        warehouse.drop(raw(own))
+        left.append(own)
+    return True
 
 
 def _own_name(name: str) -> str:

@@ -71,7 +71,11 @@ def _compare(settings: Settings, warehouse: Warehouse, entry: TableEntry) -> Com
     with Source(settings, f"elt reconcile {entry.name}", salted=bool(entry.mask)) as source:
         source.begin(kinds(source, [entry]))
         whole = statements.shape(read_table(source, entry.name), entry, warehouse.years())
-        shape = replace(whole, columns=tuple(column for column in whole.columns if column.name in whole.key))
+        shape = replace(
+            whole,
+            columns=tuple(column for column in whole.columns if column.name in whole.key),
+            entry=entry.model_copy(update={"order_by": (), "partition_by": None}),
+        )
         # The name of a loading table of a run that never was: the next run sweeps it should this process be cut.
         number = ops.microseconds()
         keys = publisher_table(loading_table(entry.target_name, number, 1), "c")

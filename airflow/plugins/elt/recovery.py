@@ -49,13 +49,11 @@ def recover(
 def _close_dead_runs(warehouse: Warehouse, own_run: int | None) -> list[int]:
     closed = []
     for run in ops.running(warehouse):
-        if run.run == own_run:
-            continue
         journal = ops.publishes(warehouse, run.run)
         if journal and all(entry.status == "done" for entry in journal):
             # It was cut after its last swap: everything it wanted is in place.
             publish.close_run(warehouse, run.run, journal)
-        elif _is_dead(warehouse, run):
+        elif run.run != own_run and _is_dead(warehouse, run):
             error = "The run was cut before it published; nothing was changed, run again"
             ops.write(warehouse, [replace(run, status="failed", ended_at=ops.now(), error=error)])
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from elt import load, ops, recovery, snapshot
@@ -124,7 +125,9 @@ def load_table(
             if not found.snapshot:
                 found = replace(found, horizon=read_horizon(source))
             source.begin(snapshot.kinds(source, [entry]), found.snapshot or None)
-            return load.load(settings, warehouse, source, run=found, entry=entry, attempt=attempt, on_progress=progress)
+            return load.result(
+                load.load(settings, warehouse, source, run=found, entry=entry, attempt=attempt, on_progress=progress)
+            )
 
 
 def load_tables(
@@ -182,22 +185,36 @@ def publish_locked(warehouse: Warehouse, lock: RunLock, run: int, *, wait_second
         publish_own(warehouse, lock, found, wait_seconds=wait_seconds)
 
 
-def publish_own(warehouse: Warehouse, lock: RunLock, run: ops.Run, *, wait_seconds: float = WAIT_SECONDS) -> None:
-    """As `publish`, for a caller that has held the lock since the run began."""
-    journal = publishing.open_journal(warehouse, run)
+def publish_own(
+    warehouse: Warehouse,
+    lock: RunLock,
+    run: ops.Run,
+    *,
+    attempts: Sequence[ops.Load] | None = None,
+    wait_seconds: float = WAIT_SECONDS,
+) -> PublishResult:
+    """As `publish`, for a caller that has held the lock since the run began, and may know what it has loaded."""
+    opened = publishing.open_journal(warehouse, run, attempts)
     try:
-        publishing.await_turn(warehouse, journal, lock, wait_seconds=wait_seconds)
+        with ThreadPoolExecutor(1) as pool:
+            confirmed = pool.submit(publishing.confirm, warehouse, opened)
+            publishing.await_turn(warehouse, opened.journal, lock, wait_seconds=wait_seconds)
+        confirmed.result()
     except TransientError:
-        publishing.abandon(warehouse, journal)
+        publishing.abandon(warehouse, opened.journal)
         raise
-    closed = publishing.roll_forward(warehouse, journal)
+    closed = publishing.carry_out(warehouse, opened)
     if any(entry.status != "done" for entry in closed):
         raise TerminalError(ops.find_run(warehouse, run.run).error)
+    return _result(run.run, closed)
 
 
 def published(warehouse: Warehouse, run: int) -> PublishResult:
     """What a published run has put in place."""
-    done = [entry for entry in ops.publishes(warehouse, run) if entry.status == "done"]
+    return _result(run, [entry for entry in ops.publishes(warehouse, run) if entry.status == "done"])
+
+
+def _result(run: int, done: Sequence[ops.Publish]) -> PublishResult:
     return PublishResult(run, tuple(PublishedTable(entry.target, entry.rows) for entry in done))
 
 

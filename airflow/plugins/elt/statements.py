@@ -22,7 +22,7 @@ _WIRE_PREFIX = "_elt_wire_"
 _PATIENT = "min_parts_to_merge_at_once"
 """While a table is loaded its parts wait to be merged: each row is written again once, not several times, and not while
 Postgres needs the processor. Merges of so many parts go on, so that a load of any size stays far from "too many parts"."""
-_PARTS = 50
+_PARTS = 100
 _PAD = f"{_WIRE_PREFIX}pad"
 """A second column for tables of one: ClickHouse (26.9) takes an empty line after a row for the end of that row."""
 
@@ -148,7 +148,7 @@ def check_incremental(shape: Shape) -> None:
 def create(shape: Shape, name: str, run: int, loaded_at: datetime, *, changes: bool = False) -> str:
     """CREATE TABLE of a loading table. The loader's two columns are constants of it and are not sent.
 
-    With `changes` it is one for the changed rows of an incremental table: never merged, never published.
+    With `changes` it is one for the changed rows of an incremental table: never published, and its parts fit into the clone.
     """
     lines = []
     for i, column in enumerate(shape.columns):
@@ -171,7 +171,7 @@ def create(shape: Shape, name: str, run: int, loaded_at: datetime, *, changes: b
     order = ", ".join(quote_clickhouse(name) for name in shape.order)
     body = ",\n    ".join(lines)
     engine = f"ReplacingMergeTree({RUN_COLUMN})" if shape.incremental and not changes else "MergeTree"
-    partition = f"PARTITION BY {shape.entry.partition_by}\n" if shape.entry.partition_by and not changes else ""
+    partition = f"PARTITION BY {shape.entry.partition_by}\n" if shape.entry.partition_by else ""
     return (
         f"CREATE TABLE {raw(name)}\n(\n    {body}\n)\nENGINE = {engine}\n{partition}ORDER BY ({order})\n"
         f"SETTINGS {_PATIENT} = {_PARTS}\nCOMMENT {literal_clickhouse(f'Copy of {shape.table.name}')}"

@@ -18,7 +18,7 @@ from elt.pipeline import TableEntry
 from elt.plan import choose
 from elt.progress import LoadResult, Progress, PublishResult
 from elt.recovery import CLI_PREFIX
-from elt.run import all_entries, begin_locked, publish_own, published
+from elt.run import all_entries, begin_locked, publish_own
 from elt.settings import Settings
 from elt.snapshot import held_snapshot, kinds
 from elt.source import Source
@@ -73,13 +73,13 @@ def load_everything(
             try:
                 chosen = choose(all_entries(settings), run.tables)
                 listener.step("taking a snapshot of the source")
-                loads = _load_all(settings, warehouse, run, chosen, workers, listener)
+                here, loads = _load_all(settings, warehouse, run, chosen, workers, listener)
                 listener.step("publishing")
-                publish_own(warehouse, lock, ops.find_run(warehouse, run.run), wait_seconds=wait_seconds)
+                done = publish_own(warehouse, lock, here, attempts=loads, wait_seconds=wait_seconds)
             except BaseException as error:
                 _record_failure(settings, warehouse, run.run, error)
                 raise
-            return WholeRun(run.run, tuple(loads), published(warehouse, run.run))
+            return WholeRun(run.run, tuple(map(load.result, loads)), done)
 
 
 def _load_all(
@@ -89,7 +89,8 @@ def _load_all(
     chosen: Sequence[TableEntry],
     workers: int,
     listener: Listener,
-) -> list[LoadResult]:
+) -> tuple[ops.Run, list[ops.Load]]:
+    """The run with its snapshot, and what it has loaded."""
     with held_snapshot(settings, warehouse, run, chosen) as (held, holder), ExitStack() as stack:
         here = replace(run, snapshot=held.snapshot, horizon=held.horizon)
         locked = kinds(holder, chosen)
@@ -115,13 +116,14 @@ def _load_all(
                 wait(futures, return_when=FIRST_EXCEPTION)
                 failed = next((f for f in futures if f.done() and f.exception() is not None), None)
                 if failed is None:
-                    return [result for future in futures for result in future.result()]
+                    return here, [result for future in futures for result in future.result()]
                 failed.result()
             finally:
                 stop.set()
-                for session, _ in sessions:
-                    with suppress(EltError):
-                        session.cancel()
+                if not all(future.done() for future in futures):
+                    for session, _ in sessions:
+                        with suppress(EltError):
+                            session.cancel()
     raise AssertionError("unreachable: a failed load has raised")
 
 
@@ -133,7 +135,7 @@ def _work(
     waiting: queue.SimpleQueue[TableEntry],
     stop: threading.Event,
     listener: Listener,
-) -> list[LoadResult]:
+) -> list[ops.Load]:
     done = []
     while not stop.is_set():
         try:

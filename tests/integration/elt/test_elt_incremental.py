@@ -97,6 +97,15 @@ def test_a_row_committed_late_by_a_long_transaction_is_not_lost(
     assert [row[0] for row in seen(orders)] == [1, 2, 3, 4, 5, 6]
 
 
+def test_an_index_that_somebody_gave_the_table_in_raw_stops_no_load(orders: Any) -> None:
+    """Its parts then do not fit those of the changed rows, which are written once more instead."""
+    orders.admin_client.command("ALTER TABLE raw.orders ADD INDEX by_v v TYPE minmax GRANULARITY 1")
+    orders.sql("INSERT INTO orders VALUES (4, 1)")
+    assert modes(orders.load()) == {"orders": ("incremental", 2)}
+    assert seen(orders) == [(1, 1), (2, 1), (3, 1), (4, 1)] and recorded(orders) == 4
+    assert orders.warehouse("SELECT count() FROM system.tables WHERE name LIKE '%__loading_%'") == [(0,)]
+
+
 def test_a_row_of_a_prepared_transaction_is_not_lost(orders: Any) -> None:
     """Nobody knows when it began: the watermark stays where it was until it is over."""
     orders.tables(f"{ORDERS}, lookback: 0s")

@@ -202,6 +202,25 @@ def test_a_cut_publish_is_rolled_forward_once_and_never_back(two: Any) -> None:
     assert publish(two.settings, run=run).run == run
 
 
+def test_a_publish_that_was_cut_after_its_last_swap_succeeds_when_it_is_repeated(
+    two: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a retried task of the DAG repeats it: the journal is closed, and the run not yet ended."""
+    run = loaded_run(two)
+
+    def cut(*_: object) -> None:
+        raise TransientError("cut")
+
+    with monkeypatch.context() as patch, pytest.raises(TransientError, match="cut"):
+        patch.setattr(publishing, "_end_run", cut)
+        publish(two.settings, run=run)
+    assert counts(two) == [2, 2]
+    assert [(table.target, table.rows) for table in publish(two.settings, run=run).tables] == [("a", 2), ("b", 2)]
+    with Warehouse(two.settings) as warehouse:
+        assert ops.find_run(warehouse, run).status == "success"
+    assert counts(two) == [2, 2] and loading_tables(two) == []
+
+
 def test_the_next_run_finishes_what_was_cut_and_then_does_its_own(two: Any) -> None:
     run = loaded_run(two)
     with Warehouse(two.settings) as warehouse:
@@ -215,7 +234,7 @@ def test_the_next_run_finishes_what_was_cut_and_then_does_its_own(two: Any) -> N
 def test_a_publisher_that_wakes_up_late_changes_nothing(two: Any) -> None:
     run = loaded_run(two)
     with Warehouse(two.settings) as warehouse:
-        journal = publishing.open_journal(warehouse, ops.find_run(warehouse, run))
+        journal = publishing.open_journal(warehouse, ops.find_run(warehouse, run)).journal
         publish(two.settings, run=run)
         publishing.roll_forward(warehouse, journal)
         assert counts(two) == [2, 2]
@@ -228,7 +247,7 @@ def test_a_publisher_that_wakes_up_late_changes_nothing(two: Any) -> None:
 def test_a_publisher_that_gave_up_its_turn_and_wakes_up_late_changes_nothing(two: Any) -> None:
     run = loaded_run(two)
     with Warehouse(two.settings) as warehouse:
-        journal = publishing.open_journal(warehouse, ops.find_run(warehouse, run))
+        journal = publishing.open_journal(warehouse, ops.find_run(warehouse, run)).journal
         publishing.abandon(warehouse, journal)
         two.sql("INSERT INTO a VALUES (3)")
         two.load()
