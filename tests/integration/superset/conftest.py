@@ -166,3 +166,26 @@ def superset(
 @pytest.fixture(scope="session")
 def api(superset: SupersetServer) -> Api:
     return Api(superset)
+
+
+@pytest.fixture(scope="session")
+def first_write(superset: SupersetServer, api: Api) -> tuple[int, bool]:
+    """How many events of the year 2000 the server's first write left, and whether it wrote that of this request.
+
+    The server deletes old events once a day: tests that exchange its database wait for this one.
+    """
+    api.get("/api/v1/dashboard/")
+    connection = psycopg2.connect(superset.dsn)
+    connection.autocommit = True
+    deadline = time.monotonic() + 20
+    row = (1, False)
+    with connection.cursor() as cur:
+        while row != (0, True) and time.monotonic() < deadline:
+            time.sleep(0.5)
+            cur.execute(
+                "SELECT count(*) FILTER (WHERE dttm < now() - interval '1 year'), "
+                "coalesce(bool_or(action = 'DashboardRestApi.get_list'), false) FROM logs"
+            )
+            row = cur.fetchone() or row
+    connection.close()
+    return row
