@@ -48,8 +48,8 @@ def load(
 ) -> ops.Load:
     """Loads the table as the transaction of `source` sees it into a table of this attempt's own.
 
-    Returns what it has recorded. An attempt whose number is taken gets the next free one. Raises EltError; the attempt is then recorded as failed
-    and its table dropped.
+    Returns what it has recorded. An attempt whose number is taken gets the next free one. Raises EltError; the
+    attempt is then recorded as failed and its table dropped.
     """
     table = read_table(source, entry.name)
     shape = statements.shape(table, entry, warehouse.years())

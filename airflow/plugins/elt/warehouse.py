@@ -48,7 +48,10 @@ _INSERT_SETTINGS = {
 
 
 class Warehouse:
-    """A client for the user `loader`, for several threads at once. Each method raises WarehouseRefusedError or WarehouseUnavailableError."""
+    """A client for the user `loader`, for several threads at once.
+
+    Each method raises WarehouseRefusedError or WarehouseUnavailableError.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
