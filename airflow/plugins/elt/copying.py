@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from elt import statements
 from elt.errors import EltError
 from elt.pump import CopyStream, Tick
 from elt.settings import Settings
-from elt.source import Source
+from elt.source import CopySession, Source
 from elt.statements import Shape
 from elt.warehouse import Warehouse
 
@@ -42,7 +42,7 @@ def copy_rows(
     parts = _ranges(source, shape) if condition is None else [condition]
     if len(parts) == 1:
         # While one writes a block the other takes the next, so that Postgres does not have to wait.
-        return _copy_one(warehouse, source, shape, into, parts[0], tick, writers=2)
+        return _copy_one(warehouse, source.copying, shape, into, parts[0], tick, writers=2)
     progress = [(0, 0)] * len(parts)
 
     def tick_of(number: int) -> Tick:
@@ -67,8 +67,7 @@ def copy_rows(
             finally:
                 for future, (_, session) in zip(futures, sessions, strict=True):
                     if not future.done():
-                        with suppress(EltError):
-                            session.cancel()
+                        session.cancel()
         copied = [future.result() for future in futures]
     return Copied(sum(c.sent for c in copied), sum(c.written for c in copied), sum(c.bytes for c in copied))
 
@@ -89,28 +88,32 @@ def _ranges(source: Source, shape: Shape) -> Sequence[str | None]:
 @contextmanager
 def _sessions(
     settings: Settings, warehouse: Warehouse, source: Source, shape: Shape, count: int
-) -> Iterator[list[tuple[Warehouse, Source]]]:
+) -> Iterator[list[tuple[Warehouse, CopySession]]]:
     """The given pair and others like it, in transactions that see the same instant."""
     snapshot = source.export_snapshot()
     name = shape.table.name
     with ExitStack() as stack:
-        sessions = [(warehouse, source)]
+        sessions = [(warehouse, source.copying)]
         for number in range(2, count + 1):
-            other = stack.enter_context(Source(settings, f"elt range {number} {name}", salted=bool(shape.entry.mask)))
-            other.begin([(name, shape.table.kind)], snapshot)
-            sessions.append((stack.enter_context(Warehouse(settings)), other))
+            other = source.copy_session(f"elt range {number} {name}", [(name, shape.table.kind)], snapshot)
+            sessions.append((stack.enter_context(Warehouse(settings)), stack.enter_context(other)))
         yield sessions
 
 
 def _copy_one(
-    warehouse: Warehouse, source: Source, shape: Shape, into: str, condition: str | None, tick: Tick, *, writers: int
+    warehouse: Warehouse,
+    session: CopySession,
+    shape: Shape,
+    into: str,
+    condition: str | None,
+    tick: Tick,
+    *,
+    writers: int,
 ) -> Copied:
-    stream = CopyStream(source, statements.copy_out(shape, condition), tick)
+    stream = CopyStream(session, statements.select(shape, condition), tick)
     try:
         written = warehouse.insert_text(into, shape.wire, stream.chunks(), writers)
     except EltError as error:
         # An insert that is broken off because the copy failed tells of the connection, the copy tells why.
         raise (stream.error if isinstance(stream.error, EltError) else error) from None
-    finally:
-        stream.close()
     return Copied(stream.sent.rows, written, stream.sent.bytes)

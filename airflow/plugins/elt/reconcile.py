@@ -69,7 +69,7 @@ def reconcile(
 
 def _compare(settings: Settings, warehouse: Warehouse, entry: TableEntry) -> Compared:
     with Source(settings, f"elt reconcile {entry.name}", salted=bool(entry.mask)) as source:
-        source.begin(kinds(source, [entry]))
+        source.begin(kinds(source, [entry]), copies=True)
         whole = statements.shape(read_table(source, entry.name), entry, warehouse.years())
         shape = replace(
             whole,
@@ -88,11 +88,8 @@ def _compare(settings: Settings, warehouse: Warehouse, entry: TableEntry) -> Com
 
 
 def _stream(warehouse: Warehouse, source: Source, shape: Shape, keys: str, entry: TableEntry) -> int:
-    stream = CopyStream(source, statements.copy_out(shape), lambda rows, size: None)
-    try:
-        written = warehouse.insert_text(raw(keys), shape.wire, stream.chunks())
-    finally:
-        stream.close()
+    stream = CopyStream(source.copying, statements.select(shape), lambda rows, size: None)
+    written = warehouse.insert_text(raw(keys), shape.wire, stream.chunks())
     present = warehouse.count(raw(keys))
     if not stream.sent.rows == written == present:
         raise CountMismatchError(str(entry.name), stream.sent.rows, written, present)

@@ -124,7 +124,7 @@ def load_table(
         with Source(settings, f"elt load {target} {found.run_key}", salted=bool(entry.mask)) as source:
             if not found.snapshot:
                 found = replace(found, horizon=read_horizon(source))
-            source.begin(snapshot.kinds(source, [entry]), found.snapshot or None)
+            source.begin(snapshot.kinds(source, [entry]), found.snapshot or None, copies=True)
             return load.result(
                 load.load(settings, warehouse, source, run=found, entry=entry, attempt=attempt, on_progress=progress)
             )

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
-from typing import IO, Any
+from typing import Any
 
+import asyncpg
 import psycopg2
 import psycopg2.extensions
 
 from elt.catalogue import Kind
 from elt.column_types import MASK_SETTING
+from elt.copier import Copier
 from elt.errors import (
     EltError,
     SnapshotGoneError,
@@ -41,6 +43,7 @@ _LOCK_NOT_AVAILABLE = "55P03"
 
 
 _NO_OPTION: dict[str, Any] = {}
+_CONNECT_SECONDS = 10
 
 
 class Source:
@@ -52,13 +55,14 @@ class Source:
         With `salted` the session knows the salt for masked columns.
         """
         self._settings = settings
+        self._application = application
         url = settings.source_url.get_secret_value()
         try:
             self._connection = psycopg2.connect(
                 url,
                 **(_salt_option(settings, url) if salted else _NO_OPTION),
-                connect_timeout=10,
-                application_name=application.encode()[:63].decode(errors="ignore"),
+                connect_timeout=_CONNECT_SECONDS,
+                application_name=_short(application),
                 keepalives_idle=30,
                 keepalives_interval=10,
                 keepalives_count=3,
@@ -74,6 +78,7 @@ class Source:
                 "check SOURCE_URL and that Postgres runs there"
             ) from None
         self._connection.autocommit = True
+        self._copying: CopySession | None = None
         self.execute(_SESSION)
 
     def __enter__(self) -> Source:
@@ -83,10 +88,14 @@ class Source:
         self.close()
 
     def close(self) -> None:
+        if self._copying is not None:
+            self._copying.close()
         self._connection.close()
 
     def cancel(self) -> None:
-        """Stops the statement that another thread runs in this session."""
+        """Stops the statement or the copy that another thread runs in this session."""
+        if self._copying is not None:
+            self._copying.cancel()
         with self._errors("cancelling"):
             self._connection.cancel()
 
@@ -100,47 +109,32 @@ class Source:
             found: list[tuple[Any, ...]] = cursor.fetchall()
             return found
 
-    def copy_out(self, sql: str, file: IO[bytes]) -> int:
-        """Runs `COPY .. TO STDOUT` into `file`; returns the rows that Postgres says it sent."""
-        with self._errors("the copy"), self._connection.cursor() as cursor:
-            cursor.copy_expert(sql, file)
-            return int(cursor.rowcount)
+    @property
+    def copying(self) -> CopySession:
+        """The session beside this one that copies, after `begin(.., copies=True)`."""
+        assert self._copying is not None, "begin(.., copies=True) opens it"
+        return self._copying
 
-    def begin(self, tables: Sequence[tuple[TableName, Kind]], snapshot: str | None = None) -> None:
+    def begin(
+        self, tables: Sequence[tuple[TableName, Kind]], snapshot: str | None = None, *, copies: bool = False
+    ) -> None:
         """Opens a read-only repeatable-read transaction in which no table of `tables` can be emptied or rewritten.
 
         TRUNCATE and rewriting ALTERs are not MVCC-safe: a snapshot older than them reads an empty table. So the locks
         come before the snapshot is taken (https://www.postgresql.org/docs/current/mvcc-caveats.html).
         With `snapshot` the transaction reads what the exporting one reads; SnapshotGoneError when that has ended.
+        With `copies`, `copying` is there afterwards, and reads the same.
         """
-        self.execute("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        if snapshot is not None:
-            try:
-                self.execute(f"SET TRANSACTION SNAPSHOT '{snapshot}'")
-            except SourceRefusedError as error:
-                if error.sqlstate in _INVALID_SNAPSHOT:
-                    raise SnapshotGoneError(snapshot) from None
-                raise
-        self.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_SECONDS}s'")
-        lockable = [name for name, kind in tables if kind in ("table", "partitioned table", "view")]
-        if lockable:
-            self._lock(lockable)
+        _begin(self, tables, snapshot)
         for name, kind in tables:
             if kind == "materialized view":
                 self._lock_materialized(name)
+        if copies:
+            self._copying = self.copy_session(self._application, tables, snapshot or self.export_snapshot())
 
-    def _lock(self, tables: Sequence[TableName]) -> None:
-        names = ", ".join(name.sql for name in tables)
-        try:
-            self.execute(f"LOCK TABLE {names} IN ACCESS SHARE MODE")
-        except SourceUnavailableError as error:
-            if error.sqlstate != _LOCK_NOT_AVAILABLE:
-                raise
-            raise SourceUnavailableError(
-                f"A table of {', '.join(map(str, tables))} is being altered or emptied at the source for more than "
-                f"{LOCK_TIMEOUT_SECONDS} s; run again when that has ended",
-                error.sqlstate,
-            ) from None
+    def copy_session(self, application: str, tables: Sequence[tuple[TableName, Kind]], snapshot: str) -> CopySession:
+        """A session like this one that copies, in a transaction as `begin` opens it. To be closed by the caller."""
+        return CopySession(self._settings, self._connection.info, application, tables, snapshot)
 
     def _lock_materialized(self, name: TableName) -> None:
         # LOCK TABLE does not take a materialized view. Reading it locks it, but only after the snapshot is taken:
@@ -167,17 +161,121 @@ class Source:
         try:
             yield
         except psycopg2.Error as error:
-            raise self._translated(error, doing) from None
+            raise _translated(self._settings, error.pgcode, _reason(error, self._settings), doing) from None
 
-    def _translated(self, error: psycopg2.Error, doing: str) -> EltError:
-        state = error.pgcode
-        reason = _reason(error, self._settings)
-        where = self._settings.source_address
-        passing = state is None or state == _LOCK_NOT_AVAILABLE or any(state.startswith(c) for c in _PASSING_CLASSES)
-        if passing:
-            return SourceUnavailableError(f"The source {where} broke off {doing} ({reason}); run again", state)
-        cure = "grant it, see docs/source.md" if state == "42501" else "correct that and run again"
-        return SourceRefusedError(f"The source {where} refuses {doing} ({reason}); {cure}", state)
+
+class CopySession:
+    """A session that copies tables at the instant of another. Each method raises SourceRefusedError or SourceUnavailableError."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        beside: psycopg2.extensions.ConnectionInfo,
+        application: str,
+        tables: Sequence[tuple[TableName, Kind]],
+        snapshot: str,
+    ) -> None:
+        """Connects to where `beside` is connected, locks the tables and sees the snapshot.
+
+        Each table is locked before anything is copied: an ALTER that queues up behind the session that holds the snapshot
+        would otherwise stand between that session and the copies that it waits for.
+        """
+        self._settings = settings
+        # What libpq has chosen and resolved, of several hosts too.
+        parameters = beside.dsn_parameters | {"host": beside.host, "port": str(beside.port)}
+        with self._errors("the copy's session"):
+            self._copier = Copier(
+                parameters,
+                beside.password,
+                application=_short(application),
+                encrypted=beside.ssl_in_use,
+                timeout=_CONNECT_SECONDS,
+            )
+        try:
+            self.execute(_SESSION)
+            _begin(self, tables, snapshot)
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> CopySession:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def execute(self, sql: str) -> None:
+        with self._errors("a statement"):
+            self._copier.execute(sql)
+
+    def copy(self, select: str) -> Generator[memoryview, None, int]:
+        """As Copier.copy: chunks of text, and the rows that Postgres says it sent. Raises inside the chunks when the copy fails."""
+        with self._errors("the copy"):
+            return (yield from self._copier.copy(select))
+
+    def cancel(self) -> None:
+        """Stops the copy that another thread reads."""
+        self._copier.cancel()
+
+    def close(self) -> None:
+        """Ends the session, whatever it is doing."""
+        self._copier.close()
+
+    @contextmanager
+    def _errors(self, doing: str) -> Iterator[None]:
+        try:
+            yield
+        except asyncpg.PostgresError as error:
+            found = error.as_dict()
+            detail = f"; {found['detail']}" if found.get("detail") else ""
+            reason = _clean(found.get("message") or str(error), self._settings, detail)
+            raise _translated(self._settings, error.sqlstate, reason, doing) from None
+        except (asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError) as error:
+            reason = _clean(str(error) or type(error).__name__, self._settings)
+            raise _translated(self._settings, None, reason, doing) from None
+
+
+def _begin(session: Source | CopySession, tables: Sequence[tuple[TableName, Kind]], snapshot: str | None) -> None:
+    session.execute("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+    if snapshot is not None:
+        try:
+            session.execute(f"SET TRANSACTION SNAPSHOT '{snapshot}'")
+        except SourceRefusedError as error:
+            if error.sqlstate in _INVALID_SNAPSHOT:
+                raise SnapshotGoneError(snapshot) from None
+            raise
+    session.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_SECONDS}s'")
+    lockable = [name for name, kind in tables if kind in ("table", "partitioned table", "view")]
+    if lockable:
+        _lock(session, lockable)
+
+
+def _lock(session: Source | CopySession, tables: Sequence[TableName]) -> None:
+    names = ", ".join(name.sql for name in tables)
+    try:
+        session.execute(f"LOCK TABLE {names} IN ACCESS SHARE MODE")
+    except SourceUnavailableError as error:
+        if error.sqlstate != _LOCK_NOT_AVAILABLE:
+            raise
+        raise SourceUnavailableError(
+            f"A table of {', '.join(map(str, tables))} is being altered or emptied at the source for more than "
+            f"{LOCK_TIMEOUT_SECONDS} s; run again when that has ended",
+            error.sqlstate,
+        ) from None
+
+
+def _translated(settings: Settings, state: str | None, reason: str, doing: str) -> EltError:
+    where = settings.source_address
+    passing = state is None or state == _LOCK_NOT_AVAILABLE or any(state.startswith(c) for c in _PASSING_CLASSES)
+    if passing:
+        return SourceUnavailableError(f"The source {where} broke off {doing} ({reason}); run again", state)
+    cure = "grant it, see docs/source.md" if state == "42501" else "correct that and run again"
+    return SourceRefusedError(f"The source {where} refuses {doing} ({reason}); {cure}", state)
+
+
+def _short(application: str) -> str:
+    """As much of a name as pg_stat_activity shows."""
+    return application.encode()[:63].decode(errors="ignore")
 
 
 def _salt_option(settings: Settings, url: str) -> dict[str, Any]:
@@ -193,7 +291,12 @@ def _salt_option(settings: Settings, url: str) -> dict[str, Any]:
 
 
 def _reason(error: psycopg2.Error, settings: Settings) -> str:
-    text = error.diag.message_primary or str(error)
+    text = error.diag.message_primary or str(error) or type(error).__name__
     detail = f"; {error.diag.message_detail}" if error.diag.message_detail else ""
+    return _clean(text, settings, detail)
+
+
+def _clean(text: str, settings: Settings, detail: str = "") -> str:
+    """The first line, and no secret of ours."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return settings.redact((lines[0] if lines else type(error).__name__) + detail).rstrip(".")
+    return settings.redact((lines[0] if lines else "no reason given") + detail).rstrip(".")

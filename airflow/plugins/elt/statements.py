@@ -191,10 +191,10 @@ def settle(shape: Shape, name: str) -> list[str]:
     return statements
 
 
-def copy_out(shape: Shape, condition: str | None = None) -> str:
-    """The COPY statement for the source, of all rows or of those that meet `condition`."""
+def select(shape: Shape, condition: str | None = None) -> str:
+    """What the source is asked for by COPY: all rows, or those that meet `condition`."""
     selected = [column.select for column in shape.columns] + (["0"] if _PAD in shape.wire else [])
-    return f"COPY (SELECT {', '.join(selected)} FROM {shape.table.name.sql}{where(shape, condition)}) TO STDOUT"
+    return f"SELECT {', '.join(selected)} FROM {shape.table.name.sql}{where(shape, condition)}"
 
 
 def ranges(blocks: int, count: int) -> list[str | None]:

@@ -100,7 +100,7 @@ def _load_all(
             session = stack.enter_context(Source(settings, f"elt load {number + 1} {run.run_key}", salted=salted))
             # Every table is locked in every session before the first copy: an ALTER that queues up behind the holder
             # would otherwise stand between the holder and the loads that it waits for.
-            session.begin(locked, held.snapshot)
+            session.begin(locked, held.snapshot, copies=True)
             sessions.append((session, stack.enter_context(Warehouse(settings))))
         waiting: queue.SimpleQueue[TableEntry] = queue.SimpleQueue()
         for entry in chosen:

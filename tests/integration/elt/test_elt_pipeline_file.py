@@ -9,7 +9,7 @@ import psycopg2
 import pytest
 from elt.check import check
 from elt.errors import TerminalError, ValueRefusedError
-from elt.source import Source
+from elt.source import CopySession, Source
 from elt.statements import ranges
 from pydantic import SecretStr
 from stack import exact
@@ -36,17 +36,17 @@ def test_masked_columns_are_salted_hashes_and_the_salt_stands_in_no_query(
 ) -> None:
     people.tables("name: public.people, mask: [email, phone], exclude: [country]")
     texts: list[str] = []
-    for method in ("execute", "rows", "copy_out"):
-        original = getattr(Source, method)
+    for session, method in ((Source, "execute"), (Source, "rows"), (CopySession, "execute"), (CopySession, "copy")):
+        original = getattr(session, method)
 
-        def recorded(self: Source, sql: str, *rest: Any, original: Any = original) -> Any:
+        def recorded(self: Any, sql: str, *rest: Any, original: Any = original) -> Any:
             texts.append(sql)
             return original(self, sql, *rest)
 
-        monkeypatch.setattr(Source, method, recorded)
+        monkeypatch.setattr(session, method, recorded)
     salted(people, SALT).load()
     assert any("sha256" in text for text in texts) and not any(SALT in text for text in texts)
-    assert not any("country" in text for text in texts if text.startswith("COPY"))
+    assert not any("country" in text for text in texts if "sha256" in text)
 
     def hashed(value: str) -> str:
         return hashlib.sha256((SALT + value).encode()).hexdigest()
