@@ -1,0 +1,211 @@
+"""The session that copies: it is where the other one is, reads what that one reads, and ends when it is told."""
+
+import os
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import pytest
+from elt.copier import CHUNK_BYTES
+from elt.errors import EltError, SourceRefusedError, SourceUnavailableError
+from elt.names import TableName
+from elt.source import CopySession, Source
+from pydantic import SecretStr
+
+TABLE = [(TableName("public", "t"), "table")]
+
+
+@pytest.fixture
+def table(shop: Any) -> Any:
+    shop.sql("CREATE TABLE t (id int PRIMARY KEY)", "INSERT INTO t SELECT generate_series(1, 10)")
+    return shop
+
+
+def opened(shop: Any, **changes: str) -> Source:
+    address = changes.pop("url", shop.environment["SOURCE_URL"])
+    return Source(shop.settings.model_copy(update={"source_url": SecretStr(address)}), "elt load t test")
+
+
+def read(session: CopySession, select: str) -> tuple[bytes, int]:
+    """All text of a copy, and the rows that Postgres says it sent."""
+    chunks, text = session.copy(select), b""
+    while True:
+        try:
+            chunk = next(chunks)
+        except StopIteration as end:
+            return text, end.value
+        assert len(chunk) <= CHUNK_BYTES
+        text += bytes(chunk)
+
+
+def test_it_reads_the_instant_of_the_session_beside_it(table: Any) -> None:
+    with opened(table) as source:
+        source.begin(TABLE, copies=True)
+        table.sql("INSERT INTO t VALUES (11)")
+        assert read(source.copying, "SELECT count(*) FROM t") == (b"10\n", 1)
+        assert source.rows("SELECT count(*) FROM t") == [(10,)]
+        # Both hold the lock: an ALTER must not come between them.
+        locks = "SELECT count(DISTINCT pid) FROM pg_locks WHERE relation = 't'::regclass AND mode = 'AccessShareLock'"
+        assert table.sql(locks) == [(2,)]
+    assert sessions(table) == []
+
+
+def test_rows_larger_than_a_chunk_and_no_rows_at_all_come_whole(table: Any) -> None:
+    with opened(table) as source:
+        source.begin(TABLE, copies=True)
+        text, rows = read(source.copying, "SELECT repeat('x', 3 * 1024 * 1024 + i) FROM generate_series(1, 4) i")
+        assert rows == 4 and [len(line) - 3 * 1024 * 1024 for line in text.splitlines()] == [1, 2, 3, 4]
+        assert read(source.copying, "SELECT 1 WHERE false") == (b"", 0)
+        assert read(source.copying, "SELECT FROM t") == (b"\n" * 10, 10)
+
+
+def test_it_has_the_settings_of_every_session_and_the_options_of_the_address(table: Any) -> None:
+    url = f"{table.environment['SOURCE_URL']}?options=-c%20work_mem%3D5MB&application_name=else"
+    with opened(table, url=url) as source:
+        source.begin(TABLE, copies=True)
+        names = (
+            "work_mem",
+            "timezone",
+            "datestyle",
+            "application_name",
+            "default_transaction_read_only",
+            "client_encoding",
+        )
+        asked = ", ".join(f"current_setting('{name}')" for name in names)
+        text, _ = read(source.copying, f"SELECT {asked}")
+        assert text.decode().rstrip("\n").split("\t") == ["5MB", "UTC", "ISO, MDY", "elt load t test", "on", "UTF8"]
+
+
+def test_of_several_hosts_it_takes_the_one_that_was_found(table: Any, free_port: Any) -> None:
+    parts = urlsplit(table.environment["SOURCE_URL"])
+    hosts = f"127.0.0.1:{free_port()},127.0.0.1:{parts.port}"
+    with opened(table, url=f"postgresql://{parts.username}:{parts.password}@{hosts}{parts.path}") as source:
+        source.begin(TABLE, copies=True)
+        assert read(source.copying, "SELECT 1") == (b"1\n", 1)
+
+
+def test_a_password_may_hold_any_character(table: Any) -> None:
+    password = "a@b:/?#%20'\"\\ é"
+    escaped = password.replace("'", "''")
+    table.sql(
+        f"CREATE ROLE \"elt odd\" LOGIN PASSWORD '{escaped}'",
+        'GRANT USAGE ON SCHEMA public TO "elt odd"',
+        'GRANT SELECT ON t TO "elt odd"',
+    )
+    parts = urlsplit(table.environment["SOURCE_URL"])
+    url = f"postgresql://elt%20odd:{quote(password, safe='')}@{parts.hostname}:{parts.port}{parts.path}"
+    try:
+        with opened(table, url=url) as source:
+            source.begin(TABLE, copies=True)
+            assert read(source.copying, "SELECT current_user") == (b"elt odd\n", 1)
+    finally:
+        table.sql('DROP OWNED BY "elt odd"', 'DROP ROLE "elt odd"')
+
+
+def test_an_error_of_the_server_is_one_sentence_with_its_state(table: Any) -> None:
+    with opened(table) as source:
+        source.begin(TABLE, copies=True)
+        with pytest.raises(SourceRefusedError, match=r"refuses the copy \(division by zero\)") as refused:
+            read(source.copying, "SELECT 1 / (id - 5) FROM t")
+        assert refused.value.sqlstate == "22012"
+
+
+def test_a_copy_that_fails_late_never_looks_whole(table: Any) -> None:
+    with opened(table) as source:
+        source.begin(TABLE, copies=True)
+        with pytest.raises(SourceRefusedError, match="division by zero"):
+            read(source.copying, "SELECT repeat('x', 1000), 1 / (i - 30000) FROM generate_series(1, 30000) i")
+
+
+def test_another_thread_can_stop_it(table: Any) -> None:
+    with opened(table) as source:
+        source.begin(TABLE, copies=True)
+        stopping = threading.Timer(0.3, source.cancel)
+        stopping.start()
+        began = time.monotonic()
+        with pytest.raises(EltError, match="broke off the copy"):
+            read(source.copying, "SELECT pg_sleep(60)")
+        assert time.monotonic() - began < 10
+        stopping.join()
+    assert sessions(table) == []
+
+
+def test_closed_in_the_middle_it_leaves_no_statement_at_the_source(table: Any) -> None:
+    source = opened(table)
+    source.begin(TABLE, copies=True)
+    chunks = source.copying.copy("SELECT repeat('x', 1000) FROM generate_series(1, 10000000)")
+    assert len(next(chunks)) > 0
+    source.close()
+    source.close()
+    assert sessions(table) == []
+
+
+def test_a_session_that_the_server_ends_is_worth_another_try(table: Any) -> None:
+    with opened(table) as source:
+        source.begin(TABLE, copies=True)
+        chunks = source.copying.copy("SELECT repeat('x', 1000) FROM generate_series(1, 10000000)")
+        next(chunks)
+        table.sql(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'COPY%' AND pid <> pg_backend_pid()"
+        )
+        with pytest.raises(SourceUnavailableError, match=r"broke off the copy.*run again"):
+            for _ in chunks:
+                pass
+
+
+@pytest.fixture
+def encrypted(table: Any, server_folder: Path) -> Iterator[Path]:
+    """The server takes TLS; the file of its authority."""
+    if table.sql("SHOW ssl_library") != [("OpenSSL",)]:
+        pytest.skip("this build of Postgres has no TLS")
+    data = server_folder / "postgres"
+    certificate, key = data / "server.crt", data / "server.key"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1"]
+        + ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)],
+        check=True,
+        capture_output=True,
+    )
+    owner = data.stat()
+    for file, mode in ((certificate, 0o644), (key, 0o600)):
+        file.chmod(mode)
+        os.chown(file, owner.st_uid, owner.st_gid)
+    authority = server_folder / "authority.crt"
+    authority.write_bytes(certificate.read_bytes())
+    table.sql("ALTER SYSTEM SET ssl = on", "SELECT pg_reload_conf()")
+    deadline = time.monotonic() + 10
+    while table.sql("SHOW ssl") != [("on",)] and time.monotonic() < deadline:
+        time.sleep(0.05)
+    try:
+        yield authority
+    finally:
+        table.sql("ALTER SYSTEM RESET ssl", "SELECT pg_reload_conf()")
+
+
+@pytest.mark.parametrize(
+    "how", ["", "?sslmode=require", "?sslmode=verify-full&sslrootcert={authority}", "?sslmode=disable"]
+)
+def test_it_is_encrypted_where_the_other_session_is(table: Any, encrypted: Path, how: str) -> None:
+    url = table.environment["SOURCE_URL"] + how.format(authority=quote(str(encrypted), safe=""))
+    with opened(table, url=url) as source:
+        source.begin(TABLE, copies=True)
+        text, rows = read(source.copying, "SELECT repeat('x', 100000) FROM generate_series(1, 30)")
+        assert (len(text), rows) == (30 * 100001, 30)
+        found = "SELECT DISTINCT ssl FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE application_name LIKE 'elt load%'"
+        assert table.sql(found) == [("disable" not in how,)]
+
+
+def sessions(shop: Any) -> list[tuple[Any, ...]]:
+    """The loader's sessions at the source, after a moment in which a server notices that they are gone."""
+    deadline = time.monotonic() + 5
+    while True:
+        found: list[tuple[Any, ...]] = shop.sql(
+            "SELECT application_name, query FROM pg_stat_activity WHERE application_name LIKE 'elt %'"
+        )
+        if not found or time.monotonic() > deadline:
+            return found
+        time.sleep(0.05)
