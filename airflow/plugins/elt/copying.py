@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from elt import statements
-from elt.errors import EltError
+from elt.errors import EltError, SourceUnavailableError
 from elt.pump import CopyStream, Tick
 from elt.settings import Settings
 from elt.source import CopySession, Source
@@ -53,23 +53,55 @@ def copy_rows(
 
         return ticked
 
-    with _sessions(settings, warehouse, source, shape, len(parts)) as sessions:
-        with ThreadPoolExecutor(len(parts), thread_name_prefix="range") as pool:
-            futures = [
-                pool.submit(_copy_one, client, session, shape, into, part, tick_of(number), writers=1)
-                for number, (part, (client, session)) in enumerate(zip(parts, sessions, strict=True))
-            ]
-            try:
-                done, _ = wait(futures, return_when=FIRST_EXCEPTION)
-                failed = next((future for future in done if future.exception() is not None), None)
-                if failed is not None:
-                    failed.result()
-            finally:
-                for future, (_, session) in zip(futures, sessions, strict=True):
-                    if not future.done():
-                        session.cancel()
-        copied = [future.result() for future in futures]
+    snapshot = source.export_snapshot()
+    opened = _Opened([source.copying])
+
+    def copy_range(number: int) -> Copied:
+        """The first begins at once, with the sessions that are there, while the others open theirs."""
+        if number == 0:
+            return _copy_one(warehouse, source.copying, shape, into, parts[0], tick_of(0), writers=1)
+        name, kind = shape.table.name, shape.table.kind
+        with (
+            source.copy_session(f"elt range {number + 1} {name}", [(name, kind)], snapshot) as session,
+            Warehouse(settings) as client,
+        ):
+            opened.add(session)
+            return _copy_one(client, session, shape, into, parts[number], tick_of(number), writers=1)
+
+    with ThreadPoolExecutor(len(parts), thread_name_prefix="range") as pool:
+        futures = [pool.submit(copy_range, number) for number in range(len(parts))]
+        try:
+            done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+            failed = next((future for future in done if future.exception() is not None), None)
+            if failed is not None:
+                failed.result()
+        finally:
+            if not all(future.done() for future in futures):
+                opened.cancel()
+    copied = [future.result() for future in futures]
     return Copied(sum(c.sent for c in copied), sum(c.written for c in copied), sum(c.bytes for c in copied))
+
+
+class _Opened:
+    """The sessions of several threads, so that each can be stopped by another, also one that is opened after that."""
+
+    def __init__(self, sessions: list[CopySession]) -> None:
+        self._lock = threading.Lock()
+        self._sessions = sessions
+        self._cancelled = False
+
+    def add(self, session: CopySession) -> None:
+        """Raises SourceUnavailableError when all have been stopped."""
+        with self._lock:
+            self._sessions.append(session)
+            if self._cancelled:
+                raise SourceUnavailableError("The copy was stopped, since another range of the table failed; run again")
+
+    def cancel(self) -> None:
+        with self._lock:
+            self._cancelled = True
+            for session in self._sessions:
+                session.cancel()
 
 
 def _ranges(source: Source, shape: Shape) -> Sequence[str | None]:
@@ -83,21 +115,6 @@ def _ranges(source: Source, shape: Shape) -> Sequence[str | None]:
         (shape.table.oid,) * 3,
     )[0][0]
     return statements.ranges(int(blocks), shape.entry.ranges)
-
-
-@contextmanager
-def _sessions(
-    settings: Settings, warehouse: Warehouse, source: Source, shape: Shape, count: int
-) -> Iterator[list[tuple[Warehouse, CopySession]]]:
-    """The given pair and others like it, in transactions that see the same instant."""
-    snapshot = source.export_snapshot()
-    name = shape.table.name
-    with ExitStack() as stack:
-        sessions = [(warehouse, source.copying)]
-        for number in range(2, count + 1):
-            other = source.copy_session(f"elt range {number} {name}", [(name, shape.table.kind)], snapshot)
-            sessions.append((stack.enter_context(Warehouse(settings)), stack.enter_context(other)))
-        yield sessions
 
 
 def _copy_one(

@@ -6,7 +6,6 @@ FINAL sees the row of the newest run for each key. Deleted rows are not seen by 
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -90,21 +89,17 @@ def condition(shape: Shape, base: Base) -> str:
     return f"{quoted} >= {text}" + ("" if column.not_null else f" OR {quoted} IS NULL")
 
 
-def look(warehouse: Warehouse, shape: Shape, table: str, clone_of_base: str | None) -> Arrived:
-    """What a load has brought into `table`; with a clone also how much of it takes the place of older rows."""
+def look(warehouse: Warehouse, shape: Shape, table: str, base: Base | None) -> Arrived:
+    """What a load has brought into `table`; with a base also how much of it takes the place of published rows."""
     key = ", ".join(quote_clickhouse(name) for name in shape.key)
     cursor = quote_clickhouse(_cursor(shape).name)
-    with ThreadPoolExecutor(1) as pool:
-        known = None
-        if clone_of_base is not None:
-            query = (
-                f"SELECT uniqExact({key}) FROM {raw(clone_of_base)} WHERE ({key}) IN (SELECT {key} FROM {raw(table)})"
-            )
-            known = pool.submit(warehouse.rows, query)
-        rows, cursors, newest = warehouse.rows(
-            f"SELECT count(), count({cursor}), toString(max({cursor})) FROM {raw(table)}"
-        )[0]
-    return Arrived(int(rows), str(newest) if cursors else None, int(known.result()[0][0]) if known else 0)
+    known = "0"
+    if base is not None:
+        known = f"(SELECT uniqExact({key}) FROM {raw(base.target)} WHERE ({key}) IN (SELECT {key} FROM {raw(table)}))"
+    rows, cursors, newest, replaced = warehouse.rows(
+        f"SELECT count(), count({cursor}), toString(max({cursor})), {known} FROM {raw(table)}"
+    )[0]
+    return Arrived(int(rows), str(newest) if cursors else None, int(replaced))
 
 
 def merge(warehouse: Warehouse, shape: Shape, loading: str) -> None:

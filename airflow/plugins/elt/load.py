@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 
@@ -63,7 +64,12 @@ def load(
         event = _stream(settings, warehouse, source, shape, event, into, condition, on_progress)
         arrived = None
         if shape.incremental:
-            arrived = incremental.look(warehouse, shape, into, event.loading_table if base else None)
+            # What has arrived joins the clone, which is this attempt's own, while it is looked at.
+            with ThreadPoolExecutor(1) as pool:
+                joined = pool.submit(incremental.merge, warehouse, shape, event.loading_table) if base else None
+                arrived = incremental.look(warehouse, shape, into, base)
+            if joined is not None:
+                joined.result()
         event = replace(event, rows_present=arrived.rows if arrived else warehouse.count(raw(into)))
         if not event.rows_sent == event.rows_written == event.rows_present:
             mismatch = CountMismatchError(str(entry.name), event.rows_sent, event.rows_written, event.rows_present)
@@ -116,8 +122,6 @@ def _follow(
             "name columns with key: in pipeline.yml that tell rows apart, or take mode full"
         )
     if base is not None:
-        if arrived.rows:
-            incremental.merge(warehouse, shape, event.loading_table)
         event = replace(event, rows_present=base.rows + arrived.rows - arrived.known)
     mark = incremental.watermark(shape, arrived, base, run.horizon)
     return replace(event, watermark=mark, shape=shape.fingerprint)

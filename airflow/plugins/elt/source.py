@@ -214,7 +214,7 @@ class CopySession:
             return (yield from self._copier.copy(select))
 
     def cancel(self) -> None:
-        """Stops the copy that another thread reads."""
+        """Stops the copy that another thread reads, or is about to."""
         self._copier.cancel()
 
     def close(self) -> None:

@@ -134,6 +134,14 @@ def test_another_thread_can_stop_it(table: Any) -> None:
     assert sessions(table) == []
 
 
+def test_stopped_before_it_begins_it_copies_nothing(table: Any) -> None:
+    with opened(table) as source:
+        source.begin(TABLE, copies=True)
+        source.copying.cancel()
+        with pytest.raises(SourceUnavailableError, match="the copy was stopped"):
+            read(source.copying, "SELECT id FROM t")
+
+
 def test_closed_in_the_middle_it_leaves_no_statement_at_the_source(table: Any) -> None:
     source = opened(table)
     source.begin(TABLE, copies=True)
