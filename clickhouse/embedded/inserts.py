@@ -15,15 +15,19 @@ from itertools import pairwise
 
 from embedded.engine import Connection, Figures, quoted
 from embedded.errors import QueryError
+from embedded.request import Unread
 from embedded.statement import Statement
 from embedded.streaming import Runner, pipe
+
+_LOOK_SECONDS = 0.2
+"""How often a query is looked at that takes no more, or for which nothing comes."""
 
 
 def insert(
     connection: Connection,
     runner: Runner,
     statement: Statement,
-    data: Iterable[bytes],
+    data: Iterable[bytes | Unread],
     bound: Mapping[str, str],
     kill: Callable[[], bool],
 ) -> Figures:
@@ -75,15 +79,17 @@ def _from_pipe(statement: Statement, path: str) -> str:
     raise QueryError(36, "input() needs its structure: input('column Type, ..')")
 
 
-def _feed(writer: int, data: Iterable[bytes], future: Future[Figures]) -> None:
+def _feed(writer: int, data: Iterable[bytes | Unread], future: Future[Figures]) -> None:
     """Write the data while the query runs; a query that ended by an error reads no more."""
     os.set_blocking(writer, False)
     poll = select.poll()
     poll.register(writer, select.POLLOUT)
     for chunk in data:
-        left = memoryview(chunk)
+        left = chunk if isinstance(chunk, Unread) else memoryview(chunk)
         while left:
             if future.done():
                 return
-            if poll.poll(200):
-                left = left[os.write(writer, left) :]
+            if poll.poll(_LOOK_SECONDS * 1000):
+                left = (
+                    left.move_to(writer, _LOOK_SECONDS) if isinstance(left, Unread) else left[os.write(writer, left) :]
+                )

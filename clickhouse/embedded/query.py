@@ -225,6 +225,7 @@ class Query:
         connection, user = self.session.connection, self.session.user
         lent = statement.kind == "input" and not user.admin
         refuse_several(connection, statement.text)
+        self.request.leave_in_connection()
         if lent:
             connection.run(f"SET ROLE {user.role}, {_INPUT_ROLE}")
         try:

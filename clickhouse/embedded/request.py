@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import base64
 import binascii
+import os
 import re
+import select
+import socket
 from collections.abc import Callable, Iterator
 from email.message import Message
-from typing import BinaryIO
+from io import BufferedReader
+from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from embedded.blocks import unpacked
@@ -20,12 +24,53 @@ _DECIMAL = re.compile(r"[0-9]{0,18}")
 _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;|\r?\n)")
 
 
+class Unread:
+    """Bytes of a body that are still in the connection. Whoever gets them moves all of them on; the kernel then copies none."""
+
+    def __init__(self, connection: socket.socket, size: int) -> None:
+        self._connection = connection
+        self._size = size
+        self._stalled = 0.0
+        self._poll = select.poll()
+        self._poll.register(connection, select.POLLIN)
+
+    def __bool__(self) -> bool:
+        return self._size > 0
+
+    def move_to(self, pipe: int, seconds: float) -> Unread:
+        """Moves what has arrived into a pipe that does not block, or waits so long for it; returns what is left.
+
+        Raises ClientGoneError when the connection has ended, TimeoutError when nothing came for as long as it may be silent.
+        """
+        if not self._poll.poll(seconds * 1000):
+            self._stalled += seconds
+            if self._stalled >= (self._connection.gettimeout() or float("inf")):
+                raise TimeoutError
+            return self
+        self._stalled = 0.0
+        try:
+            moved = os.splice(self._connection.fileno(), pipe, self._size, flags=os.SPLICE_F_NONBLOCK)
+        except BlockingIOError:
+            return self
+        if not moved:
+            raise ClientGoneError
+        self._size -= moved
+        return self
+
+
 class Request:
     """The body can be read once; `unread` says whether some of it is still in the connection."""
 
     def __init__(
-        self, method: str, target: str, headers: Message, source: BinaryIO, proceed: Callable[[], None]
+        self,
+        method: str,
+        target: str,
+        headers: Message,
+        source: BufferedReader,
+        proceed: Callable[[], None],
+        connection: socket.socket | None = None,
     ) -> None:
+        """`source` reads from `connection`, which is needed for `leave_in_connection` alone."""
         self.method = method
         self.headers = headers
         address = urlsplit("http:" + target if target.startswith("//") else target)
@@ -35,6 +80,8 @@ class Request:
             parse_qsl(address.query, keep_blank_values=True, encoding="utf-8", errors="surrogateescape")
         )
         self._source = source
+        self._connection = connection
+        self._leaves = False
         self._proceed = proceed
         # Headers that two readers could take for two different lengths would let one request hide another.
         coding = ",".join(headers.get_all("Transfer-Encoding", [])).strip().lower()
@@ -47,7 +94,9 @@ class Request:
         self.unread = self._chunked or self._left > 0
         if self.unread and method in ("GET", "HEAD"):
             raise QueryError(36, f"A {method} request has no body: send the statement with POST")
-        self._body = decompressed((headers.get("Content-Encoding") or "").strip().lower(), self._raw())
+        encoding = (headers.get("Content-Encoding") or "").strip().lower()
+        self._plain = encoding in ("", "identity") and not self.flag("decompress")
+        self._body = decompressed(encoding, self._raw())
         if self.flag("decompress"):
             self._body = unpacked(self._body)
 
@@ -82,6 +131,10 @@ class Request:
         """The rest of the decoded body, in chunks. Raises ClientGoneError when the connection ends before the body."""
         return self._body
 
+    def leave_in_connection(self) -> None:
+        """From now on the body may have Unread pieces, where it comes as it is."""
+        self._leaves = self._plain and self._connection is not None
+
     def drain(self, longest: int = CHUNK) -> None:
         """Read what is left of a short body, so that the connection can go on; leave a long one."""
         if self.unread and not self._chunked and self._left <= longest and not self._begun:
@@ -91,7 +144,7 @@ class Request:
                 pass
             self.unread = False
 
-    def _raw(self) -> Iterator[bytes]:
+    def _raw(self) -> Iterator[Any]:
         if not self.unread or self._begun:
             return
         self._begun = True
@@ -102,7 +155,7 @@ class Request:
             yield from self._read_exactly(self._left)
         self.unread = False
 
-    def _read_chunked(self) -> Iterator[bytes]:
+    def _read_chunked(self) -> Iterator[Any]:
         while True:
             line = self._source.readline(1026)
             if not line.endswith(b"\n"):
@@ -119,13 +172,17 @@ class Request:
         while self._source.readline(65537).strip():
             pass  # trailers say nothing here
 
-    def _read_exactly(self, left: int) -> Iterator[bytes]:
+    def _read_exactly(self, left: int) -> Iterator[Any]:
         while left:
-            data = self._source.read(min(left, CHUNK))
+            # What the reader has read ahead comes first; with `read1` it then has nothing.
+            data = self._source.read1(left) if self._leaves else self._source.read(min(left, CHUNK))
             if not data:
                 raise ClientGoneError
             left -= len(data)
             yield data
+            if left and self._leaves and self._connection is not None:
+                yield Unread(self._connection, left)
+                return
 
 
 def _basic(header: str) -> tuple[str, str]:

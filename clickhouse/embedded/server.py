@@ -82,7 +82,7 @@ class Handler(BaseHTTPRequestHandler):
         request = None
         started = time.monotonic()
         try:
-            request = Request(self.command, self.path, self.headers, self.rfile, self._proceed)  # type: ignore[arg-type]
+            request = Request(self.command, self.path, self.headers, self.rfile, self._proceed, self.connection)  # type: ignore[arg-type]
             self._route(request, response)
         except (ClientGoneError, OSError):
             raise

@@ -95,6 +95,9 @@ def test_client_that_leaves_in_the_middle_commits_nothing(admin: Any, table: str
         head = f"POST / HTTP/1.1\r\nHost: x\r\nAuthorization: {token}\r\nTransfer-Encoding: chunked\r\n\r\n"
         plain.sendall(head.encode() + b"%x\r\n%b\r\n" % (len(body), body))
         time.sleep(0.3)
+        # A large chunk of which a part has come.
+        plain.sendall(b"%x\r\n%b" % (1 << 20, b"3\n" * 100_000))
+        time.sleep(0.3)
         plain.close()
         time.sleep(0.5)
         assert admin.ask(f"SELECT count() FROM {table}") == "0"

@@ -78,7 +78,7 @@ def request(body: bytes, **headers: str) -> Request:
     message = Message()
     for name, value in headers.items():
         message[name.replace("_", "-")] = value
-    return Request("POST", "/", message, io.BytesIO(body), lambda: None)
+    return Request("POST", "/", message, io.BufferedReader(io.BytesIO(body)), lambda: None)
 
 
 @given(st.lists(st.binary(min_size=1, max_size=50), max_size=8))
