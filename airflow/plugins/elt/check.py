@@ -60,6 +60,11 @@ def check(settings: Settings) -> Checked:
             notes.append(BLIND)
         if any(entry.mask for entry in found) and not settings.mask_salt.get_secret_value():
             mistakes.append("pipeline.yml masks columns and MASK_SALT is empty; set it, once and for all")
+        try:
+            # What a load does before it copies: the session beside this one, and a snapshot for it.
+            source.begin((), copies=True)
+        except EltError as error:
+            mistakes.append(str(error))
     try:
         with Warehouse(settings) as warehouse:
             ops.check_tables(warehouse)

@@ -207,6 +207,16 @@ def test_it_is_encrypted_where_the_other_session_is(table: Any, encrypted: Path,
         assert table.sql(found) == [("disable" not in how,)]
 
 
+def test_check_tells_what_the_session_could_not_keep(table: Any, encrypted: Path) -> None:
+    url = table.environment["SOURCE_URL"]
+    table.tables("public.t")
+    code, out, err = table.command("check", SOURCE_URL=f"{url}?sslmode=require&channel_binding=require")
+    assert code == 1 and "SOURCE_URL asks for channel_binding=require" in " ".join(out.split()), out + err
+    kept = f"{url}?sslmode=verify-full&channel_binding=require&sslrootcert={quote(str(encrypted), safe='')}"
+    code, out, err = table.command("check", SOURCE_URL=kept)
+    assert code == 0, out + err
+
+
 def sessions(shop: Any) -> list[tuple[Any, ...]]:
     """The loader's sessions at the source, after a moment in which a server notices that they are gone."""
     deadline = time.monotonic() + 5
