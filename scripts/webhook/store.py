@@ -101,7 +101,8 @@ class RunStore:
         rows = self.database.read("SELECT cancel_requested FROM runs WHERE id = ?", run_id)
         return bool(rows and rows[0]["cancel_requested"])
 
-    # Changes of state
+    # Changes of state. How far a run has come waits for no disk: after a power cut it is queued as before it began, and starts
+    # over. That it was accepted, gave way and ended does.
 
     def begin(self, run_id: str) -> bool:
         """queued to running. False if the run no longer waits, because somebody cancelled it."""
@@ -111,7 +112,7 @@ class RunStore:
 
     def count_attempt(self, run_id: str) -> int:
         """Note that dbt is about to be started, and return which start this is, from 1."""
-        with self.database.transaction() as connection:
+        with self.database.transaction(waits_for_disk=False) as connection:
             connection.execute(
                 "UPDATE runs SET attempts = attempts + 1, nodes_total = 0, revision = revision + 1 WHERE id = ?",
                 (run_id,),
@@ -175,7 +176,7 @@ class RunStore:
     def save_nodes(self, run_id: str, attempt: int, total: int, nodes: list[Node]) -> None:
         """Put nodes in the state given, and the number of nodes that dbt selected, on record."""
         at = now()
-        with self.database.transaction() as connection:
+        with self.database.transaction(waits_for_disk=False) as connection:
             connection.execute(
                 "UPDATE runs SET nodes_total = ?, revision = revision + 1 WHERE id = ? AND status = 'running'",
                 (total, run_id),
@@ -232,7 +233,7 @@ class RunStore:
         return [(str(row["run_id"]), int(row["attempt"]), _node(row)) for row in rows]
 
     def mark_reported(self, runs: list[Run], nodes: list[tuple[str, int, Node]]) -> None:
-        with self.database.transaction() as connection:
+        with self.database.transaction(waits_for_disk=False) as connection:
             connection.executemany(
                 "UPDATE runs SET reported = ? WHERE id = ?", [(run.revision, run.id) for run in runs]
             )
@@ -252,7 +253,7 @@ class RunStore:
 
     def _change(self, run_id: str, expected: Status, **columns: object) -> bool:
         assignments = ", ".join(f"{column} = ?" for column in columns)
-        with self.database.transaction() as connection:
+        with self.database.transaction(waits_for_disk=False) as connection:
             changed = connection.execute(
                 f"UPDATE runs SET {assignments}, revision = revision + 1 WHERE id = ? AND status = ?",
                 (*columns.values(), run_id, expected),

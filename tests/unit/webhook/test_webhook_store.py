@@ -1,7 +1,9 @@
 """Keys, sharing, the bound of the queue and what becomes of runs that a kill cut, on a real SQLite file."""
 
+import sqlite3
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -172,3 +174,26 @@ def test_pages_of_runs_follow_each_other(store: RunStore) -> None:
     first = store.latest(limit=2)
     second = store.latest(limit=9, before=first[-1].id)
     assert [run.id for run in first + second] == made[::-1]
+
+
+def test_what_was_accepted_or_has_ended_is_on_the_disk_and_progress_waits_for_nothing(
+    store: RunStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited: list[bool] = []
+    transaction = store.database.transaction
+
+    def watched(*, waits_for_disk: bool = True) -> AbstractContextManager[sqlite3.Connection]:
+        waited.append(waits_for_disk)
+        return transaction(waits_for_disk=waits_for_disk)
+
+    monkeypatch.setattr(store.database, "transaction", watched)
+    run_id = ask(store)
+    store.begin(run_id)
+    store.save_nodes(run_id, store.count_attempt(run_id), 1, [node("a", "success")])
+    store.beat(run_id)
+    store.give_way(run_id, "the loader publishes")
+    store.begin(run_id)
+    store.finish(run_id, "success")
+    assert waited == [True, False, False, False, False, True, False, True]
+    with transaction() as connection:
+        assert connection.execute("PRAGMA synchronous").fetchone()[0] == 2
