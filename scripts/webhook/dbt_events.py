@@ -50,7 +50,7 @@ def printer() -> Callable[[Any], None]:
 
 
 def _print_directly() -> None:
-    """Events of nodes are printed from what dbt fired them with, and those that nobody reads are dropped."""
+    """Events are printed from what dbt fired them with, and those that nobody reads are dropped."""
     from dbt.adapters.events.logging import AdapterLogger
     from dbt_common.events.event_manager import EventManager
     from dbt_common.events.event_manager_client import ctx_set_event_manager
@@ -58,21 +58,29 @@ def _print_directly() -> None:
 
     class Events(EventManager):  # type: ignore[misc]
         def fire_event(self, e: Any, level: Any = None, *rest: Any, **named: Any) -> None:
-            name = type(e).__name__
+            name, severity = type(e).__name__, (level or e.level_tag()).value
             if name in _READ and "_arguments" in e.__dict__:
-                _print(name, env_scrubber(_line(name, e.__dict__["_arguments"][1])))
-            elif _is_read(name, (level or e.level_tag()).value):
+                _print(name, env_scrubber(_line_of_node(name, e.__dict__["_arguments"][1])))
+            elif severity == "info":
+                # Of the data of these the worker reads one number; dbt would make JSON of all of it.
+                data = {"total": e.total} if name == "LogStartLine" else {}
+                _print(name, env_scrubber(_line(name, severity, e.message(), data)))
+            elif _is_read(name, severity):
                 super().fire_event(e, level, *rest, **named)
 
     ctx_set_event_manager(Events())
     AdapterLogger.debug = lambda *_, **__: None
 
 
-def _line(name: str, said: dict[str, Any]) -> str:
+def _line_of_node(name: str, said: dict[str, Any]) -> str:
     data = {"node_info": {key: said["node_info"].get(key) for key in _OF_NODE}}
     if "run_result" in said:
         data["run_result"] = {key: said["run_result"].get(key) for key in _OF_RESULT}
-    info = {"name": name, "level": "debug", "msg": "", "ts": datetime.now(UTC).isoformat()}
+    return _line(name, "debug", "", data)
+
+
+def _line(name: str, level: str, text: str, data: dict[str, Any]) -> str:
+    info = {"name": name, "level": level, "msg": text, "ts": datetime.now(UTC).isoformat()}
     return json.dumps({"info": info, "data": data}, default=str)
 
 

@@ -56,6 +56,8 @@ events = _beside("dbt_events")
 lean = _beside("dbt_lean")
 macros = _beside("dbt_macros")
 once = _beside("dbt_once")
+questions = _beside("dbt_questions")
+threads = _beside("dbt_threads")
 
 
 def project_hash(project: Path) -> str:
@@ -230,6 +232,7 @@ def _dbt(arguments: list[str], manifest: Any) -> int:
     from dbt.cli.main import cli
 
     lean.run_lean()
+    threads.run_threads()
     events.listen()
     sys.argv = ["dbt", *arguments]
     try:
@@ -260,6 +263,8 @@ def main(arguments: list[str]) -> None:
     events.hold_back()
     macros.make_late()
     once.save_work()
+    questions.ask_less()
+    threads.overlap_nodes()
     host.parse(target)
     host.serve()
 

@@ -1,21 +1,46 @@
 """The macros of dbt, made when they are called: every node gets some 570 of them, bound to it, three times, and calls twenty.
+So are the functions that raise errors, and the variables of the project.
 
 Where another version of dbt has no such names, dbt goes on as it does by itself. `dbt_host.py`
 loads this file by its path.
 """
 
 import contextlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cached_property
 from typing import Any
 
 
 def make_late() -> None:
     """For a process that forks those that run dbt, once."""
-    with contextlib.suppress(ImportError, AttributeError):
-        _make_late()
+    for make in (_make_macros_late, _make_errors_late, _read_variables_late):
+        with contextlib.suppress(ImportError, AttributeError):
+            make()
 
 
-def _make_late() -> None:
+def _make_errors_late() -> None:
+    from dbt.context import exceptions_jinja, providers
+
+    functions = list(exceptions_jinja.CONTEXT_EXPORTS.values())
+    places = {name: place for place, name in enumerate(exceptions_jinja.CONTEXT_EXPORTS)}
+    wrapper = exceptions_jinja.wrapper
+    providers.wrapped_exports = lambda model: Late(places, lambda place: wrapper(model)(functions[place]))
+
+
+def _read_variables_late() -> None:
+    from dbt.context.providers import ModelConfiguredVar
+
+    read = ModelConfiguredVar._generate_merged
+
+    def read_late(self: Any) -> LateMapping:
+        # Others find the packages where this has left them.
+        self._config.load_dependencies()
+        return LateMapping(lambda: read(self))
+
+    ModelConfiguredVar._generate_merged = read_late
+
+
+def _make_macros_late() -> None:
     from dbt.clients.jinja import MacroGenerator
     from dbt.context.macros import MacroNamespace, MacroNamespaceBuilder
     from dbt.context.manifest import ManifestContext
@@ -99,6 +124,26 @@ class Late(dict[str, Any]):
         for name in self._places:
             self[name]
         self._places = {}
+
+
+class LateMapping(Mapping[str, Any]):
+    """What `make` makes, once somebody looks."""
+
+    def __init__(self, make: Callable[[], Mapping[str, Any]]) -> None:
+        self._make = make
+
+    @cached_property
+    def _made(self) -> Mapping[str, Any]:
+        return self._make()
+
+    def __getitem__(self, key: str) -> Any:
+        return self._made[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._made)
+
+    def __len__(self) -> int:
+        return len(self._made)
 
 
 def _with_all(name: str) -> Callable[..., Any]:

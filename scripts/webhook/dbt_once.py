@@ -6,11 +6,10 @@ dbt: with another version of it one may find nothing to hold on to, and then dbt
 """
 
 import contextlib
-import re
-from collections.abc import Callable, Iterable, Iterator
+import threading
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from copy import copy
-from functools import cache
+from functools import cache, lru_cache
 from types import CodeType
 from typing import Any
 
@@ -22,8 +21,7 @@ def save_work() -> None:
         _read_arguments_once,
         _guess_types_once,
         _list_modules_once,
-        _read_columns_once,
-        _need_no_threads,
+        _encode_addresses_once,
         _write_files_aside,
     ):
         with contextlib.suppress(ImportError, AttributeError):
@@ -97,11 +95,13 @@ def _guess_types_once() -> None:
     build = agate_helper.build_type_tester
 
     @cache
-    def built(text_columns: tuple[str, ...], nulls: tuple[str, ...] | None) -> Any:
+    def built(_thread: int, text_columns: tuple[str, ...], nulls: tuple[str, ...] | None) -> Any:
         return build(text_columns, nulls)
 
     def build_type_tester(text_columns: Iterable[str], string_null_values: Any = ("null", "")) -> Any:
-        return built(tuple(sorted(text_columns)), None if string_null_values is None else tuple(string_null_values))
+        nulls = None if string_null_values is None else tuple(string_null_values)
+        # agate says nothing of types that several threads share.
+        return built(threading.get_ident(), tuple(sorted(text_columns)), nulls)
 
     # Tables are immutable.
     nothing = agate_helper.empty_table()
@@ -109,56 +109,23 @@ def _guess_types_once() -> None:
     agate_helper.empty_table = lambda: nothing
 
 
-def _read_columns_once() -> None:
-    """A materialization asks up to ten times what columns a table has; here, again only after a statement that might have
-    changed a table."""
-    from dbt.adapters.clickhouse.connections import ClickHouseConnectionManager
-    from dbt.adapters.sql import SQLAdapter
+def _encode_addresses_once() -> None:
+    """urllib3 looks four times at every byte of a statement's address, which has all settings in it."""
+    from urllib3.util import url
 
-    read = SQLAdapter.get_columns_in_relation
-    known: dict[tuple[Any, ...], list[Any]] = {}
+    encode = url._encode_invalid_chars
+    allowed_by_id: dict[int, Any] = {}
 
-    def get_columns_in_relation(self: Any, relation: Any) -> list[Any]:
-        key = relation.database, relation.schema, relation.identifier
-        columns = known.get(key)
-        if columns is None:
-            columns = known[key] = read(self, relation)
-        return [copy(column) for column in columns]
+    @lru_cache(maxsize=32)
+    def encoded(component: Any, allowed: int, rest: tuple[str, ...]) -> Any:
+        return encode(component, allowed_by_id[allowed], *rest)
 
-    def watched(send: Callable[..., Any]) -> Callable[..., Any]:
-        def send_watched(self: Any, sql: str, *rest: Any, **named: Any) -> Any:
-            if _LEAVES_COLUMNS.match(sql):
-                return send(self, sql, *rest, **named)
-            try:
-                return send(self, sql, *rest, **named)
-            finally:
-                known.clear()
+    def encode_once(component: Any, allowed_chars: Any, *rest: str) -> Any:
+        # Held, so that its id stays its own.
+        allowed_by_id[id(allowed_chars)] = allowed_chars
+        return encoded(component, id(allowed_chars), rest)
 
-        return send_watched
-
-    for name in ("execute", "add_query"):
-        setattr(ClickHouseConnectionManager, name, watched(getattr(ClickHouseConnectionManager, name)))
-    SQLAdapter.get_columns_in_relation = get_columns_in_relation
-
-
-# Comments may stand before the first word.
-_LEAVES_COLUMNS = re.compile(
-    r"(?:\s|--[^\n]*\n|/\*.*?\*/)*(?:select|insert|exists|show|describe|explain)\b", re.IGNORECASE | re.DOTALL
-)
-
-
-def _need_no_threads() -> None:
-    """With `threads: 1` a node runs where dbt waits for it, over the connection that is open there."""
-    from dbt.config import RuntimeConfig
-
-    check: Callable[[Any], None] = RuntimeConfig.validate
-
-    def validate(self: Any) -> None:
-        check(self)
-        if self.threads == 1:
-            object.__setattr__(self.args, "single_threaded", True)
-
-    RuntimeConfig.validate = validate
+    url._encode_invalid_chars = encode_once
 
 
 def _write_files_aside() -> None:

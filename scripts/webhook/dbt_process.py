@@ -23,9 +23,12 @@ logger = logging.getLogger(__name__)
 
 
 class DbtHost:
-    """The warm process (`dbt_host.py`) of one dbt project, as the worker sees it."""
+    """The warm process (`dbt_host.py`) of one dbt project, as the worker sees it. `python` has dbt."""
 
-    def __init__(self, project: Path, target_path: Path, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, project: Path, target_path: Path, environment: Mapping[str, str], *, python: str = sys.executable
+    ) -> None:
+        self._python = python
         self._project = project
         self._target_path = target_path
         self._environment = dict(environment)
@@ -42,7 +45,7 @@ class DbtHost:
         with theirs:
             words = [str(os.getpid()), str(theirs.fileno()), str(self._project), str(self._target_path), TARGET]
             self._process = subprocess.Popen(
-                [sys.executable, "-P", str(_HOST), *words],
+                [self._python, "-P", str(_HOST), *words],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 env=self._environment,

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,7 @@ def test_a_build_ends_in_marts_in_the_record_and_in_ops(
         began, ended = (datetime.fromisoformat(node[name]) for name in ("started_at", "ended_at"))
         # Instants of dbt's events are cut to a millisecond.
         assert (ended - began).total_seconds() >= node["seconds"] - 0.002, node
+    assert nodes_at_once(run["nodes"]) == 2
     assert run["progress"] == {"total": len(run["nodes"]), "done": len(run["nodes"]), "failed": 0}
     assert (run["attempts"], run["at_work"], run["error"]) == (1, [], None)
     log = webhook.call("GET", run["logs_url"]).text
@@ -81,6 +83,14 @@ def test_a_build_ends_in_marts_in_the_record_and_in_ops(
     assert (status["running"], status["last"]["id"], status["last_success"]["id"]) == (None, run["id"], run["id"])
     health = webhook.call("GET", "/health", token=None)
     assert (health.status_code, health.json()["status"]) == (200, "ok")
+
+
+def nodes_at_once(nodes: list[dict[str, Any]]) -> int:
+    """The most that were at work at the same time."""
+    changes = [
+        (datetime.fromisoformat(node[name]), by) for node in nodes for name, by in (("started_at", 1), ("ended_at", -1))
+    ]
+    return max(accumulate(by for _, by in sorted(changes)))
 
 
 def test_the_warm_dbt_makes_the_very_sql_of_the_command_line(

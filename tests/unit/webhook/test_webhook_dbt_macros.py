@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from webhook.dbt_macros import Late
+from webhook.dbt_macros import Late, LateMapping
 
 WHOLE = {"a": 10, "b": 20}
 
@@ -66,3 +66,17 @@ def test_its_members_hide_those_of_what_it_is_added_to_and_what_is_set_later_hid
     assert dict(context) == {"a": 10, "b": 7, "c": 3, "own": "own"}
     del context["b"]
     assert "b" not in context and late["b"] == 20
+
+
+def test_a_mapping_is_made_when_somebody_looks_and_once() -> None:
+    made = []
+
+    def make() -> dict[str, int | None]:
+        made.append(1)
+        return {"a": 10, "b": None}
+
+    late = LateMapping(make)
+    assert made == []
+    assert "a" in late and "c" not in late and late["a"] == 10 and late.get("b", 5) is None
+    assert dict(late) == {"a": 10, "b": None} and len(late) == 2
+    assert made == [1]
