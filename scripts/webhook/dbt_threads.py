@@ -29,7 +29,7 @@ def overlap_nodes() -> None:
         turns = Turns()
         _ask_in_turn(turns)
         _count_without_waiting(turns)
-        _run_two_nodes()
+        _run_two_nodes(turns)
 
 
 def run_threads() -> None:
@@ -46,11 +46,16 @@ class Turns:
         self._began: dict[int, float] = {}
         self._took: deque[float] = deque(maxlen=_REMEMBERED)
         self._waited: dict[int, float] = {}
+        self._is_lifted = False
+
+    def lift(self) -> None:
+        """From now on let all in at once."""
+        self._is_lifted = True
 
     @contextlib.contextmanager
     def turn(self) -> Iterator[None]:
         me = threading.get_ident()
-        if me in self._began:
+        if self._is_lifted or me in self._began:
             # A statement within a statement would wait for itself.
             yield
             return
@@ -112,13 +117,16 @@ def _count_without_waiting(turns: Turns) -> None:
     BaseRunner.safe_run, BaseRunner._build_run_result = run_node, build_result
 
 
-def _run_two_nodes() -> None:
-    """With `threads: 1`; whoever wants more than one statement at once has said how many."""
+def _run_two_nodes(turns: Turns) -> None:
+    """With `threads: 1`. Who has asked for more gets as many, with all their statements at once."""
     from dbt.task import runnable
 
     make = runnable.DbtThreadPool
 
     def pool(threads: int, *rest: Any) -> Any:
-        return make(_NODES if threads == 1 else threads, *rest)
+        if threads == 1:
+            return make(_NODES, *rest)
+        turns.lift()
+        return make(threads, *rest)
 
     runnable.DbtThreadPool = pool

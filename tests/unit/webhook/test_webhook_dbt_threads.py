@@ -87,6 +87,15 @@ def test_a_statement_within_a_statement_does_not_wait_for_it(turns: Turns) -> No
         pass
 
 
+def test_where_they_are_not_wanted_nobody_waits(turns: Turns) -> None:
+    turns.lift()
+    with ExitStack() as many:
+        for _ in range(4):
+            many.enter_context(running(turns))
+        time.sleep(SHORT)
+        assert begins(turns)
+
+
 def test_waiting_is_counted_for_each_thread_and_once(turns: Turns) -> None:
     waited = []
 
