@@ -1,26 +1,26 @@
 """Two nodes at a time: while one waits for the warehouse the other does its Python.
 
-What the warehouse is asked stays the same, and so does how long it takes for it: statements go beside each other only while
-they are short. Where another version of dbt has no such names, dbt goes on as it does by itself. `dbt_host.py` loads this
-file by its path.
+What the warehouse is asked stays the same, and so does how long it takes for it: of the statements that read or write rows
+there is one at a time, as with one thread. Where another version of dbt has no such names, dbt goes on as it does by
+itself. `dbt_host.py` loads this file by its path.
 """
 
 import contextlib
+import re
 import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
 from functools import wraps
 from typing import Any
 
 _NODES = 2
-# Seconds. A statement beside a longer one waits for its cores: then both take longer, and whoever reads marts meanwhile too.
-_SHORT = 0.05
-# So many short ones in a row, and the next are expected to be.
-_REMEMBERED = 6
 # Seconds until a thread that has its answer may go on while another computes; Python's own 5 ms are as long as a statement.
 _SWITCH = 0.0005
+# Comments may stand before the first word. What the server knows of its tables is no rows.
+_ROWS = re.compile(
+    r"(?:\s|--[^\n]*\n|/\*.*?\*/)*(?:insert|(?:select|with)\b(?!.*\bfrom\s+system\.))", re.IGNORECASE | re.DOTALL
+)
 
 
 def overlap_nodes() -> None:
@@ -38,13 +38,14 @@ def run_threads() -> None:
 
 
 class Turns:
-    """Lets statements into the warehouse: two at once while they are short, else one after the other."""
+    """Lets statements into the warehouse: those that read or write rows one after the other, any other beside them.
 
-    def __init__(self, *, short: float = _SHORT) -> None:
-        self._short = short
-        self._changed = threading.Condition()
-        self._began: dict[int, float] = {}
-        self._took: deque[float] = deque(maxlen=_REMEMBERED)
+    Two of the first kind would wait for each other's cores, and take half as long again for whoever reads meanwhile.
+    """
+
+    def __init__(self) -> None:
+        # Of a thread's own: a statement within a statement must not wait for it.
+        self._turn = threading.RLock()
         self._waited: dict[int, float] = {}
         self._is_lifted = False
 
@@ -53,34 +54,18 @@ class Turns:
         self._is_lifted = True
 
     @contextlib.contextmanager
-    def turn(self) -> Iterator[None]:
-        me = threading.get_ident()
-        if self._is_lifted or me in self._began:
-            # A statement within a statement would wait for itself.
+    def turn(self, sql: str) -> Iterator[None]:
+        if self._is_lifted or not _ROWS.match(sql):
             yield
             return
-        came = time.monotonic()
-        with self._changed:
-            self._changed.wait_for(self._may_begin)
-            self._began[me] = time.monotonic()
-            self._waited[me] = self._waited.get(me, 0.0) + self._began[me] - came
-        try:
+        me, came = threading.get_ident(), time.monotonic()
+        with self._turn:
+            self._waited[me] = self._waited.get(me, 0.0) + time.monotonic() - came
             yield
-        finally:
-            with self._changed:
-                self._took.append(time.monotonic() - self._began.pop(me))
-                self._changed.notify_all()
 
     def count_waiting(self) -> float:
         """Seconds that this thread has waited for its turn since it last asked this."""
         return self._waited.pop(threading.get_ident(), 0.0)
-
-    def _may_begin(self) -> bool:
-        if not self._began:
-            return True
-        if len(self._began) >= _NODES or max(self._took, default=0.0) >= self._short:
-            return False
-        return time.monotonic() - min(self._began.values()) < self._short
 
 
 def _ask_in_turn(turns: Turns) -> None:
@@ -88,13 +73,13 @@ def _ask_in_turn(turns: Turns) -> None:
 
     def in_turn(ask: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(ask)
-        def ask_in_turn(*arguments: Any, **named: Any) -> Any:
-            with turns.turn():
-                return ask(*arguments, **named)
+        def ask_in_turn(self: Any, sql: str, *arguments: Any, **named: Any) -> Any:
+            with turns.turn(sql):
+                return ask(self, sql, *arguments, **named)
 
         return ask_in_turn
 
-    asked = {name: getattr(ChHttpClient, name) for name in ("query", "command", "columns_in_query")}
+    asked = {name: getattr(ChHttpClient, name) for name in ("query", "command")}
     for name, ask in asked.items():
         setattr(ChHttpClient, name, in_turn(ask))
 
