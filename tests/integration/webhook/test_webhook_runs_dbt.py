@@ -100,7 +100,9 @@ def test_the_warm_dbt_makes_the_very_sql_of_the_command_line(
     webhook.start_web()
     webhook.start_worker()
     left_out = ["slow", "quick", "wrong"]
-    assert webhook.post(wait=60, exclude=left_out)["status"] == "success"
+    for _ in range(2):
+        # The first build of a snapshot has other SQL than those after it.
+        assert webhook.post(wait=60, exclude=left_out)["status"] == "success"
     places = ["--project-dir", webhook.project, "--profiles-dir", webhook.project]
     places += ["--target-path", tmp_path / "target", "--log-path", tmp_path]
     kinds = ["--exclude-resource-type", "unit_test", "--exclude-resource-type", "exposure"]
