@@ -20,6 +20,7 @@ from stack_superset.public_role import SecurityManager  # noqa: E402
 from stack_superset.settings import Settings  # noqa: E402
 from stack_superset.static_files import StaticFiles  # noqa: E402
 from stack_superset.time_grain import keep_aliases_apart  # noqa: E402
+from stack_superset.views import list_once  # noqa: E402
 from stack_superset.warehouse import connection_mutator  # noqa: E402
 
 _settings = Settings.from_environ(os.environ)
@@ -52,6 +53,7 @@ DB_CONNECTION_MUTATOR = connection_mutator(_settings)
 
 def FLASK_APP_MUTATOR(app: Flask) -> None:  # noqa: N802
     keep_aliases_apart(app)
+    list_once(app)
     open_quickly(app)
 
 

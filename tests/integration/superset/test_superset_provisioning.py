@@ -22,7 +22,10 @@ def test_a_second_time_it_does_nothing_and_is_quick(superset: Any) -> None:
 
 
 def test_no_secret_is_in_the_metadata_database(superset: Any, api: Any) -> None:
-    api.sql("SELECT 1")
+    assert api.sql("SELECT 1").status_code == 200
+    refused = api.sql("SELECT * FROM raw.superset_test_secret")
+    # What went wrong is said, and kept in the table of queries; where the warehouse is, is not.
+    assert refused.status_code >= 400 and "ACCESS_DENIED" in refused.text
     hidden = {name: value for name, value in superset.env.items() if name.endswith(("PASSWORD", "SECRET_KEY"))}
     assert len(hidden) == 4
     address = f"{superset.env['CLICKHOUSE_HOST']}:{superset.env['CLICKHOUSE_HTTP_PORT']}"

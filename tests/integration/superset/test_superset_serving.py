@@ -49,6 +49,18 @@ def test_sql_lab_refuses_what_is_not_reading_marts(api: Any, warehouse: Any, que
         assert admin.command("SELECT count() FROM analytics.superset_test_days") == 90
 
 
+def test_a_view_is_listed_once(api: Any, warehouse: Any) -> None:
+    with warehouse.client("default") as admin:
+        admin.command("CREATE VIEW analytics.superset_test_view AS SELECT 1 AS one")
+        path = f"/api/v1/database/{api.warehouse_id()}/tables/?q=(force:!t,schema_name:analytics)"
+        listed = [(row["value"], row["type"]) for row in api.get(path).json()["result"]]
+        admin.command("DROP VIEW analytics.superset_test_view")
+    assert [row for row in listed if row[0].startswith("superset_test_")] == [
+        ("superset_test_days", "table"),
+        ("superset_test_view", "view"),
+    ]
+
+
 def test_the_database_user_itself_refuses_writes(warehouse: Any) -> None:
     """SQL Lab's own switch is not the fence."""
     with (
