@@ -10,6 +10,9 @@ TEMPLATES = Path(__file__).with_name("templates")
 # As long as Superset's own cache of the data.
 KEPT_SECONDS = 300
 DRILLING = "DatasetRestApi.get_drill_info"
+# What days "Last quarter" is: a page asks it for each chart, to show it at a filter's sign. It may be an hour up to now, so not for long.
+PERIOD = "Api.time_range"
+PERIOD_SECONDS = 60
 # The two questions of the menu of each page: may files be uploaded, is there a database. The list of databases itself is always asked.
 MENU = (
     "(filters:!((col:allow_file_upload,opr:upload_is_enabled,value:!t)))",
@@ -21,8 +24,9 @@ def _kept_by_the_browser(response: Any) -> Any:
     from flask import request
 
     of_menu = request.endpoint == "DatabaseRestApi.get_list" and request.args.get("q") in MENU
-    if request.method == "GET" and response.status_code == 200 and (request.endpoint == DRILLING or of_menu):
-        response.headers["Cache-Control"] = f"private, max-age={KEPT_SECONDS}"
+    seconds = {DRILLING: KEPT_SECONDS, PERIOD: PERIOD_SECONDS}.get(request.endpoint, KEPT_SECONDS if of_menu else 0)
+    if request.method == "GET" and response.status_code == 200 and seconds:
+        response.headers["Cache-Control"] = f"private, max-age={seconds}"
         # Another person at the same browser asks anew.
         response.vary.add("Cookie")
     return response
