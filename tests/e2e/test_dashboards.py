@@ -2,6 +2,7 @@
 
 import copy
 import json
+from collections.abc import Iterable
 from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
@@ -118,57 +119,84 @@ def test_at_every_time_grain_the_chart_over_time_is_that_of_postgres(
         assert months == {1, 2, 3}
 
 
-OPS = {
-    "Rows in the last run": "SELECT sum(rows_present) FROM ops.loads FINAL WHERE status IN ('loaded', 'published') "
+LAST_BUILD = "(SELECT id FROM ops.dbt_runs FINAL WHERE command = 'build' AND ended_at IS NOT NULL ORDER BY queued_at DESC LIMIT 1)"
+NOW = {
+    "Last good load": "SELECT sum(rows_sent) FROM ops.loads FINAL WHERE status IN ('loaded', 'published') "
     "AND run = (SELECT max(run) FROM ops.runs FINAL WHERE status = 'success')",
-    "Failed in dbt": "SELECT countIf(status IN ('fail', 'error')) FROM ops.dbt_nodes FINAL WHERE run_id = "
-    "(SELECT id FROM ops.dbt_runs FINAL WHERE command = 'build' AND ended_at IS NOT NULL ORDER BY queued_at DESC LIMIT 1)",
-    "Last dbt build": "SELECT dateDiff('millisecond', started_at, ended_at) / 1000 FROM ops.dbt_runs FINAL "
+    "Last good build": "SELECT dateDiff('millisecond', started_at, ended_at) / 1000 FROM ops.dbt_runs FINAL "
     "WHERE command = 'build' AND status = 'success' ORDER BY queued_at DESC LIMIT 1",
-    "Runs of the loader": "SELECT status, length(tables) FROM ops.runs FINAL ORDER BY started_at DESC LIMIT 10",
-    "Freshness by table": "SELECT target, rows FROM ops.publishes AS p FINAL WHERE status = 'done' "
-    "AND closed_at = (SELECT max(closed_at) FROM ops.publishes AS q FINAL WHERE q.target = 'orders') AND target = 'orders'",
-    "Rows and seconds by table": "SELECT target, rows_present FROM ops.loads FINAL WHERE status IN ('loaded', 'published') "
-    "AND run = (SELECT max(run) FROM ops.runs FINAL WHERE status = 'success') ORDER BY rows_present DESC",
-    "Rows loaded over time by table": "SELECT target, sum(rows_present) FROM ops.loads FINAL WHERE status IN ('loaded', 'published') "
-    "GROUP BY target ORDER BY 2 DESC",
-    "dbt runs": "SELECT status, nodes, failed FROM ops.dbt_runs FINAL ORDER BY queued_at DESC LIMIT 10",
-    "Slowest nodes of the last build, in seconds": "SELECT name, round(seconds, 4) FROM ops.dbt_nodes FINAL WHERE run_id = "
-    "(SELECT id FROM ops.dbt_runs FINAL WHERE command = 'build' AND ended_at IS NOT NULL ORDER BY queued_at DESC LIMIT 1) "
-    "ORDER BY seconds DESC LIMIT 15",
-    "Failed tests": "SELECT name FROM ops.dbt_nodes FINAL WHERE status IN ('fail', 'error') ORDER BY ended_at DESC LIMIT 20",
+    "Tests of the last build": f"SELECT count() FROM ops.dbt_nodes FINAL WHERE resource_type = 'test' AND run_id = {LAST_BUILD}",
+    "Failed in the last build": "SELECT countIf(status IN ('fail', 'error')) FROM ops.dbt_nodes FINAL "
+    f"WHERE run_id = {LAST_BUILD}",
+}
+AGES = "SELECT target, dateDiff('second', max(closed_at), now()) / 3600 FROM ops.publishes FINAL WHERE status = 'done' GROUP BY 1"
+OPS = {
+    "Runs of the loader and of dbt, the newest first": """
+        SELECT what, status, seconds, parts, failed, carried FROM (
+            SELECT started_at AS began, 'load' AS what, status, dateDiff('millisecond', started_at, ended_at) / 1000 AS seconds,
+                length(tables) AS parts, loads.failed AS failed, loads.carried AS carried
+            FROM ops.runs FINAL
+            LEFT JOIN (
+                SELECT run, sumIf(rows_sent, status IN ('loaded', 'published')) AS carried, countIf(status = 'failed') AS failed
+                FROM ops.loads FINAL GROUP BY run
+            ) AS loads USING (run)
+            UNION ALL
+            SELECT queued_at, 'dbt ' || command, status, dateDiff('millisecond', started_at, ended_at) / 1000, nodes, failed,
+                coalesce(published.carried, 0)
+            FROM ops.dbt_runs FINAL
+            LEFT JOIN (
+                SELECT run_id AS id, sum(rows) AS carried FROM ops.dbt_publishes FINAL GROUP BY id
+            ) AS published USING (id)
+        ) ORDER BY began DESC LIMIT 20""",
+    "Tables, the oldest first": """
+        SELECT target, loads.status, toUnixTimestamp64Micro(closed_at) / 1000, rows, rows_sent, seconds, bytes / 1000000,
+            rows_sent / seconds
+        FROM ops.loads AS loads FINAL JOIN ops.publishes AS publishes FINAL USING (run, target)
+        WHERE loads.status = 'published'
+            AND (run, target) IN (SELECT max(run), target FROM ops.publishes FINAL WHERE status = 'done' GROUP BY target)
+        ORDER BY target""",
+    "Rows carried over time by table": "SELECT target, sum(rows_sent) FROM ops.loads FINAL "
+    "WHERE status IN ('loaded', 'published') GROUP BY target ORDER BY 2 DESC",
+    "Slowest nodes of the last build": "SELECT name, seconds FROM ops.dbt_nodes FINAL "
+    f"WHERE run_id = {LAST_BUILD} ORDER BY seconds DESC LIMIT 15",
+    "Failed tests (no results is good)": "SELECT name FROM ops.dbt_nodes FINAL WHERE status IN ('fail', 'error') "
+    "ORDER BY ended_at DESC LIMIT 20",
 }
 OPS_COLUMNS = {
-    "Runs of the loader": ("status", "tables"),
-    "Freshness by table": ("target", "table_rows"),
-    "Rows and seconds by table": ("target", "loads_rows"),
-    "Rows loaded over time by table": ("target", "loads_rows"),
-    "dbt runs": ("status", "nodes", "failed"),
-    "Slowest nodes of the last build, in seconds": ("name", "nodes_seconds"),
-    "Failed tests": ("name",),
+    "Runs of the loader and of dbt, the newest first": ("what", "status", "seconds", "parts", "failed", "carried"),
+    "Tables, the oldest first": (
+        *("target", "status", "published_at", "table_rows", "rows_carried", "seconds", "megabytes", "rows_per_second"),
+    ),
+    "Rows carried over time by table": ("target", "loads_rows"),
+    "Slowest nodes of the last build": ("name", "seconds"),
+    "Failed tests (no results is good)": ("name",),
 }
+
+
+def rounded(row: Iterable[Any]) -> tuple[Any, ...]:
+    return tuple(round(value, 3) if isinstance(value, float) else value for value in row)
 
 
 def test_pipeline_health_says_what_ops_says(admin: Superset, warehouse: Any) -> None:
     charts = saved(admin, "pipeline-health")
-    assert {title for title, *_ in charts} == {*OPS, "Freshness"}
-    for title, identifier, _, context in charts:
+    assert {title for title, *_ in charts} == {*OPS, "Now"}
+    for title, identifier, *_ in charts:
         answer = admin.get(f"/api/v1/chart/{identifier}/data/?force=true")
         assert answer.status_code == 200, f"{title}: {answer.text}"
         data = answer.json()["result"][0]["data"]
-        if title == "Freshness":
-            age = warehouse.query(
-                "SELECT dateDiff('second', min(last), now()) / 3600 FROM "
-                "(SELECT max(closed_at) AS last FROM ops.publishes FINAL WHERE status = 'done' GROUP BY target)"
-            ).result_rows[0][0]
-            assert abs(data[0]["freshness_age"] - age) < 0.05
+        ages = dict(warehouse.query(AGES).result_rows)
+        if title == "Now":
+            now = {row["what"]: row["figure"] for row in data}
+            assert abs(now.pop("Oldest table") - max(ages.values())) < 0.05
+            assert now == {what: warehouse.query(statement).result_rows[0][0] for what, statement in NOW.items()}
             continue
-        rows = warehouse.query(OPS[title]).result_rows
-        columns = OPS_COLUMNS.get(title) or context["queries"][0]["metrics"]
-        found = [tuple(round(row[c], 4) if isinstance(row[c], float) else row[c] for c in columns) for row in data]
-        if title == "Freshness by table":
-            found = [row for row in found if row[0] == "orders"]
-        assert found == [tuple(row) for row in rows], title
+        rows = [rounded(row) for row in warehouse.query(OPS[title]).result_rows]
+        if title == "Tables, the oldest first":
+            shown = [row["age_hours"] for row in data]
+            assert shown == sorted(shown, reverse=True)
+            assert all(abs(row["age_hours"] - ages[row["target"]]) < 0.05 for row in data)
+            data.sort(key=lambda row: row["target"])
+        assert [rounded(row[column] for column in OPS_COLUMNS[title]) for row in data] == rows, title
 
 
 # --- Who may see what ---------------------------------------------------------------------------------------------
@@ -212,7 +240,7 @@ def test_an_analyst_asks_the_marts_and_not_raw_or_ops(
     assert sql(analyst, admin, "SELECT count() FROM fact_sales") == 200
     for query in ("SELECT count() FROM raw.customers", "SELECT count() FROM ops.runs"):
         assert sql(analyst, admin, query) >= 400
-    assert analyst.data(on_dashboard(admin, "pipeline-health", "Freshness"))
+    assert analyst.data(on_dashboard(admin, "pipeline-health", "Now"))
 
 
 def test_a_row_level_rule_narrows_every_dashboard(
