@@ -56,6 +56,12 @@ def test_a_dashboard_is_asked_for_once_before_the_scripts_have_run(admin_visitor
     )
 
 
+def test_a_page_may_keep_for_a_minute_which_days_a_period_is(admin_visitor: Visitor, believable: None) -> None:
+    with admin_visitor.page.expect_response(lambda answer: "/api/v1/time_range/" in answer.url) as answered:
+        admin_visitor.open("sales")
+    assert answered.value.headers["cache-control"] == "private, max-age=60"
+
+
 def test_a_filter_narrows_the_numbers_that_are_shown(admin_visitor: Visitor, source: Any, today: Any) -> None:
     admin_visitor.open("sales")
     admin_visitor.filter("State", "CA")

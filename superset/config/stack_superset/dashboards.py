@@ -24,7 +24,8 @@ def _kept_by_the_browser(response: Any) -> Any:
     from flask import request
 
     of_menu = request.endpoint == "DatabaseRestApi.get_list" and request.args.get("q") in MENU
-    seconds = {DRILLING: KEPT_SECONDS, PERIOD: PERIOD_SECONDS}.get(request.endpoint, KEPT_SECONDS if of_menu else 0)
+    kept = {DRILLING: KEPT_SECONDS, PERIOD: PERIOD_SECONDS}
+    seconds = KEPT_SECONDS if of_menu else kept.get(request.endpoint or "")
     if request.method == "GET" and response.status_code == 200 and seconds:
         response.headers["Cache-Control"] = f"private, max-age={seconds}"
         # Another person at the same browser asks anew.

@@ -14,6 +14,7 @@ def list_once(_app: Any) -> None:
     asked = ClickHouseConnectEngineSpec.get_table_names
 
     def tables(spec: Any, database: Any, inspector: Any, schema: str | None) -> set[str]:
-        return set(asked(database, inspector, schema)) - spec.get_view_names(database, inspector, schema)
+        views: set[str] = spec.get_view_names(database, inspector, schema)
+        return set(asked(database, inspector, schema)) - views
 
     ClickHouseConnectEngineSpec.get_table_names = classmethod(tables)
