@@ -20,7 +20,7 @@ _WAIT_SECONDS = 1.0
 _CLOSE_SECONDS = 10.0
 
 # What comes in small pieces is waited for a little: each piece costs a turn of the loop, however small it is.
-_SMALL_BYTES = 1 << 17
+_SMALL_BYTES = 1 << 16
 _NAP_SECONDS = 0.001
 
 _TLS = ("sslrootcert", "sslcert", "sslkey", "sslcrl", "ssl_min_protocol_version", "ssl_max_protocol_version")
