@@ -1,5 +1,5 @@
 """The session that copies. asyncpg takes all rows that have arrived out of their messages at once, in C, where other drivers
-call Python for each of them: a third of their time on the processor (benchmarks/README.md)."""
+call Python for each of them: less than half of their time on the processor (benchmarks/README.md)."""
 
 from __future__ import annotations
 
