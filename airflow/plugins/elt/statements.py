@@ -19,10 +19,13 @@ LOADED_COLUMN = "_elt_loaded_at"
 TIMES = ("timestamptz", "timestamp", "date")
 NUMBERS = ("int2", "int4", "int8", "numeric")
 _WIRE_PREFIX = "_elt_wire_"
-_PATIENT = "min_parts_to_merge_at_once"
-"""While a table is loaded its parts wait to be merged: each row is written again once, not several times, and not while
-Postgres needs the processor. Merges of so many parts go on, so that a load of any size stays far from "too many parts"."""
-_PARTS = 100
+_WHILE_LOADED = {"min_parts_to_merge_at_once": 100, "min_bytes_for_wide_part": 100_000_000}
+"""Settings of a table while it is loaded.
+
+Its parts wait to be merged: each row is written again once, not several times, and not while Postgres needs the processor.
+Merges of so many parts go on, so that a load of any size stays far from "too many parts". And each part is one file, not two
+for each column: a tenth of what the warehouse does for a wide table. The merges that follow make files by column.
+"""
 _PAD = f"{_WIRE_PREFIX}pad"
 """A second column for tables of one: ClickHouse (26.9) takes an empty line after a row for the end of that row."""
 
@@ -172,9 +175,10 @@ def create(shape: Shape, name: str, run: int, loaded_at: datetime, *, changes: b
     body = ",\n    ".join(lines)
     engine = f"ReplacingMergeTree({RUN_COLUMN})" if shape.incremental and not changes else "MergeTree"
     partition = f"PARTITION BY {shape.entry.partition_by}\n" if shape.entry.partition_by else ""
+    settings = ", ".join(f"{name} = {value}" for name, value in _WHILE_LOADED.items())
     return (
         f"CREATE TABLE {raw(name)}\n(\n    {body}\n)\nENGINE = {engine}\n{partition}ORDER BY ({order})\n"
-        f"SETTINGS {_PATIENT} = {_PARTS}\nCOMMENT {literal_clickhouse(f'Copy of {shape.table.name}')}"
+        f"SETTINGS {settings}\nCOMMENT {literal_clickhouse(f'Copy of {shape.table.name}')}"
     )
 
 
@@ -183,7 +187,7 @@ def settle(shape: Shape, name: str) -> list[str]:
     converted = [(i, column) for i, column in enumerate(shape.columns) if column.convert is not None]
     names = [column.name for _, column in converted] + [RUN_COLUMN, LOADED_COLUMN]
     changes = [f"MODIFY COLUMN {quote_clickhouse(n)} REMOVE DEFAULT" for n in names]
-    statements = [f"ALTER TABLE {raw(name)} {', '.join(changes)}, RESET SETTING {_PATIENT}"]
+    statements = [f"ALTER TABLE {raw(name)} {', '.join(changes)}, RESET SETTING {', '.join(_WHILE_LOADED)}"]
     scaffolding = [_wire_name(i, carried) for i, carried in converted] + ([_PAD] if _PAD in shape.wire else [])
     if scaffolding:
         dropped = ", ".join(f"DROP COLUMN {quote_clickhouse(column)}" for column in scaffolding)

@@ -26,16 +26,20 @@ UNKNOWN_DATABASE = 81
 # Timeouts, memory, disk, parts, connections, shutdown, Keeper: they pass. https://clickhouse.com/docs: ErrorCodes.cpp
 _PASSING = {159, 160, 164, 202, 203, 209, 210, 212, 241, 242, 243, 252, 319, 394, 439, 473, 499, 999}
 
-# One insert is one load: its rows must neither be merged with others' nor taken for a repetition of earlier ones,
-# a NULL must never turn into a default, and floats must come out as Postgres printed them.
+# One insert is one load: its rows must neither be merged with others' nor taken for a repetition of earlier ones, nor the
+# first one for a header, a NULL must never turn into a default, and floats must come out as Postgres printed them.
 _INSERT_SETTINGS = {
     "async_insert": 0,
     "insert_deduplicate": 0,
     "input_format_null_as_default": 0,
     "input_format_allow_errors_num": 0,
     "input_format_tsv_empty_as_default": 0,
+    "input_format_tsv_detect_header": 0,
     "date_time_input_format": "basic",
     "precise_float_parsing": 1,
+    # As Postgres prints them: any other spelling is looked for in a slower way.
+    "bool_true_representation": "t",
+    "bool_false_representation": "f",
     # Rows are counted as they were sent; only a merge may collapse those of one key.
     "optimize_on_insert": 0,
     # One thread parses twice as fast as one COPY sends; with another that cuts the text for it first, the same work

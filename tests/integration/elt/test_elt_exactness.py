@@ -184,6 +184,19 @@ def test_the_first_byte_of_a_table_may_be_anything(shop: Any) -> None:
         assert shop.warehouse(f"SELECT a FROM raw.alone{number} ORDER BY a") == [("",), (value,)]
 
 
+def test_rows_that_look_like_a_header_are_rows(shop: Any) -> None:
+    """As tables have them that somebody has filled from a file."""
+    shop.sql(
+        'CREATE TABLE filled (name text, "type" text)',
+        "INSERT INTO filled VALUES ('name', 'type'), ('String', 'String'), ('a', 'b'), ('name', 'type')",
+    )
+    shop.tables("public.filled")
+    shop.load()
+    assert shop.warehouse("SELECT name, type FROM raw.filled ORDER BY name, type") == [
+        ("String", "String"), ("a", "b"), ("name", "type"), ("name", "type")
+    ]  # fmt: skip
+
+
 def test_three_hundred_columns_with_long_names(shop: Any) -> None:
     names = [f"{'ж' * 28}{number}" for number in range(300)]
     shop.sql(f"CREATE TABLE wide ({', '.join(f'{name} int' for name in names)})", "INSERT INTO wide DEFAULT VALUES")
