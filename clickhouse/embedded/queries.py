@@ -10,7 +10,7 @@ import uuid
 from embedded.access import check_setting
 from embedded.engine import Engine
 from embedded.errors import QueryError
-from embedded.query import Query
+from embedded.query import Query, asked_settings
 from embedded.request import Request
 from embedded.response import Response
 from embedded.sessions import DEFAULT_DATABASE, Sessions
@@ -78,7 +78,8 @@ class Queries:
         name = parameters.get("session_id", "")
         check = request.flag("session_check")
         database = request.database or DEFAULT_DATABASE
-        session = self.sessions.acquire(user, name, parameters.get("session_timeout"), check, database)
+        settings = asked_settings(parameters)
+        session = self.sessions.acquire(user, name, parameters.get("session_timeout"), check, database, settings)
         query = Query(
             self._engine, self._runner, self._users[ADMIN], session, request, response, client, query_id, tag, bool(name)
         )  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -34,6 +34,8 @@ _INTERFACE = {
 }  # fmt: skip
 # Statements that write a definition.
 _DEFINES = {"CREATE", "ATTACH", "DETACH", "REPLACE", "ALTER", "UNDROP", "RESTORE"}
+# Statements that leave nothing in their connection, with CREATE of what is not temporary.
+_LEAVE_NOTHING = {"ALTER", "DELETE", "DROP", "EXCHANGE", "OPTIMIZE", "RENAME", "TRUNCATE", "UPDATE"}
 # The role of users.xml that lends READ ON FILE for the one pipe of an input().
 _INPUT_ROLE = "input"
 
@@ -99,7 +101,8 @@ class Query:
         self._lend_settings(statement, set(form.files) if form else set())
         if form is not None:
             self._load_external(form)
-        session.clean = form is None and not session.lent and statement.kind in ("output", "insert")
+        # What can only read cannot be given the settings of the next request.
+        session.clean = form is None and "readonly" not in session.lent and _leaves_nothing(statement)
         if self.reads:
             self._only_read(statement)
         self._choose_answer(statement)
@@ -116,10 +119,8 @@ class Query:
         """Give the connection the request's settings and database, and take back those of the request before."""
         session, connection = self.session, self.session.connection
         lent = {}
-        for name, value in self.request.parameters.items():
+        for name, value in asked_settings(self.request.parameters).items():
             table, _, what = name.rpartition("_")
-            if name in _INTERFACE or name.startswith("param_"):
-                continue
             if name == "framing_output_format":
                 if value.lower() not in ("", "none") and statement.kind == "output":
                     raise QueryError(48, "framing_output_format is not supported: leave it out, as /play then does")
@@ -134,8 +135,11 @@ class Query:
                 raise QueryError(115, f"Unknown setting '{name}'")
             lent[name] = value
         back = {name: session.own.get(name) or self._profile_value(name) for name in session.lent.keys() - lent.keys()}
-        mark = {} if "log_comment" in session.own else {"log_comment": self.query_id}
-        new = {name: quoted(value) for name, value in (mark | {TAG: self.tag} | lent).items()}
+        mark = {} if "log_comment" in session.own | lent else {"log_comment": self.query_id}
+        # What a connection has that waited for this request need not be said again; a session may have changed it since.
+        there = {} if self.persistent else session.lent
+        asked = {name: value for name, value in lent.items() if there.get(name) != value}
+        new = {name: quoted(value) for name, value in (mark | {TAG: self.tag} | asked).items()}
         connection.run("SET " + ", ".join(f"{name} = {value}" for name, value in (back | new).items()))
         session.lent = lent
         if "session_timezone" in lent:
@@ -259,6 +263,18 @@ class Query:
             self._name_format()
         self._done = statement
         self.response.whole(body, figures)
+
+
+def asked_settings(parameters: Mapping[str, str]) -> dict[str, str]:
+    """The settings among the parameters of a request."""
+    return {name: value for name, value in parameters.items() if name not in _INTERFACE and not name.startswith("param_")}
+
+
+def _leaves_nothing(statement: Statement) -> bool:
+    """Whether a connection is after the statement as it was before."""
+    if statement.verb == "CREATE":
+        return not any(token.upper == "TEMPORARY" for token in statement.tokens[:4])
+    return statement.kind in ("output", "insert") or statement.verb in _LEAVE_NOTHING
 
 
 def _name(identifier: str) -> str:

@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import Callable
 from email.utils import formatdate
+from functools import cached_property
 from http import HTTPStatus
 
 from embedded import compression
@@ -29,13 +30,16 @@ class Response:
         self._status_sent = False
         self.keep = keep
         self.begun = False
-        self.exception_tag = "".join(secrets.choice("abcdefghijklmnopqrstuvwxyz") for _ in range(16))
         self.headers = {"Server": "ClickHouse embedded", "X-ClickHouse-Server-Display-Name": "clickhouse-server"}
         self.content_type = "text/plain; charset=UTF-8"
         self.coding: str | None = None
         self.in_blocks = False
         # Called once before the last bytes go out: whoever has them may use the session again at once.
         self.at_end: Callable[[], None] | None = None
+
+    @cached_property
+    def _exception_tag(self) -> str:
+        return "".join(secrets.choice("abcdefghijklmnopqrstuvwxyz") for _ in range(16))
 
     def _ending(self) -> None:
         at_end, self.at_end = self.at_end, None
@@ -103,7 +107,7 @@ class Response:
 
     def begin(self, figures: Figures) -> None:
         """Start an answer of unknown length."""
-        extra = {"X-ClickHouse-Summary": self.summary(figures), "X-ClickHouse-Exception-Tag": self.exception_tag}
+        extra = {"X-ClickHouse-Summary": self.summary(figures), "X-ClickHouse-Exception-Tag": self._exception_tag}
         self._coder = self._compressor(extra)
         self._send(self._head(200, extra | {"Transfer-Encoding": "chunked"}))
 
@@ -131,7 +135,7 @@ class Response:
                 self.headers["WWW-Authenticate"] = 'Basic realm="ClickHouse server HTTP API"'
             self.whole(text, status=error.status)
             return
-        tag = self.exception_tag.encode()
+        tag = self._exception_tag.encode()
         block = b"\r\n__exception__\r\n%b\r\n%b%d %b\r\n__exception__\r\n" % (tag, text, len(text), tag)
         self.chunk(block)
         if self._coder is not None:

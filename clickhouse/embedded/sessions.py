@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import threading
 import time
+from collections.abc import Mapping
 
 from embedded.engine import Connection, Engine
 from embedded.errors import QueryError
@@ -13,14 +14,15 @@ from embedded.users import User
 DEFAULT_DATABASE = "default"
 DEFAULT_TIMEOUT = 60.0
 LONGEST_TIMEOUT = 3600.0
-# Connections of requests without a session that wait for the next one of the same user in the same database: making one
-# costs as much as a small query, and USE needs a right in the database to go back to.
-_SPARE = 16
+# Connections of requests without a session that wait for the next one of the same user in the same database with the same
+# settings, so that nothing of one request can reach another: making one costs twice as much as a small query, and USE needs
+# a right in the database to go back to. Each takes 0.1 MB; those that waited longest go first.
+_SPARE = 64
 
 
 class Session:
     """A connection and what its requests have set. `own` are the session's settings, made by SET statements;
-    `lent` are those that came with one request's address and end with it. A `clean` one is as it was before its request."""
+    `lent` are those that came with the last request's address and end with it. A `clean` one has nothing of that request but them."""
 
     def __init__(self, connection: Connection, user: User) -> None:
         self.connection = connection
@@ -42,20 +44,19 @@ class Sessions:
         self._engine = engine
         self._lock = threading.Lock()
         self._sessions: dict[tuple[str, str], Session] = {}
-        self._spare: dict[tuple[str, str], list[Session]] = {}
+        self._spare: list[Session] = []
 
-    def acquire(self, user: User, name: str, timeout: str | None, check: bool, database: str) -> Session:
+    def acquire(
+        self, user: User, name: str, timeout: str | None, check: bool, database: str, settings: Mapping[str, str]
+    ) -> Session:
         """The session for one request, made when it is new; an empty name gives one that ends with the request, and is
-        in `database` already if it can be.
+        in `database` and has `settings` already if it can be.
 
         Raises QueryError 372 (not there and `check`), 373 (busy) or 374 (timeout not a number in 0..3600 s).
         """
         seconds = _seconds(timeout)
         if not name:
-            with self._lock:
-                spare = self._spare.get((user.name, database))
-                session = spare.pop() if spare else None
-            return session or Session(self._engine.connect(user), user)
+            return self._take_spare(user, database, settings) or Session(self._engine.connect(user), user)
         self.expire()
         with self._lock:
             session = self._sessions.get((user.name, name))
@@ -80,11 +81,19 @@ class Sessions:
                 self._sessions.pop((session.user.name, name), None)
             elif session.clean and not broken:
                 session.clean = False
-                spare = self._spare.setdefault((session.user.name, session.database), [])
-                if len(spare) < _SPARE:
-                    spare.append(session)
+                self._spare.append(session)
+                if len(self._spare) <= _SPARE:
                     return
+                session = self._spare.pop(0)
         session.connection.close()
+
+    def _take_spare(self, user: User, database: str, settings: Mapping[str, str]) -> Session | None:
+        with self._lock:
+            for at in reversed(range(len(self._spare))):
+                spare = self._spare[at]
+                if (spare.user.name, spare.database) == (user.name, database) and spare.lent == settings:
+                    return self._spare.pop(at)
+        return None
 
     def expire(self) -> None:
         """Close the sessions whose time is over."""
@@ -98,7 +107,7 @@ class Sessions:
     def close(self) -> None:
         with self._lock:
             closing = [session for session in self._sessions.values() if not session.busy]
-            closing += [session for spare in self._spare.values() for session in spare]
+            closing += self._spare
             self._sessions.clear()
             self._spare.clear()
         for session in closing:

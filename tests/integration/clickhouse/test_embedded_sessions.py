@@ -68,6 +68,33 @@ def test_requests_without_a_session_share_nothing(admin: Any, sql: str | None, p
     assert admin.ask("CREATE TEMPORARY TABLE kept (a UInt8)") == ""
 
 
+def test_requests_with_the_same_settings_get_them_each_time(admin: Any) -> None:
+    """Though the connection of one that had them is given to the next."""
+    sql = "SELECT getSetting('max_threads'), getSetting('log_comment')"
+    for number in range(3):
+        assert admin.ask(sql, max_threads=3, log_comment="mine") == "3\tmine"
+        assert admin.ask(sql, max_threads=3, query_id=f"q{number}") == f"3\tq{number}"
+        assert admin.ask("SELECT getSetting('readonly')", readonly=1) == "1"
+
+
+def test_statements_that_define_leave_nothing_to_the_next_request(admin: Any, table: str) -> None:
+    for sql in (
+        f"CREATE TABLE {table} (a UInt8) ENGINE = MergeTree ORDER BY a SETTINGS index_granularity = 777",
+        f"INSERT INTO {table} SETTINGS max_block_size = 777 VALUES (1)",
+        f"ALTER TABLE {table} DELETE WHERE a = 1 SETTINGS mutations_sync = 1, max_block_size = 777",
+        f"DELETE FROM {table} WHERE a = 1 SETTINGS max_block_size = 777",
+        f"OPTIMIZE TABLE {table} FINAL SETTINGS max_block_size = 777",
+        f"RENAME TABLE {table} TO {table}_2",
+        f"RENAME TABLE {table}_2 TO {table}",
+        f"TRUNCATE TABLE {table} SETTINGS max_block_size = 777",
+        f"DROP TABLE {table} SETTINGS max_block_size = 777",
+        "SELECT 1 SETTINGS max_block_size = 777",
+    ):
+        answer = admin.call(sql, max_threads=3)
+        assert answer.code is None, answer.text
+        assert admin.ask("SELECT getSetting('max_block_size') != 777", max_threads=3) == "1", sql
+
+
 def test_settings_that_reach_others_end_with_the_request_too(admin: Any, session: dict[str, str]) -> None:
     changed = "SELECT count() FROM system.settings WHERE changed AND name != 'compatibility'"
     before = admin.ask(changed, **session)
