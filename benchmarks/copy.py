@@ -132,12 +132,13 @@ class Bench:
         self.sql("CHECKPOINT")
 
     def idle(self) -> None:
-        """Returns when the warehouse merges nothing: what one load leaves to be done must not slow the next competitor."""
+        """Returns when the warehouse merges nothing and the disk has all: what one leaves to be done must not slow the next."""
         quiet = 0
         with self.clickhouse.client() as client:
             while quiet < 5:
                 time.sleep(0.1)
                 quiet = 0 if client.query("SELECT count() FROM system.merges").first_row[0] else quiet + 1
+        os.sync()
 
     def tables(self, *lines: str) -> None:
         entries = "".join(f"      - {{{line}}}\n" for line in lines)

@@ -267,7 +267,9 @@ class Query:
 
 def asked_settings(parameters: Mapping[str, str]) -> dict[str, str]:
     """The settings among the parameters of a request."""
-    return {name: value for name, value in parameters.items() if name not in _INTERFACE and not name.startswith("param_")}
+    return {
+        name: value for name, value in parameters.items() if name not in _INTERFACE and not name.startswith("param_")
+    }
 
 
 def _leaves_nothing(statement: Statement) -> bool:

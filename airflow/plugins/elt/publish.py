@@ -94,7 +94,8 @@ def _count(warehouse: Warehouse, loads: Sequence[ops.Load]) -> dict[str, tuple[i
     for start in range(0, len(loads), _COUNTED_AT_ONCE):
         some = loads[start : start + _COUNTED_AT_ONCE]
         selects = (
-            f"SELECT {number} AS number, countIf(_elt_run = {load.run}) AS own, count() AS present FROM {raw(load.loading_table)}"
+            f"SELECT {number} AS number, (SELECT count() FROM {raw(load.loading_table)} WHERE _elt_run = {load.run}) AS own,"
+            f" (SELECT count() FROM {raw(load.loading_table)}) AS present"
             for number, load in enumerate(some)
         )
         for number, own, present in warehouse.rows(" UNION ALL ".join(selects)):
@@ -136,13 +137,9 @@ def await_turn(
 def carry_out(warehouse: Warehouse, opened: Opened) -> list[ops.Publish]:
     """As `roll_forward`, for who has opened the journal this moment and need not ask for what it says."""
     closed, left = _swap_all(warehouse, opened.journal, opened.tables)
-    # The run is ended last: who finds it still running, with a closed journal, has only to end it.
-    at_once(
-        lambda: ops.write(warehouse, closed),
-        lambda: _mark_loads(warehouse, opened.attempts, closed),
-        lambda: _drop(warehouse, left),
-    )
-    _end_run(warehouse, opened.run, closed)
+    at_once(lambda: ops.write(warehouse, closed), lambda: _mark_loads(warehouse, opened.attempts, closed))
+    # The run is ended last: who finds it still running, with a closed journal, has only to end it; the sweep drops what is left.
+    at_once(lambda: _end_run(warehouse, opened.run, closed), lambda: _drop(warehouse, left))
     return closed
 
 

@@ -50,6 +50,9 @@ _INSERT_SETTINGS = {
     "min_insert_block_size_bytes": 25_000_000,
 }
 
+# A few rows at a time: threads that cut them into pieces cost more than they save.
+_EVENT_SETTINGS = {"async_insert": 0, "insert_deduplicate": 0, "input_format_parallel_parsing": 0}
+
 
 class Warehouse:
     """A client for the user `loader`, for several threads at once.
@@ -98,9 +101,7 @@ class Warehouse:
             return
         body = "\n".join(json.dumps(event, ensure_ascii=False) for event in events).encode()
         with self._errors():
-            self._client.raw_insert(
-                table, list(events[0]), body, fmt="JSONEachRow", settings={"async_insert": 0, "insert_deduplicate": 0}
-            )
+            self._client.raw_insert(table, list(events[0]), body, fmt="JSONEachRow", settings=_EVENT_SETTINGS)
 
     def insert_text(
         self, table: str, columns: Sequence[str], stream: Generator[memoryview, None, None], writers: int = 1
