@@ -304,14 +304,16 @@ def full(table: str, rows: int, runs: int, bench: Bench) -> list[Figure]:
 def incremental(rows: int, runs: int, bench: Bench) -> list[Figure]:
     """1 % new rows on a table that is there; the lookback reads nothing else again."""
     bench.tables("name: public.narrow, mode: incremental, cursor: updated_at, lookback: 0s")
-    whole = [bench.load("narrow")["seconds"] for _ in range(2)]
+    bench.load("narrow")
     shares, top = [], rows
     for _ in range(runs):
+        # Beside each other: what else the machine does changes within minutes.
+        whole = bench.load("narrow")["seconds"]
         bench.sql(NARROW_ROWS.format(top + 1, top + rows // 100))
         top += rows // 100
         done = bench.load("narrow", full=False)
         assert done["mode"] == "incremental" and done["present"] == top, done
-        shares.append(100 * done["seconds"] / min(whole))
+        shares.append(100 * done["seconds"] / whole)
     return [of_runs("narrow: 1 % new rows, cost of a full copy", shares, "%", "<= 3")]
 
 

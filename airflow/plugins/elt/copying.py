@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from elt import statements
 from elt.errors import EltError, SourceUnavailableError
 from elt.pump import CopyStream, Tick
-from elt.settings import Settings
 from elt.source import CopySession, Source
 from elt.statements import Shape
 from elt.warehouse import Warehouse
@@ -26,7 +25,6 @@ class Copied:
 
 
 def copy_rows(
-    settings: Settings,
     warehouse: Warehouse,
     source: Source,
     shape: Shape,
@@ -61,12 +59,9 @@ def copy_rows(
         if number == 0:
             return _copy_one(warehouse, source.copying, shape, into, parts[0], tick_of(0), writers=1)
         name, kind = shape.table.name, shape.table.kind
-        with (
-            source.copy_session(f"elt range {number + 1} {name}", [(name, kind)], snapshot) as session,
-            Warehouse(settings) as client,
-        ):
+        with source.copy_session(f"elt range {number + 1} {name}", [(name, kind)], snapshot) as session:
             opened.add(session)
-            return _copy_one(client, session, shape, into, parts[number], tick_of(number), writers=1)
+            return _copy_one(warehouse, session, shape, into, parts[number], tick_of(number), writers=1)
 
     with ThreadPoolExecutor(len(parts), thread_name_prefix="range") as pool:
         futures = [pool.submit(copy_range, number) for number in range(len(parts))]

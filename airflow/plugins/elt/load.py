@@ -52,6 +52,24 @@ def load(
     Returns what it has recorded. An attempt whose number is taken gets the next free one. Raises EltError; the
     attempt is then recorded as failed and its table dropped.
     """
+    event, end = load_to_the_end(
+        settings, warehouse, source, run=run, entry=entry, attempt=attempt, on_progress=on_progress
+    )
+    end()
+    return event
+
+
+def load_to_the_end(
+    settings: Settings,
+    warehouse: Warehouse,
+    source: Source,
+    *,
+    run: ops.Run,
+    entry: TableEntry,
+    attempt: int,
+    on_progress: OnProgress | None = None,
+) -> tuple[ops.Load, Callable[[], None]]:
+    """As `load`, but for the last step, which the caller takes before anything is published: it records what was loaded."""
     table = read_table(source, entry.name)
     shape = statements.shape(table, entry, warehouse.years())
     base = incremental.find_base(warehouse, run, entry.target_name, shape)
@@ -82,11 +100,6 @@ def load(
                 warehouse.command(statement)
         if arrived is not None:
             event = _follow(warehouse, run, shape, event, base, into, arrived)
-        event = replace(event, status="loaded", ended_at=ops.now())
-        at_once(
-            lambda: ops.write(warehouse, [event]),
-            lambda: None if base is None else warehouse.drop(raw(into)),
-        )
     except BaseException as error:
         reason = settings.redact(str(error)) or type(error).__name__
         # What failed is the error to tell; a warehouse that is away cannot be told, and the sweep finds the table.
@@ -95,7 +108,12 @@ def load(
             warehouse.drop(raw(into))
             warehouse.drop(raw(event.loading_table))
         raise
-    return event
+    loaded = replace(event, status="loaded", ended_at=ops.now())
+
+    def end() -> None:
+        at_once(lambda: ops.write(warehouse, [loaded]), lambda: None if base is None else warehouse.drop(raw(into)))
+
+    return loaded, end
 
 
 def result(event: ops.Load) -> LoadResult:
@@ -178,7 +196,7 @@ def _stream(
                 ops.write(warehouse, [replace(event, rows_sent=rows, bytes=size, seconds=seconds)])
 
     try:
-        copied = copy_rows(settings, warehouse, source, shape, name, condition, tick)
+        copied = copy_rows(warehouse, source, shape, name, condition, tick)
     except EltError as error:
         _explain(settings, warehouse, shape, condition, error)
         raise

@@ -163,16 +163,6 @@ def latest_publish(warehouse: Warehouse, target: str) -> Publish | None:
     return found[0] if found else None
 
 
-def newest_published(warehouse: Warehouse, targets: Sequence[str]) -> int:
-    """The newest run that has published one of the targets; 0 when none has."""
-    # Nothing comes after `done`, so that it does not matter which of a swap's events are merged.
-    found = warehouse.rows(
-        "SELECT max(run) FROM ops.publishes WHERE status = 'done' AND has({targets:Array(String)}, target)",
-        {"targets": list(targets)},
-    )
-    return int(found[0][0])
-
-
 def _read(warehouse: Warehouse, kind: type[Event], where: str, parameters: dict[str, Any]) -> list[Event]:
     hints = get_type_hints(kind)
     names = [field.name for field in fields(kind)]

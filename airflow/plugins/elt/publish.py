@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from uuid import UUID
@@ -39,22 +39,31 @@ class Opened:
     tables: dict[str, UUID]
 
 
-def open_journal(warehouse: Warehouse, run: ops.Run, attempts: Sequence[ops.Load] | None = None) -> Opened:
+def open_journal(
+    warehouse: Warehouse,
+    run: ops.Run,
+    attempts: Sequence[ops.Load] | None = None,
+    before: Sequence[Callable[[], None]] = (),
+) -> Opened:
     """Checks what the run has loaded and writes its journal. `attempts` are the run's loads where the caller knows them.
+
+    What is to be done `before` the journal is there is done beside the checks.
 
     Raises TerminalError when a table is not loaded, has not the rows it had when it was counted, was not read from
     the run's snapshot, or when a newer run has published meanwhile.
     """
-    with ThreadPoolExecutor(3) as pool:
-        newest = pool.submit(ops.newest_published, warehouse, run.tables)
-        there = pool.submit(uuids, warehouse)
+    with ThreadPoolExecutor(2 + len(before)) as pool:
+        ended = [pool.submit(call) for call in before]
+        there = pool.submit(_uuids_and_newest, warehouse, run.tables)
         attempts = ops.loads(warehouse, run.run) if attempts is None else attempts
         loaded = {load.target: load for load in attempts if load.status in ("loaded", "published")}
         counts = pool.submit(_count, warehouse, [loaded[target] for target in run.tables if target in loaded])
-    tables = there.result()
-    if newest.result() > run.run:
+    for call in ended:
+        call.result()
+    tables, newest = there.result()
+    if newest > run.run:
         raise TerminalError(
-            f"Run {run.run} was overtaken: run {newest.result()} began later and has published already; start a new run"
+            f"Run {run.run} was overtaken: run {newest} began later and has published already; start a new run"
         )
     opened = ops.now()
     journal = []
@@ -205,6 +214,17 @@ def uuids(warehouse: Warehouse) -> dict[str, UUID]:
         str(name): UUID(str(uuid))
         for name, uuid in warehouse.rows("SELECT name, toString(uuid) FROM system.tables WHERE database = 'raw'")
     }
+
+
+def _uuids_and_newest(warehouse: Warehouse, targets: Sequence[str]) -> tuple[dict[str, UUID], int]:
+    """Tables of `raw` by name, and the newest run that has published one of `targets`; 0 when none has."""
+    # Nothing comes after `done`, so that it does not matter which of a swap's events are merged.
+    found = warehouse.rows(
+        "SELECT name, toString(uuid), (SELECT max(run) FROM ops.publishes"
+        " WHERE status = 'done' AND has({targets:Array(String)}, target)) FROM system.tables WHERE database = 'raw'",
+        {"targets": list(targets)},
+    )
+    return {str(name): UUID(uuid) for name, uuid, _ in found}, max((int(newest) for _, _, newest in found), default=0)
 
 
 def _swap_all(

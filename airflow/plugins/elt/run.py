@@ -191,10 +191,12 @@ def publish_own(
     run: ops.Run,
     *,
     attempts: Sequence[ops.Load] | None = None,
+    before: Sequence[Callable[[], None]] = (),
     wait_seconds: float = WAIT_SECONDS,
 ) -> PublishResult:
-    """As `publish`, for a caller that has held the lock since the run began, and may know what it has loaded."""
-    opened = publishing.open_journal(warehouse, run, attempts)
+    """As `publish`, for a caller that has held the lock since the run began, may know what it has loaded, and may have
+    something left to do `before`."""
+    opened = publishing.open_journal(warehouse, run, attempts, before)
     try:
         with ThreadPoolExecutor(1) as pool:
             confirmed = pool.submit(publishing.confirm, warehouse, opened)

@@ -38,6 +38,15 @@ class WholeRun:
 
 
 @dataclass(frozen=True)
+class _Loaded:
+    """The run with its snapshot, what it has loaded, and what is left to do before that is published."""
+
+    run: ops.Run
+    loads: list[ops.Load]
+    ends: list[Callable[[], None]]
+
+
+@dataclass(frozen=True)
 class Listener:
     """Where a run tells what it does: steps in words, and progress about once a second for each table."""
 
@@ -73,13 +82,21 @@ def load_everything(
             try:
                 chosen = choose(all_entries(settings), run.tables)
                 listener.step("taking a snapshot of the source")
-                here, loads = _load_all(settings, warehouse, run, chosen, workers, listener)
-                listener.step("publishing")
-                done = publish_own(warehouse, lock, here, attempts=loads, wait_seconds=wait_seconds)
+                with ExitStack() as stack:
+                    loaded = _load_all(settings, warehouse, run, chosen, workers, listener, stack)
+                    listener.step("publishing")
+                    done = publish_own(
+                        warehouse,
+                        lock,
+                        loaded.run,
+                        attempts=loaded.loads,
+                        before=loaded.ends,
+                        wait_seconds=wait_seconds,
+                    )
             except BaseException as error:
                 _record_failure(settings, warehouse, run.run, error)
                 raise
-            return WholeRun(run.run, tuple(map(load.result, loads)), done)
+            return WholeRun(run.run, tuple(map(load.result, loaded.loads)), done)
 
 
 def _load_all(
@@ -89,15 +106,17 @@ def _load_all(
     chosen: Sequence[TableEntry],
     workers: int,
     listener: Listener,
-) -> tuple[ops.Run, list[ops.Load]]:
-    """The run with its snapshot, and what it has loaded."""
-    with held_snapshot(settings, warehouse, run, chosen) as (held, holder), ExitStack() as stack:
+    stack: ExitStack,
+) -> _Loaded:
+    """Loads the tables; `stack` closes what that takes, if the ends of what is returned are not taken."""
+    sources = stack.enter_context(ExitStack())
+    with held_snapshot(settings, warehouse, run, chosen) as (held, holder):
         here = replace(run, snapshot=held.snapshot, horizon=held.horizon)
         locked = kinds(holder, chosen)
         salted = any(entry.mask for entry in chosen)
         sessions = []
         for number in range(min(workers, len(chosen))):
-            session = stack.enter_context(Source(settings, f"elt load {number + 1} {run.run_key}", salted=salted))
+            session = sources.enter_context(Source(settings, f"elt load {number + 1} {run.run_key}", salted=salted))
             # Every table is locked in every session before the first copy: an ALTER that queues up behind the holder
             # would otherwise stand between the holder and the loads that it waits for.
             session.begin(locked, held.snapshot, copies=True)
@@ -116,7 +135,13 @@ def _load_all(
                 wait(futures, return_when=FIRST_EXCEPTION)
                 failed = next((f for f in futures if f.done() and f.exception() is not None), None)
                 if failed is None:
-                    return here, [result for future in futures for result in future.result()]
+                    results = [future.result() for future in futures]
+                    loads = [done for result in results for done in result[0]]
+                    return _Loaded(here, loads, [*(result[1] for result in results), sources.close])
+                for future in futures:
+                    if future.done() and future.exception() is None:
+                        with suppress(EltError):
+                            future.result()[1]()
                 failed.result()
             finally:
                 stop.set()
@@ -135,17 +160,26 @@ def _work(
     waiting: queue.SimpleQueue[TableEntry],
     stop: threading.Event,
     listener: Listener,
-) -> list[ops.Load]:
-    done = []
+) -> tuple[list[ops.Load], Callable[[], None]]:
+    """What was loaded, and the last step of the last load."""
+    done: list[ops.Load] = []
+    end: Callable[[], None] = _nothing
     while not stop.is_set():
         try:
             entry = waiting.get_nowait()
         except queue.Empty:
-            break
-        done.append(
-            load.load(settings, warehouse, source, run=run, entry=entry, attempt=1, on_progress=listener.progress)
+            return done, end
+        end()
+        event, end = load.load_to_the_end(
+            settings, warehouse, source, run=run, entry=entry, attempt=1, on_progress=listener.progress
         )
-    return done
+        done.append(event)
+    end()
+    return done, _nothing
+
+
+def _nothing() -> None:
+    """What is left to do when all is done."""
 
 
 def _record_failure(settings: Settings, warehouse: Warehouse, run: int, error: BaseException) -> None:
