@@ -15,6 +15,19 @@ NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"
 SWITCHES = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
 SWITCHES += " --disable-component-update --disable-sync"
 WIDTH, HEIGHT = 1280, 900
+# Resolves when nothing has been loading for half a second, with the milliseconds since; null after a minute.
+SETTLED = """() => new Promise(settled => {
+  const began = performance.now();
+  let quiet = began;
+  const look = () => {
+    const now = performance.now();
+    if (document.querySelector(".loading, [data-test='loading-indicator'], .ant-skeleton")) quiet = now;
+    if (now - quiet >= 500) settled(now - quiet);
+    else if (now - began >= 60000) settled(null);
+    else setTimeout(look, 20);
+  };
+  look();
+})"""
 # Superset's telemetry is built into its pages. The policy of superset_config.py blocks it, and the console says so.
 TELEMETRY = "scarf.sh"
 
@@ -74,13 +87,14 @@ class Visitor:
         if status >= 400:
             self.complaints.append(f"{status}: {address}")
 
-    def open(self, slug: str) -> None:
-        """Opens a dashboard and waits until every chart is drawn. The page is made as high as the dashboard, so that all charts load."""
+    def open(self, slug: str) -> float:
+        """Opens a dashboard and waits until every chart is drawn; returns how many seconds ago the last one was. The page is made as high
+        as the dashboard, so that all charts load."""
         self.page.set_viewport_size({"width": WIDTH, "height": HEIGHT})
         self.page.goto(f"{self.url}/superset/dashboard/{slug}/")
         self.page.wait_for_selector(".dashboard-component-chart-holder")
         self.fit()
-        self.settle()
+        return self.settle()
 
     def fit(self) -> None:
         bottom = self.page.evaluate(
@@ -89,16 +103,11 @@ class Visitor:
         )
         self.page.set_viewport_size({"width": WIDTH, "height": int(bottom) + 40})
 
-    def settle(self) -> None:
-        """Until nothing is loading for half a second."""
-        quiet = 0
-        for _ in range(600):
-            busy = self.page.locator(".loading, [data-test='loading-indicator'], .ant-skeleton").count()
-            quiet = 0 if busy else quiet + 1
-            if quiet >= 5:
-                return
-            self.page.wait_for_timeout(100)
-        raise AssertionError("Charts were still loading after a minute.")
+    def settle(self) -> float:
+        """Until nothing has been loading for half a second; returns the seconds since something was."""
+        quiet = self.page.evaluate(SETTLED)
+        assert quiet is not None, "Charts were still loading after a minute."
+        return float(quiet) / 1000
 
     def charts(self) -> Locator:
         return self.page.locator(".dashboard-component-chart-holder:has(.chart-slice)")
