@@ -102,14 +102,20 @@ def _count(warehouse: Warehouse, loads: Sequence[ops.Load]) -> dict[str, tuple[i
     counts: dict[str, tuple[int, int]] = {}
     for start in range(0, len(loads), _COUNTED_AT_ONCE):
         some = loads[start : start + _COUNTED_AT_ONCE]
-        selects = (
-            f"SELECT {number} AS number, (SELECT count() FROM {raw(load.loading_table)} WHERE _elt_run = {load.run}) AS own,"
-            f" (SELECT count() FROM {raw(load.loading_table)}) AS present"
-            for number, load in enumerate(some)
-        )
+        selects = (_count_of(number, load) for number, load in enumerate(some))
         for number, own, present in warehouse.rows(" UNION ALL ".join(selects)):
             counts[some[number].loading_table] = own, present
     return counts
+
+
+def _count_of(number: int, load: ops.Load) -> str:
+    table, own = raw(load.loading_table), f"_elt_run = {load.run}"
+    if load.mode == "full":
+        return f"SELECT {number} AS number, countIf({own}) AS own, count() AS present FROM {table}"
+    # Of what was there before only the numbers of the runs are read, and how many rows there are is known of each part.
+    return (
+        f"SELECT {number} AS number, count() AS own, (SELECT count() FROM {table}) AS present FROM {table} WHERE {own}"
+    )
 
 
 def _check_rows(load: ops.Load, own: int, present: int) -> None:
