@@ -294,6 +294,26 @@ def test_reconcile_finds_missed_rows_and_deleted_ones_and_repairs(orders: Any) -
     assert orders.warehouse("SELECT count() FROM system.tables WHERE name LIKE '%__loading_%'") == [(0,)]
 
 
+def test_rows_that_replace_others_count_once_wherever_their_keys_are(shop: Any) -> None:
+    shop.sql(
+        "CREATE TABLE sales (region text, id int, total int NOT NULL, PRIMARY KEY (region, id),"
+        " updated_at timestamptz NOT NULL DEFAULT clock_timestamp())"
+    )
+    shop.tables("name: public.sales, mode: incremental, cursor: updated_at, lookback: 0s")
+    assert shop.load().published.tables[0].rows == 0
+    upsert = " ON CONFLICT (region, id) DO UPDATE SET total = 2, updated_at = clock_timestamp()"
+    for rows, count in (
+        ("('a', 1, 1), ('b', 2, 1), ('ü', 3, 1)", 3),
+        ("('a', 1, 0), ('b', 5, 1), ('ü', 3, 0), ('ü', 4, 1), ('𝄞', 1, 1)", 6),
+        ("('𝄞', 1, 0), ('ü', 3, 0)", 6),
+        ("('𝄞', 2, 1)", 7),
+    ):
+        shop.sql(f"INSERT INTO sales VALUES {rows}{upsert}")
+        assert shop.load().published.tables[0].rows == count
+        assert shop.warehouse("SELECT count() FROM raw.sales FINAL") == [(count,)]
+    assert shop.warehouse("SELECT sum(total) FROM raw.sales FINAL") == [(10,)]
+
+
 def test_nothing_to_reconcile_is_told(shop: Any) -> None:
     shop.sql("CREATE TABLE orders (id int PRIMARY KEY)")
     shop.tables("public.orders")
