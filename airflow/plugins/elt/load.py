@@ -46,30 +46,13 @@ def load(
     entry: TableEntry,
     attempt: int,
     on_progress: OnProgress | None = None,
-) -> ops.Load:
+) -> tuple[ops.Load, Callable[[], None]]:
     """Loads the table as the transaction of `source` sees it into a table of this attempt's own.
 
-    Returns what it has recorded. An attempt whose number is taken gets the next free one. Raises EltError; the
-    attempt is then recorded as failed and its table dropped.
+    Returns what was loaded, and the last step, which the caller takes before anything is published: it records that.
+    An attempt whose number is taken gets the next free one. Raises EltError; the attempt is then recorded as failed
+    and its table dropped.
     """
-    event, end = load_to_the_end(
-        settings, warehouse, source, run=run, entry=entry, attempt=attempt, on_progress=on_progress
-    )
-    end()
-    return event
-
-
-def load_to_the_end(
-    settings: Settings,
-    warehouse: Warehouse,
-    source: Source,
-    *,
-    run: ops.Run,
-    entry: TableEntry,
-    attempt: int,
-    on_progress: OnProgress | None = None,
-) -> tuple[ops.Load, Callable[[], None]]:
-    """As `load`, but for the last step, which the caller takes before anything is published: it records what was loaded."""
     table = read_table(source, entry.name)
     shape = statements.shape(table, entry, warehouse.years())
     base = incremental.find_base(warehouse, run, entry.target_name, shape)

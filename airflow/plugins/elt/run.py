@@ -125,9 +125,11 @@ def load_table(
             if not found.snapshot:
                 found = replace(found, horizon=read_horizon(source))
             source.begin(snapshot.kinds(source, [entry]), found.snapshot or None, copies=True)
-            return load.result(
-                load.load(settings, warehouse, source, run=found, entry=entry, attempt=attempt, on_progress=progress)
+            event, end = load.load(
+                settings, warehouse, source, run=found, entry=entry, attempt=attempt, on_progress=progress
             )
+            end()
+            return load.result(event)
 
 
 def load_tables(

@@ -170,7 +170,7 @@ def _work(
         except queue.Empty:
             return done, end
         end()
-        event, end = load.load_to_the_end(
+        event, end = load.load(
             settings, warehouse, source, run=run, entry=entry, attempt=1, on_progress=listener.progress
         )
         done.append(event)
