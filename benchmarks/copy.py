@@ -28,6 +28,8 @@ from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
 
 import psycopg2  # noqa: E402
+from elt.copying import sessions  # noqa: E402
+from elt.pipeline import TableEntry  # noqa: E402
 from report import Figure, of_runs, show  # noqa: E402
 
 from tests import conftest as servers  # noqa: E402
@@ -64,7 +66,7 @@ VALUES = (
 ONE_LOAD = """
 import json, os, resource, sys, time
 import elt.cli
-from elt import load, ops
+from elt import copying, load, ops
 from elt.settings import Settings
 from elt.whole_run import Listener, load_everything
 def peak():
@@ -75,8 +77,11 @@ def timed(*args):
     began.append((time.monotonic(), time.process_time()))
     return stream(*args)
 load.copy_rows = timed
+if 'ranges' in sys.argv:
+    # Whatever the machine is like.
+    copying.sessions = lambda entry, hosts: entry.ranges
 base = peak()
-done = load_everything(Settings(), Listener(lambda _: None, lambda _: None), tables=[sys.argv[1]], full_refresh=len(sys.argv) > 2)
+done = load_everything(Settings(), Listener(lambda _: None, lambda _: None), tables=[sys.argv[1]], full_refresh='full' in sys.argv)
 end, cpu = time.monotonic(), time.process_time()
 (one,) = done.loads
 print(json.dumps({'seconds': end - began[0][0], 'cpu': cpu - began[0][1], 'memory': peak() - base, 'rows': one.rows, 'mode': one.mode,
@@ -132,20 +137,25 @@ class Bench:
         self.sql("CHECKPOINT")
 
     def idle(self) -> None:
-        """Returns when the warehouse merges nothing and the disk has all: what one leaves to be done must not slow the next."""
-        quiet = 0
-        with self.clickhouse.client() as client:
-            while quiet < 5:
+        """Returns when the warehouse has merged all it has and the disk has it: what one leaves to be done must not slow the next.
+
+        Merges are asked for, since those that come by themselves begin up to ten seconds after a load.
+        """
+        with self.clickhouse.client(send_receive_timeout=3600) as client:
+            for (name,) in client.query("SELECT name FROM system.tables WHERE database = 'raw'").result_rows:
+                client.command(f"OPTIMIZE TABLE raw.`{name}` FINAL", settings={"optimize_skip_merged_partitions": 1})
+            while client.query("SELECT count() FROM system.merges").first_row[0]:
                 time.sleep(0.1)
-                quiet = 0 if client.query("SELECT count() FROM system.merges").first_row[0] else quiet + 1
         os.sync()
 
     def tables(self, *lines: str) -> None:
         entries = "".join(f"      - {{{line}}}\n" for line in lines)
         self.pipeline.write_text(f"sources:\n  - name: bench\n    kind: postgres\n    tables:\n{entries}")
 
-    def load(self, table: str, *, full: bool = True) -> dict[str, Any]:
-        command = [sys.executable, "-c", ONE_LOAD, table] + (["full"] if full else [])
+    def load(self, table: str, *, full: bool = True, ranges: bool = False) -> dict[str, Any]:
+        """With `ranges` by as many sessions as pipeline.yml says, be it on a machine where the loader takes one."""
+        words = [word for word, said in (("full", full), ("ranges", ranges)) if said]
+        command = [sys.executable, "-c", ONE_LOAD, table, *words]
         self.idle()
         done = subprocess.run(command, env=self.env, capture_output=True, text=True, check=False)
         if done.returncode:
@@ -268,21 +278,24 @@ def full(table: str, rows: int, runs: int, bench: Bench) -> list[Figure]:
     bench.tables(f"name: public.{table}")
     bench.load(table)
     bench.floor(table)
-    # What is compared most closely is measured one after the other.
+    # What is compared most closely is measured one after the other, and in both orders.
     floors, ours, rates, memory, functions, fetched, two = [], [], [], [], [], [], []
     for _ in range(runs):
         floors.append(bench.floor(table))
-        done = bench.load(table)
-        assert done["rows"] == done["present"] == rows, done
-        ours.append(done["seconds"])
-        rates.append(rows / done["cpu"] / 1e6)
-        memory.append(done["memory"] / 1e6)
+        one = bench.load(table)
+        assert one["rows"] == one["present"] == rows, one
+        ours.append(one["seconds"])
+        rates.append(rows / one["cpu"] / 1e6)
+        memory.append(one["memory"] / 1e6)
         bench.tables(f"name: public.{table}, ranges: 2")
-        two.append(bench.load(table)["seconds"])
+        both = bench.load(table, ranges=True)["seconds"] + bench.load(table, ranges=True)["seconds"]
         bench.tables(f"name: public.{table}")
+        two.append((one["seconds"] + bench.load(table)["seconds"]) / both)
         functions.append(bench.own_function(table))
         fetched.append(bench.fetched(table, rows // 10) * 10)
     pairs = list(zip(floors, ours, strict=True))
+    # Where it takes one, `ranges: 2` is the same load.
+    taken = sessions(TableEntry(name=f"public.{table}", ranges=2), (bench.postgres.host, "127.0.0.1"))
     figures = [
         of_runs(f"{table}: share of the floor's speed", [floor / own for floor, own in pairs], "of floor", ">= 0.85"),
         of_runs(f"{table}: rows a second", [rows / own / 1e6 for own in ours], "M rows/s"),
@@ -293,9 +306,8 @@ def full(table: str, rows: int, runs: int, bench: Bench) -> list[Figure]:
             ">= 1.3",
         ),
         of_runs(f"{table}: beside fetched rows", [o / own for o, own in zip(fetched, ours, strict=True)], "times"),
-        of_runs(
-            f"{table}: two ranges beside one", [own / o for o, own in zip(two, ours, strict=True)], "times", ">= 1.0"
-        ),
+        Figure(f"{table}: sessions that `ranges: 2` takes here", taken, ""),
+        of_runs(f"{table}: two sessions beside one", two, "times", ">= 1.0" if taken > 1 else ""),
         of_runs(f"{table}: memory above the imports", memory, "MB", "<= 30"),
     ]
     bar = ">= 4.0" if table == "narrow" else ""

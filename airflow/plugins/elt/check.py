@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from elt import ops
 from elt.catalogue import SourceColumn, SourceTable, read_table
 from elt.column_types import WIDE
+from elt.copying import processors, sessions
 from elt.errors import EltError
 from elt.horizon import sees_transactions
 from elt.names import quote_postgres
@@ -53,7 +54,7 @@ def check(settings: Settings) -> Checked:
     with Source(settings, "elt check") as source:
         for entry in (found := entries(file, source)):
             try:
-                tables.append(_check_table(source, entry))
+                tables.append(_check_table(settings, source, entry))
             except EltError as error:
                 mistakes.append(str(error))
         if any(entry.mode == "incremental" for entry in found) and not sees_transactions(source):
@@ -73,7 +74,7 @@ def check(settings: Settings) -> Checked:
     return Checked(tuple(tables), tuple(mistakes), tuple(notes))
 
 
-def _check_table(source: Source, entry: TableEntry) -> CheckedTable:
+def _check_table(settings: Settings, source: Source, entry: TableEntry) -> CheckedTable:
     table = read_table(source, entry.name)
     found = shape(table, entry, WIDE)
     # Reading no row takes the same rights as reading them all.
@@ -85,11 +86,11 @@ def _check_table(source: Source, entry: TableEntry) -> CheckedTable:
         table.estimated_rows,
         len(found.columns),
         found.key,
-        _notes(source, table, found),
+        _notes(settings, source, table, found),
     )
 
 
-def _notes(source: Source, table: SourceTable, found: Shape) -> tuple[str, ...]:
+def _notes(settings: Settings, source: Source, table: SourceTable, found: Shape) -> tuple[str, ...]:
     kept = {column.name for column in found.columns}
     columns = [column for column in table.columns if column.name in kept]
     notes = []
@@ -101,6 +102,11 @@ def _notes(source: Source, table: SourceTable, found: Shape) -> tuple[str, ...]:
         notes.append(table.kind)
     if found.entry.mask:
         notes.append(f"masked: {', '.join(found.entry.mask)}")
+    if sessions(found.entry, (source.host, settings.clickhouse_host)) < found.entry.ranges:
+        notes.append(
+            f"ranges: {found.entry.ranges} is one session here: it keeps all {processors()} processors busy, "
+            "which the loader shares with source and warehouse"
+        )
     if found.incremental:
         notes.append(f"incremental by {found.entry.cursor}; deletes are not followed")
         if not _indexed(source, table, str(found.entry.cursor)):

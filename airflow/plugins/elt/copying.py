@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import ipaddress
+import os
+import socket
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
 from elt import statements
 from elt.errors import EltError, SourceUnavailableError
+from elt.pipeline import TableEntry
 from elt.pump import CopyStream, Tick
 from elt.source import CopySession, Source
 from elt.statements import Shape
 from elt.warehouse import Warehouse
+
+PROCESSORS_OF_A_STREAM = 2
+"""What one stream keeps busy where source and warehouse share its machine: Postgres one, warehouse and loader the other.
+
+A second session has nothing to run on there (benchmarks/README.md), and costs the source its cache: Postgres reads a range of
+blocks through all of its buffers, and a whole table through a few.
+"""
 
 
 @dataclass(frozen=True)
@@ -34,10 +45,11 @@ def copy_rows(
 ) -> Copied:
     """Copies the rows that meet `condition` as the transaction of `source` sees them into the table `into` (quoted).
 
-    A table of `ranges:` is read by so many sessions at once, all at the same instant; the rows of an incremental load are few,
+    A table of `ranges:` is read by several `sessions` at once, all at the same instant; the rows of an incremental load are few,
     and read by one. Raises the EltError of the side that failed first.
     """
-    parts = _ranges(source, shape) if condition is None else [condition]
+    count = sessions(shape.entry, (source.host, warehouse.host))
+    parts = [condition] if condition is not None or count == 1 else _ranges(source, shape, count)
     if len(parts) == 1:
         # While one writes a block the other takes the next, so that Postgres does not have to wait.
         return _copy_one(warehouse, source.copying, shape, into, parts[0], tick, writers=2)
@@ -77,6 +89,32 @@ def copy_rows(
     return Copied(sum(c.sent for c in copied), sum(c.written for c in copied), sum(c.bytes for c in copied))
 
 
+def sessions(entry: TableEntry, hosts: Iterable[str]) -> int:
+    """How many sessions read the table at once: those of `ranges:`, but one where a second would find no processor to run on.
+
+    `hosts` are those of the source and of the warehouse.
+    """
+    if processors() <= PROCESSORS_OF_A_STREAM and all(map(_is_here, hosts)):
+        return 1
+    return entry.ranges
+
+
+def processors() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _is_here(host: str) -> bool:
+    """Whether the host is this machine: a folder of sockets, or an address that nobody else answers at."""
+    if not host or host[0] in "/@":
+        return True
+    try:
+        found = socket.getaddrinfo(host, None)
+    except OSError:
+        return False
+    return all(ipaddress.ip_address(address[4][0]).is_loopback for address in found)
+
+
 class _Opened:
     """The sessions of several threads, so that each can be stopped by another, also one that is opened after that."""
 
@@ -99,8 +137,8 @@ class _Opened:
                 session.cancel()
 
 
-def _ranges(source: Source, shape: Shape) -> Sequence[str | None]:
-    if shape.entry.ranges == 1 or shape.table.kind not in ("table", "partitioned table"):
+def _ranges(source: Source, shape: Shape, count: int) -> Sequence[str | None]:
+    if shape.table.kind not in ("table", "partitioned table"):
         return [None]
     # Of a partitioned table, or one with children, the largest part decides.
     blocks = source.rows(
@@ -109,7 +147,7 @@ def _ranges(source: Source, shape: Shape) -> Sequence[str | None]:
         " UNION ALL SELECT inhrelid FROM pg_inherits WHERE inhparent = %s::oid) AS parts",
         (shape.table.oid,) * 3,
     )[0][0]
-    return statements.ranges(int(blocks), shape.entry.ranges)
+    return statements.ranges(int(blocks), count)
 
 
 def _copy_one(

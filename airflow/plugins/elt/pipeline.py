@@ -78,7 +78,7 @@ class TableEntry(_Strict):
     partition_by: Annotated[str, Field(min_length=1)] | None = None
     """Expression of ClickHouse."""
     ranges: Annotated[int, Field(ge=1, le=16)] = 1
-    """How many sessions read the table at once, each a range of its blocks."""
+    """How many sessions read the table at once, each a range of its blocks; see `copying.sessions`."""
     cursor: str | None = None
     """Incremental: the column that grows with every change of a row."""
     key: tuple[str, ...] = ()

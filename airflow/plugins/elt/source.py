@@ -110,6 +110,11 @@ class Source:
             return found
 
     @property
+    def host(self) -> str:
+        """Where it is connected to: a name, an address, or a folder of sockets."""
+        return str(self._connection.info.host or "")
+
+    @property
     def copying(self) -> CopySession:
         """The session beside this one that copies, after `begin(.., copies=True)`."""
         assert self._copying is not None, "begin(.., copies=True) opens it"

@@ -86,6 +86,11 @@ class Warehouse:
     def close(self) -> None:
         self._client.close()
 
+    @property
+    def host(self) -> str:
+        """Its name or address."""
+        return self._settings.clickhouse_host
+
     def rows(self, sql: str, parameters: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
         """Rows of a query; parameters stand in it as {name:Type}."""
         with self._errors():

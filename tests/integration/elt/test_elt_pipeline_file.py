@@ -7,8 +7,10 @@ from typing import Any
 
 import psycopg2
 import pytest
+from elt import copying
 from elt.check import check
 from elt.errors import TerminalError, ValueRefusedError
+from elt.pipeline import TableEntry
 from elt.source import CopySession, Source
 from elt.statements import ranges
 from pydantic import SecretStr
@@ -120,7 +122,13 @@ def test_what_does_not_fit_the_table_is_refused_before_the_load(people: Any, ent
     ]
 
 
-def test_ranges_divide_the_blocks_evenly_and_every_row_comes_once(shop: Any) -> None:
+@pytest.fixture
+def many_processors(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(copying, "processors", lambda: 8)
+
+
+@pytest.mark.usefixtures("many_processors")
+def test_ranges_divide_the_blocks_evenly_and_every_row_comes_once(shop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     shop.sql(
         "CREATE TABLE big (id int PRIMARY KEY, t text)",
         "INSERT INTO big SELECT i, repeat(md5(i::text), 3) FROM generate_series(1, 60000) i",
@@ -132,7 +140,21 @@ def test_ranges_divide_the_blocks_evenly_and_every_row_comes_once(shop: Any) -> 
         "CREATE TABLE empty (id int)",
     )
     shop.tables(*(f"name: public.{name}, ranges: 3" for name in ("big", "part", "empty")))
+    opened: list[str] = []
+    open_session = Source.copy_session
+
+    def seen(source: Source, application: str, *rest: Any) -> CopySession:
+        opened.append(application)
+        return open_session(source, application, *rest)
+
+    monkeypatch.setattr(Source, "copy_session", seen)
     done = {load.target: load.rows for load in shop.load().loads}
+    assert sorted(name for name in opened if name.startswith("elt range")) == [
+        "elt range 2 public.big",
+        "elt range 2 public.part",
+        "elt range 3 public.big",
+        "elt range 3 public.part",
+    ]
     assert done == {"big": 40999, "part": 20000, "empty": 0}
     assert shop.warehouse("SELECT count(), uniqExact(id), sum(id) FROM raw.big") == shop.sql(
         "SELECT count(*), count(DISTINCT id), sum(id) FROM big"
@@ -150,6 +172,25 @@ def test_ranges_divide_the_blocks_evenly_and_every_row_comes_once(shop: Any) -> 
     assert "Tid Range Scan" in plan[0][0]
 
 
+def test_ranges_are_one_session_where_a_second_finds_no_processor(shop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    shop.sql("CREATE TABLE big (id int PRIMARY KEY)", "INSERT INTO big SELECT generate_series(1, 60000)")
+    shop.tables("name: public.big, ranges: 3")
+    monkeypatch.setattr(copying, "processors", lambda: 2)
+    monkeypatch.setattr(copying, "_ranges", None)
+    assert [load.rows for load in shop.load().loads] == [60000]
+    (table,) = check(shop.settings).tables
+    assert any("ranges: 3 is one session here" in note for note in table.notes)
+    entry = TableEntry(name="public.big", ranges=3)
+    # Who is elsewhere has processors of its own.
+    for hosts, count in ((("localhost", "/tmp"), 1), (("127.0.0.1", "192.0.2.1"), 3), (("no.such.host.", "::1"), 3)):
+        assert copying.sessions(entry, hosts) == count, hosts
+    monkeypatch.setattr(copying, "processors", lambda: 4)
+    assert copying.sessions(entry, ("localhost", "localhost")) == 3
+    (table,) = check(shop.settings).tables
+    assert not any("ranges" in note for note in table.notes)
+
+
+@pytest.mark.usefixtures("many_processors")
 def test_a_range_that_fails_ends_the_load_with_the_reason(shop: Any) -> None:
     shop.sql(
         "CREATE TABLE big (id int PRIMARY KEY, at timestamp)",
