@@ -48,8 +48,8 @@ def copy_rows(
     A table of `ranges:` is read by several `sessions` at once, all at the same instant; the rows of an incremental load are few,
     and read by one. Raises the EltError of the side that failed first.
     """
-    count = sessions(shape.entry, (source.host, warehouse.host))
-    parts = [condition] if condition is not None or count == 1 else _ranges(source, shape, count)
+    count = 1 if condition is not None else sessions(shape.entry, (source.host, warehouse.host))
+    parts = [condition] if count == 1 else _ranges(source, shape, count)
     if len(parts) == 1:
         # While one writes a block the other takes the next, so that Postgres does not have to wait.
         return _copy_one(warehouse, source.copying, shape, into, parts[0], tick, writers=2)
@@ -94,7 +94,8 @@ def sessions(entry: TableEntry, hosts: Iterable[str]) -> int:
 
     `hosts` are those of the source and of the warehouse.
     """
-    if processors() <= PROCESSORS_OF_A_STREAM and all(map(_is_here, hosts)):
+    # Names are looked up last, and not for the tables without ranges, which are most.
+    if entry.ranges > 1 and processors() <= PROCESSORS_OF_A_STREAM and all(map(_is_here, hosts)):
         return 1
     return entry.ranges
 
