@@ -174,13 +174,14 @@ class Request:
 
     def _read_exactly(self, left: int) -> Iterator[Any]:
         while left:
-            # What the reader has read ahead comes first; with `read1` it then has nothing.
-            data = self._source.read1(left) if self._leaves else self._source.read(min(left, CHUNK))
+            # What the reader has read ahead comes first; with `read1` it then has nothing, with `read` it may have some.
+            leaves = self._leaves
+            data = self._source.read1(left) if leaves else self._source.read(min(left, CHUNK))
             if not data:
                 raise ClientGoneError
             left -= len(data)
             yield data
-            if left and self._leaves and self._connection is not None:
+            if left and leaves and self._connection is not None:
                 yield Unread(self._connection, left)
                 return
 

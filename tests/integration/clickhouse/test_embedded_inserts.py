@@ -47,7 +47,8 @@ def test_data_arrive_whatever_the_shape(api: Callable[[str], Any], table: str, q
     assert loader.ask(f"SELECT * FROM {table} ORDER BY a") == "1\ta;b\n2\tformat"
 
 
-def test_large_chunked_insert_is_counted(api: Callable[[str], Any], table: str) -> None:
+@pytest.mark.parametrize("chunked", [True, False])
+def test_large_insert_is_counted(api: Callable[[str], Any], table: str, chunked: bool) -> None:
     loader = api("loader")
     loader.ask(f"CREATE TABLE {table} (a UInt64, s String) ENGINE = MergeTree ORDER BY a")
     block = b"".join(b"%d\tabc\n" % number for number in range(50_000))
@@ -57,8 +58,8 @@ def test_large_chunked_insert_is_counted(api: Callable[[str], Any], table: str) 
         for _ in range(20):
             yield block
 
-    assert written(loader.call(chunks())) == 1_000_000
-    assert loader.ask(f"SELECT count() FROM {table}") == "1000000"
+    assert written(loader.call(chunks() if chunked else b"".join(chunks()))) == 1_000_000
+    assert loader.ask(f"SELECT count(), sum(a), uniqExact(s) FROM {table}") == f"1000000\t{20 * sum(range(50_000))}\t1"
 
 
 def test_values_with_parameters(admin: Any, table: str) -> None:

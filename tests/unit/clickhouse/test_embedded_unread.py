@@ -5,11 +5,12 @@ import socket
 import threading
 from collections.abc import Iterator
 from email.message import Message
+from itertools import islice
 
 import lz4.frame
 import pytest
 from embedded.errors import ClientGoneError
-from embedded.request import Request, Unread
+from embedded.request import CHUNK, Request, Unread
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -29,8 +30,11 @@ def _ends() -> Iterator[tuple[socket.socket, socket.socket]]:
         yield client, server
 
 
-def received(server: socket.socket, **headers: str) -> tuple[Request, bytes, int]:
-    """The request, its body as a pipe's reader gets it, and how many of its pieces were moved."""
+def received(server: socket.socket, read_first: int = 0, **headers: str) -> tuple[Request, bytes, int]:
+    """The request, its body as a pipe's reader gets it, and how many of its pieces were moved.
+
+    As many pieces as `read_first` are taken before any may be left in the connection, as those with the statement are.
+    """
     message = Message()
     for name, value in headers.items():
         message[name.replace("_", "-")] = value
@@ -48,8 +52,11 @@ def received(server: socket.socket, **headers: str) -> tuple[Request, bytes, int
         reading = threading.Thread(target=read)
         reading.start()
         try:
+            pieces = request.body()
+            for piece in islice(pieces, read_first):
+                _through(writer, piece)
             request.leave_in_connection()
-            for piece in request.body():
+            for piece in pieces:
                 if not isinstance(piece, Unread):
                     text += _through(writer, piece)
                     continue
@@ -103,6 +110,17 @@ def test_most_of_a_large_body_is_moved(ends: tuple[socket.socket, socket.socket]
     sending = threading.Thread(target=client.sendall, args=(body,))
     sending.start()
     _, text, moved = received(server, Content_Length=str(len(body)))
+    sending.join()
+    assert text == body and moved == 1
+
+
+def test_what_the_reader_has_read_ahead_comes_first(ends: tuple[socket.socket, socket.socket]) -> None:
+    """The statement stands in the body: a first piece is read through a buffer, which is then not empty."""
+    client, server = ends
+    body = os.urandom(3 * CHUNK + 1)
+    sending = threading.Thread(target=client.sendall, args=(body,))
+    sending.start()
+    _, text, moved = received(server, 1, Content_Length=str(len(body)))
     sending.join()
     assert text == body and moved == 1
 
