@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from embedded.errors import QueryError
@@ -17,10 +17,13 @@ _BUT = (["CHECK", "GRANT"], ["EXPLAIN", "AST"])
 _MARGIN = 4096
 # A word FORMAT after one of these is a name, not the clause.
 _BEFORE_NAME = frozenset(
-    """SELECT FROM JOIN AS BY WHERE PREWHERE HAVING QUALIFY AND OR NOT IN LIKE ILIKE ON USING WHEN THEN ELSE CASE TABLE
-    INTO DISTINCT BETWEEN VIEW DATABASE DICTIONARY INTERVAL
+    """SELECT FROM JOIN AS BY WHERE PREWHERE HAVING QUALIFY AND OR NOT IN LIKE ILIKE ON USING WHEN THEN ELSE CASE
+    INTO DISTINCT BETWEEN INTERVAL
     . , ( [ = == != <> < > <= >= + - / % || -> :: ? :""".split()  # noqa: SIM905 - readable as it is
 )
+# And after one of these, where the statement begins like that; anywhere else they are names themselves (GROUP BY database FORMAT CSV).
+_KINDS = frozenset(["TABLE", "VIEW", "DATABASE", "DICTIONARY"])
+_BEFORE_KIND = frozenset(["SHOW", "CREATE", "TEMPORARY", "EXISTS", "DESCRIBE", "DESC", "CHECK"])
 
 
 @dataclass(frozen=True)
@@ -183,7 +186,7 @@ def _insert_select(text: str, stream: Iterator[Token], seen: list[Token], comple
         seen.append(token)
         if token.text == "(" and previous.upper == "INPUT":
             uses_input = True
-        if token.upper == "FORMAT" and uses_input and previous.upper not in _BEFORE_NAME:
+        if token.upper == "FORMAT" and uses_input and not _name_follows(seen[:-1]):
             name = next(stream, None)
             if name is not None and name.kind in ("word", "quoted"):
                 _, data = _settings_after(text, name.end)
@@ -226,6 +229,12 @@ def _format_clause(found: tuple[Token, ...]) -> int | None:
         after = found[index + 2 : index + 3]
         if found[index + 1].kind not in ("word", "quoted") or (after and after[0].upper != "SETTINGS"):
             continue
-        if found[index - 1].upper not in _BEFORE_NAME:
+        if not _name_follows(found[:index]):
             return index
     return None
+
+
+def _name_follows(before: Sequence[Token]) -> bool:
+    """Whether a word after these tokens is a name, whatever it says."""
+    last = before[-1].upper
+    return last in _BEFORE_NAME or (last in _KINDS and all(token.upper in _BEFORE_KIND for token in before[:-1]))
