@@ -52,7 +52,8 @@ def copy_rows(
     parts = [condition] if count == 1 else _ranges(source, shape, count)
     if len(parts) == 1:
         # While one writes a block the other takes the next, so that Postgres does not have to wait.
-        return _copy_one(warehouse, source.copying, shape, into, parts[0], tick, writers=2)
+        few = condition is not None
+        return _copy_one(warehouse, source.copying, shape, into, parts[0], tick, writers=2, few=few)
     progress = [(0, 0)] * len(parts)
 
     def tick_of(number: int) -> Tick:
@@ -160,10 +161,11 @@ def _copy_one(
     tick: Tick,
     *,
     writers: int,
+    few: bool = False,
 ) -> Copied:
     stream = CopyStream(session, statements.select(shape, condition), tick)
     try:
-        written = warehouse.insert_text(into, shape.wire, stream.chunks(), writers)
+        written = warehouse.insert_text(into, shape.wire, stream.chunks(), writers=writers, few=few)
     except EltError as error:
         # An insert that is broken off because the copy failed tells of the connection, the copy tells why.
         raise (stream.error if isinstance(stream.error, EltError) else error) from None

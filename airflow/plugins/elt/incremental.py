@@ -96,9 +96,8 @@ def look(warehouse: Warehouse, shape: Shape, table: str, base: Base | None) -> A
     known = "0"
     if base is not None:
         first = quote_clickhouse(shape.key[0])
-        # What lies beyond all that is published, as most new rows do, need not be looked for.
-        greatest = f"SELECT {first} FROM {raw(base.target)} ORDER BY {first} DESC LIMIT 1"
-        arrived = f"SELECT {key} FROM {raw(table)} WHERE {first} <= ({greatest})"
+        # What lies beyond all that is published, as most new rows do, need not be looked for. The greatest is known of each part.
+        arrived = f"SELECT {key} FROM {raw(table)} WHERE {first} <= (SELECT max({first}) FROM {raw(base.target)})"
         known = f"(SELECT uniqExact({key}) FROM {raw(base.target)} WHERE ({key}) IN ({arrived}))"
     rows, cursors, newest, replaced = warehouse.rows(
         f"SELECT count(), count({cursor}), toString(max({cursor})), {known} FROM {raw(table)}"

@@ -147,6 +147,14 @@ def publishes(warehouse: Warehouse, run: int) -> list[Publish]:
     return _read(warehouse, Publish, "run = {run:UInt64} ORDER BY target", {"run": run})
 
 
+def open_uuids(warehouse: Warehouse, run: int) -> set[UUID]:
+    """The new UUIDs of the run's open journal, read by themselves, since each column takes its time."""
+    found = warehouse.rows(
+        "SELECT toString(new_uuid) FROM ops.publishes FINAL WHERE run = {run:UInt64} AND status = 'open'", {"run": run}
+    )
+    return {UUID(uuid) for (uuid,) in found}
+
+
 def open_publishes(warehouse: Warehouse) -> list[Publish]:
     return _read(warehouse, Publish, "status = 'open' ORDER BY run, target", {})
 

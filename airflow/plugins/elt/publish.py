@@ -92,8 +92,7 @@ def open_journal(
 
 def confirm(warehouse: Warehouse, opened: Opened) -> None:
     """Raises TransientError when the journal is not there as it was written."""
-    there = {entry.new_uuid for entry in ops.publishes(warehouse, opened.run.run) if entry.status == "open"}
-    if there != {entry.new_uuid for entry in opened.journal}:
+    if ops.open_uuids(warehouse, opened.run.run) != {entry.new_uuid for entry in opened.journal}:
         raise TransientError(f"The journal of run {opened.run.run} is not in ops.publishes as written; publish again")
 
 

@@ -50,8 +50,15 @@ _INSERT_SETTINGS = {
     "min_insert_block_size_bytes": 25_000_000,
 }
 
-# A few rows at a time: threads that cut them into pieces cost more than they save.
-_EVENT_SETTINGS = {"async_insert": 0, "insert_deduplicate": 0, "input_format_parallel_parsing": 0}
+_OF_FEW = {"input_format_max_block_size_bytes": 1_000_000, "min_insert_block_size_bytes": 1_000_000}
+
+# A few rows at a time: threads that cut them into pieces cost more than they save, and no two are of one key.
+_EVENT_SETTINGS = {
+    "async_insert": 0,
+    "insert_deduplicate": 0,
+    "input_format_parallel_parsing": 0,
+    "optimize_on_insert": 0,
+}
 
 
 class Warehouse:
@@ -109,17 +116,24 @@ class Warehouse:
             self._client.raw_insert(table, list(events[0]), body, fmt="JSONEachRow", settings=_EVENT_SETTINGS)
 
     def insert_text(
-        self, table: str, columns: Sequence[str], stream: Generator[memoryview, None, None], writers: int = 1
+        self,
+        table: str,
+        columns: Sequence[str],
+        stream: Generator[memoryview, None, None],
+        *,
+        writers: int = 1,
+        few: bool = False,
     ) -> int:
         """Streams TabSeparated rows into `table` (quoted name), where `writers` threads sort and write what one parses.
 
-        Returns the rows that ClickHouse says it wrote.
+        Where the rows are `few`, parts are smaller, so that the last of them is soon written. Returns the rows that
+        ClickHouse says it wrote.
         """
         names = ", ".join(quote_clickhouse(column) for column in columns)
         statement = f"INSERT INTO {table} ({names}) FORMAT TabSeparated\n".encode()
         with self._errors():
             # The statement goes ahead of the rows: with many columns it would be too long for an address.
-            settings = _INSERT_SETTINGS | {"max_insert_threads": writers}
+            settings = _INSERT_SETTINGS | {"max_insert_threads": writers} | (_OF_FEW if few else {})
             summary = self._client.raw_insert(
                 insert_block=_after(statement, stream), fmt="TabSeparated", settings=settings
             )
