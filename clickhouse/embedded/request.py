@@ -139,6 +139,7 @@ class Request:
         """Read what is left of a short body, so that the connection can go on; leave a long one."""
         if self.unread and not self._chunked and self._left <= longest and not self._begun:
             self._begun = True
+            self._leaves = False
             self._proceed()
             for _ in self._read_exactly(self._left):
                 pass
@@ -176,7 +177,8 @@ class Request:
         while left:
             # What the reader has read ahead comes first; with `read1` it then has nothing, with `read` it may have some.
             leaves = self._leaves
-            data = self._source.read1(left) if leaves else self._source.read(min(left, CHUNK))
+            size = min(left, CHUNK)
+            data = self._source.read1(size) if leaves else self._source.read(size)
             if not data:
                 raise ClientGoneError
             left -= len(data)

@@ -23,7 +23,8 @@ _BEFORE_NAME = frozenset(
 )
 # And after one of these, where the statement begins like that; anywhere else they are names themselves (GROUP BY database FORMAT CSV).
 _KINDS = frozenset(["TABLE", "VIEW", "DATABASE", "DICTIONARY"])
-_BEFORE_KIND = frozenset(["SHOW", "CREATE", "TEMPORARY", "EXISTS", "DESCRIBE", "DESC", "CHECK"])
+_BEFORE_KIND = frozenset(["SHOW", "CREATE", "TEMPORARY", "EXISTS", "CHECK"])
+_BEFORE_TABLE = _BEFORE_KIND | {"DESCRIBE", "DESC"}
 
 
 @dataclass(frozen=True)
@@ -237,4 +238,5 @@ def _format_clause(found: tuple[Token, ...]) -> int | None:
 def _name_follows(before: Sequence[Token]) -> bool:
     """Whether a word after these tokens is a name, whatever it says."""
     last = before[-1].upper
-    return last in _BEFORE_NAME or (last in _KINDS and all(token.upper in _BEFORE_KIND for token in before[:-1]))
+    begins = _BEFORE_TABLE if last == "TABLE" else _BEFORE_KIND
+    return last in _BEFORE_NAME or (last in _KINDS and all(token.upper in begins for token in before[:-1]))

@@ -52,7 +52,8 @@ def copy_rows(
     parts = [condition] if count == 1 else _ranges(source, shape, count)
     if len(parts) == 1:
         # While one writes a block the other takes the next, so that Postgres does not have to wait.
-        few = condition is not None
+        # Of a block each partition makes a part.
+        few = condition is not None and not shape.entry.partition_by
         return _copy_one(warehouse, source.copying, shape, into, parts[0], tick, writers=2, few=few)
     progress = [(0, 0)] * len(parts)
 

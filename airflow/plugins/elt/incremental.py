@@ -91,13 +91,15 @@ def condition(shape: Shape, base: Base) -> str:
 
 def look(warehouse: Warehouse, shape: Shape, table: str, base: Base | None) -> Arrived:
     """What a load has brought into `table`; with a base also how much of it takes the place of published rows."""
-    key = ", ".join(quote_clickhouse(name) for name in shape.key)
+    key = shape.key_to_compare
     cursor = quote_clickhouse(_cursor(shape).name)
     known = "0"
     if base is not None:
         first = quote_clickhouse(shape.key[0])
-        # What lies beyond all that is published, as most new rows do, need not be looked for. The greatest is known of each part.
-        arrived = f"SELECT {key} FROM {raw(table)} WHERE {first} <= (SELECT max({first}) FROM {raw(base.target)})"
+        arrived = f"SELECT {key} FROM {raw(table)}"
+        if shape.key[0] not in shape.floats:
+            # What lies beyond all that is published, as most new rows do, need not be looked for. The greatest is known of each part.
+            arrived += f" WHERE {first} <= (SELECT max({first}) FROM {raw(base.target)})"
         known = f"(SELECT uniqExact({key}) FROM {raw(base.target)} WHERE ({key}) IN ({arrived}))"
     rows, cursors, newest, replaced = warehouse.rows(
         f"SELECT count(), count({cursor}), toString(max({cursor})), {known} FROM {raw(table)}"

@@ -97,10 +97,10 @@ def _stream(warehouse: Warehouse, source: Source, shape: Shape, keys: str, entry
 
 
 def _difference(warehouse: Warehouse, shape: Shape, target: str, keys: str, rows: int) -> Compared:
-    key = ", ".join(quote_clickhouse(name) for name in shape.key)
+    key, plain = shape.key_to_compare, ", ".join(quote_clickhouse(name) for name in shape.key)
     here, there = f"SELECT {key} FROM {raw(keys)}", f"SELECT {key} FROM {raw(target)}"
     missing = warehouse.rows(f"SELECT count() FROM {raw(keys)} WHERE ({key}) NOT IN ({there})")[0][0]
     gone = f"FROM {raw(target)} WHERE ({key}) NOT IN ({here})"
     deleted = warehouse.rows(f"SELECT uniqExact({key}) {gone}")[0][0]
-    examples = warehouse.rows(f"SELECT DISTINCT toString(tuple({key})) {gone} LIMIT {_EXAMPLES}") if deleted else []
+    examples = warehouse.rows(f"SELECT DISTINCT toString(tuple({plain})) {gone} LIMIT {_EXAMPLES}") if deleted else []
     return Compared(target, rows, int(missing), int(deleted), tuple(str(row[0]) for row in examples))

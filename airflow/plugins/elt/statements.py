@@ -18,6 +18,7 @@ RUN_COLUMN = "_elt_run"
 LOADED_COLUMN = "_elt_loaded_at"
 TIMES = ("timestamptz", "timestamp", "date")
 NUMBERS = ("int2", "int4", "int8", "numeric")
+_FLOATS = ("Float32", "Float64")
 _WIRE_PREFIX = "_elt_wire_"
 _WHILE_LOADED = {"min_parts_to_merge_at_once": 100, "min_bytes_for_wide_part": 100_000_000}
 """Settings of a table while it is loaded.
@@ -63,6 +64,20 @@ class Shape:
     def key_is_proven(self) -> bool:
         """Whether the source itself keeps two rows from having the same key."""
         return any(unique <= set(self.key) for unique in self.table.unique)
+
+    @property
+    def floats(self) -> frozenset[str]:
+        """Columns that may hold NaN and no NULL, as those of a key."""
+        return frozenset(column.name for column in self.columns if column.clickhouse in _FLOATS)
+
+    @property
+    def key_to_compare(self) -> str:
+        """The key as a list for ClickHouse's IN. NaN, which Postgres and FINAL take for one key, is in no set: it is told in other words."""
+        parts = []
+        for name in self.key:
+            quoted = quote_clickhouse(name)
+            parts += [f"isNaN({quoted})", f"if(isNaN({quoted}), 0, {quoted})"] if name in self.floats else [quoted]
+        return ", ".join(parts)
 
     @property
     def wire(self) -> tuple[str, ...]:

@@ -314,6 +314,27 @@ def test_rows_that_replace_others_count_once_wherever_their_keys_are(shop: Any) 
     assert shop.warehouse("SELECT sum(total) FROM raw.sales FINAL") == [(10,)]
 
 
+def test_a_key_that_is_no_number_hides_no_row_that_replaces_another(shop: Any) -> None:
+    """NaN is neither more nor less than another key, and may be what the warehouse knows of a part as its greatest."""
+    shop.sql(
+        "CREATE TABLE weights (w float8 PRIMARY KEY, total int NOT NULL,"
+        " updated_at timestamptz NOT NULL DEFAULT clock_timestamp())"
+    )
+    shop.tables("name: public.weights, mode: incremental, cursor: updated_at, lookback: 0s")
+    upsert = " ON CONFLICT (w) DO UPDATE SET total = 2, updated_at = clock_timestamp()"
+    for rows, count in (
+        ("(1.5, 1), ('NaN', 1), (2.5, 1)", 3),
+        ("(1.5, 0)", 3),
+        ("(1.5, 0), ('NaN', 0)", 3),
+        ("(3.5, 1)", 4),
+    ):
+        shop.sql(f"INSERT INTO weights VALUES {rows}{upsert}")
+        assert shop.load().published.tables[0].rows == count
+        assert shop.warehouse("SELECT count() FROM raw.weights FINAL") == [(count,)]
+    (compared,) = reconcile(shop.settings)
+    assert (compared.rows, compared.missing, compared.deleted) == (4, 0, 0)
+
+
 def test_nothing_to_reconcile_is_told(shop: Any) -> None:
     shop.sql("CREATE TABLE orders (id int PRIMARY KEY)")
     shop.tables("public.orders")

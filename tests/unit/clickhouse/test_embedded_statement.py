@@ -58,6 +58,7 @@ def test_escapes_in_names_are_decoded() -> None:
         ("SELECT count() FROM t GROUP BY database, table FORMAT CSV", "output", "CSV"),
         ("SELECT 1 FROM t GROUP BY database FORMAT CSV SETTINGS a = 1", "output", "CSV"),
         ("SELECT view FROM dictionary FORMAT CSV", "output", "CSV"),
+        ("DESCRIBE database FORMAT CSV", "output", "CSV"),
         ("CREATE TABLE t (format String) ENGINE = Memory", "other", None),
         ("KILL QUERY WHERE 1 FORMAT TSV", "other", "TSV"),
         ("WITH 1 AS a INSERT INTO t SELECT a", "other", None),

@@ -125,6 +125,22 @@ def test_what_the_reader_has_read_ahead_comes_first(ends: tuple[socket.socket, s
     assert text == body and moved == 1
 
 
+def test_a_body_that_nobody_reads_is_read_away(ends: tuple[socket.socket, socket.socket]) -> None:
+    """The connection's next request begins behind it, also where the body might have been left in the connection."""
+    client, server = ends
+    body = os.urandom(300_000)
+    sending = threading.Thread(target=client.sendall, args=(body + b"next",))
+    sending.start()
+    message = Message()
+    message["Content-Length"] = str(len(body))
+    with server.makefile("rb", 1 << 12) as source:
+        request = Request("POST", "/", message, source, lambda: None, server)
+        request.leave_in_connection()
+        request.drain()
+        assert not request.unread and source.read(4) == b"next"
+    sending.join()
+
+
 def test_a_client_that_goes_in_the_middle_is_told_from_the_end(ends: tuple[socket.socket, socket.socket]) -> None:
     client, server = ends
     client.sendall(os.urandom(50_000))
