@@ -50,8 +50,8 @@ _INSERT_SETTINGS = {
     "min_insert_block_size_bytes": 25_000_000,
 }
 
-# And smaller ones where few are to come. Should they be many, merges begin after 100 parts, which is 200 MB.
-_OF_FEW = {"input_format_max_block_size_bytes": 2_000_000, "min_insert_block_size_bytes": 2_000_000}
+# And smaller ones where few are to come. Should they be many, merges begin after 100 parts, which is 100 MB.
+_OF_FEW = {"input_format_max_block_size_bytes": 1_000_000, "min_insert_block_size_bytes": 1_000_000}
 
 # A few rows at a time: threads that cut them into pieces cost more than they save, and no two are of one key.
 _EVENT_SETTINGS = {
