@@ -51,9 +51,9 @@ def copy_rows(
     count = 1 if condition is not None else sessions(shape.entry, (source.host, warehouse.host))
     parts = [condition] if count == 1 else _ranges(source, shape, count)
     if len(parts) == 1:
-        # While one writes a block the other takes the next, so that Postgres does not have to wait.
-        # Of a block each partition makes a part.
+        # Of a block each partition makes a part, so that small blocks would make very many.
         few = condition is not None and not shape.entry.partition_by
+        # While one writes a block the other takes the next, so that Postgres does not have to wait.
         return _copy_one(warehouse, source.copying, shape, into, parts[0], tick, writers=2, few=few)
     progress = [(0, 0)] * len(parts)
 

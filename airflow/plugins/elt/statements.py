@@ -73,10 +73,10 @@ class Shape:
     @property
     def key_to_compare(self) -> str:
         """The key as a list for ClickHouse's IN. NaN, which Postgres and FINAL take for one key, is in no set: it is told in other words."""
-        parts = []
+        parts, floats = [], self.floats
         for name in self.key:
             quoted = quote_clickhouse(name)
-            parts += [f"isNaN({quoted})", f"if(isNaN({quoted}), 0, {quoted})"] if name in self.floats else [quoted]
+            parts += [f"isNaN({quoted})", f"if(isNaN({quoted}), 0, {quoted})"] if name in floats else [quoted]
         return ", ".join(parts)
 
     @property

@@ -294,6 +294,15 @@ def test_reconcile_finds_missed_rows_and_deleted_ones_and_repairs(orders: Any) -
     assert orders.warehouse("SELECT count() FROM system.tables WHERE name LIKE '%__loading_%'") == [(0,)]
 
 
+def counts_agree(shop: Any, table: str, key: str, *steps: tuple[str, int]) -> None:
+    """After each step, rows to upsert by `key` and how many there are then, a load says as many as a reader counts."""
+    upsert = f" ON CONFLICT ({key}) DO UPDATE SET total = 2, updated_at = clock_timestamp()"
+    for rows, count in steps:
+        shop.sql(f"INSERT INTO {table} VALUES {rows}{upsert}")
+        assert shop.load().published.tables[0].rows == count
+        assert shop.warehouse(f"SELECT count() FROM raw.{table} FINAL") == [(count,)]
+
+
 def test_rows_that_replace_others_count_once_wherever_their_keys_are(shop: Any) -> None:
     shop.sql(
         "CREATE TABLE sales (region text, id int, total int NOT NULL, PRIMARY KEY (region, id),"
@@ -301,16 +310,15 @@ def test_rows_that_replace_others_count_once_wherever_their_keys_are(shop: Any) 
     )
     shop.tables("name: public.sales, mode: incremental, cursor: updated_at, lookback: 0s")
     assert shop.load().published.tables[0].rows == 0
-    upsert = " ON CONFLICT (region, id) DO UPDATE SET total = 2, updated_at = clock_timestamp()"
-    for rows, count in (
+    counts_agree(
+        shop,
+        "sales",
+        "region, id",
         ("('a', 1, 1), ('b', 2, 1), ('ü', 3, 1)", 3),
         ("('a', 1, 0), ('b', 5, 1), ('ü', 3, 0), ('ü', 4, 1), ('𝄞', 1, 1)", 6),
         ("('𝄞', 1, 0), ('ü', 3, 0)", 6),
         ("('𝄞', 2, 1)", 7),
-    ):
-        shop.sql(f"INSERT INTO sales VALUES {rows}{upsert}")
-        assert shop.load().published.tables[0].rows == count
-        assert shop.warehouse("SELECT count() FROM raw.sales FINAL") == [(count,)]
+    )
     assert shop.warehouse("SELECT sum(total) FROM raw.sales FINAL") == [(10,)]
 
 
@@ -321,16 +329,15 @@ def test_a_key_that_is_no_number_hides_no_row_that_replaces_another(shop: Any) -
         " updated_at timestamptz NOT NULL DEFAULT clock_timestamp())"
     )
     shop.tables("name: public.weights, mode: incremental, cursor: updated_at, lookback: 0s")
-    upsert = " ON CONFLICT (w) DO UPDATE SET total = 2, updated_at = clock_timestamp()"
-    for rows, count in (
+    counts_agree(
+        shop,
+        "weights",
+        "w",
         ("(1.5, 1), ('NaN', 1), (2.5, 1)", 3),
         ("(1.5, 0)", 3),
         ("(1.5, 0), ('NaN', 0)", 3),
         ("(3.5, 1)", 4),
-    ):
-        shop.sql(f"INSERT INTO weights VALUES {rows}{upsert}")
-        assert shop.load().published.tables[0].rows == count
-        assert shop.warehouse("SELECT count() FROM raw.weights FINAL") == [(count,)]
+    )
     (compared,) = reconcile(shop.settings)
     assert (compared.rows, compared.missing, compared.deleted) == (4, 0, 0)
 
