@@ -19,6 +19,7 @@ from stack_superset.event_log import BoundedEventLogger  # noqa: E402
 from stack_superset.public_role import SecurityManager  # noqa: E402
 from stack_superset.settings import Settings  # noqa: E402
 from stack_superset.static_files import StaticFiles  # noqa: E402
+from stack_superset.styles import served  # noqa: E402
 from stack_superset.time_grain import keep_aliases_apart  # noqa: E402
 from stack_superset.views import list_once  # noqa: E402
 from stack_superset.warehouse import connection_mutator  # noqa: E402
@@ -76,6 +77,7 @@ CACHE_CONFIG = {**_CACHE, "CACHE_DIR": str(_settings.home / "cache" / "metadata"
 DATA_CACHE_CONFIG = {**_CACHE, "CACHE_DIR": str(_settings.home / "cache" / "data")}
 
 ADDITIONAL_MIDDLEWARE = [StaticFiles]
+BLUEPRINTS = [served()]
 
 # --- Features ------------------------------------------------------------------------------------------------------
 FEATURE_FLAGS = {

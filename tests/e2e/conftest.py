@@ -14,6 +14,8 @@ import clickhouse_connect
 import psutil
 import psycopg2
 import pytest
+from browser import Visitor, launched
+from playwright.sync_api import Browser
 from superset_api import Superset
 from verbs import Stack
 
@@ -84,6 +86,17 @@ def url(stack: Any, booted: str) -> str:
 @pytest.fixture(scope="session")
 def admin(stack: Any, url: str) -> Superset:
     return Superset(url, "admin", stack.values()["SUPERSET_ADMIN_PASSWORD"])
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    with launched() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def admin_visitor(browser: Browser, stack: Any, url: str) -> Visitor:
+    return Visitor(browser, url, "admin", stack.values()["SUPERSET_ADMIN_PASSWORD"])
 
 
 @pytest.fixture(scope="session")

@@ -1,25 +1,13 @@
 """The dashboards as people meet them, in headless Chromium: drawn, quiet, filtered, and closed to whom they are closed."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import figures
 import pytest
-from browser import Visitor, launched
+from browser import Visitor
 from playwright.sync_api import Browser
 
 DASHBOARDS = ("sales", "customers", "pipeline-health")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with launched() as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
-def admin_visitor(browser: Browser, stack: Any, url: str) -> Visitor:
-    return Visitor(browser, url, "admin", stack.values()["SUPERSET_ADMIN_PASSWORD"])
 
 
 def assert_drawn(visitor: Visitor, number: int, empty: list[str]) -> None:
