@@ -14,12 +14,12 @@ from sqlalchemy.engine.url import URL
 # Superset runs this file without making its folder importable when it finds it by SUPERSET_CONFIG_PATH.
 sys.path[:0] = [folder for folder in [str(Path(__file__).resolve().parent)] if folder not in sys.path]
 
+from stack_superset import plurals, styles  # noqa: E402
 from stack_superset.dashboards import open_quickly  # noqa: E402
 from stack_superset.event_log import BoundedEventLogger  # noqa: E402
 from stack_superset.public_role import SecurityManager  # noqa: E402
 from stack_superset.settings import Settings  # noqa: E402
 from stack_superset.static_files import StaticFiles  # noqa: E402
-from stack_superset.styles import served  # noqa: E402
 from stack_superset.time_grain import keep_aliases_apart  # noqa: E402
 from stack_superset.views import list_once  # noqa: E402
 from stack_superset.warehouse import connection_mutator  # noqa: E402
@@ -77,7 +77,7 @@ CACHE_CONFIG = {**_CACHE, "CACHE_DIR": str(_settings.home / "cache" / "metadata"
 DATA_CACHE_CONFIG = {**_CACHE, "CACHE_DIR": str(_settings.home / "cache" / "data")}
 
 ADDITIONAL_MIDDLEWARE = [StaticFiles]
-BLUEPRINTS = [served()]
+BLUEPRINTS = [styles.served(), plurals.served()]
 
 # --- Features ------------------------------------------------------------------------------------------------------
 FEATURE_FLAGS = {

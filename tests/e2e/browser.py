@@ -15,13 +15,16 @@ NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"
 SWITCHES = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
 SWITCHES += " --disable-component-update --disable-sync"
 WIDTH, HEIGHT = 1280, 900
-# Resolves when nothing has been loading for half a second, with the milliseconds since; null after a minute.
+# Resolves when nothing has been loading for half a second and each chart shows something, with the milliseconds since; null after a minute.
 SETTLED = """() => new Promise(settled => {
+  const bare = chart => !chart.querySelector("canvas, table, [role='alert']") && !/\\d|No results/.test(chart.textContent);
+  const loading = () => document.querySelector(".loading, [data-test='loading-indicator'], .ant-skeleton")
+    || [...document.querySelectorAll(".chart-slice .slice_container")].some(bare);
   const began = performance.now();
   let quiet = began;
   const look = () => {
     const now = performance.now();
-    if (document.querySelector(".loading, [data-test='loading-indicator'], .ant-skeleton")) quiet = now;
+    if (loading()) quiet = now;
     if (now - quiet >= 500) settled(now - quiet);
     else if (now - began >= 60000) settled(null);
     else setTimeout(look, 20);

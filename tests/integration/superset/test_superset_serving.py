@@ -89,6 +89,25 @@ def test_scripts_are_kept_by_browsers_whoever_is_logged_in(superset: Any) -> Non
     assert answer.headers["X-Content-Type-Options"] == "nosniff" and answer.headers["Content-Encoding"] == "br"
 
 
+def test_the_rule_of_plurals_is_compiled_once(superset: Any) -> None:
+    """See stack_superset/plurals.py: one function of one script is another one, and browsers keep the script as they keep all."""
+    scripts = superset.python.parents[1] / "lib/python3.11/site-packages/superset/static/assets"
+    compiling = re.compile(r"function (\w+)\(\w+\)\{return \w+\.PF\.compile\(\w+\|\|.+?\)\}")
+    (file,) = (file for file in scripts.glob("*.entry.js") if compiling.search(file.read_text()))
+    name = compiling.search(file.read_text())
+    assert name
+    address = f"{superset.url}/static/assets/{file.name}"
+    answer = requests.get(address, timeout=30)
+    before, after = compiling.split(file.read_text())[::2]
+    assert answer.text.startswith(before) and answer.text.endswith(after)
+    served = answer.text[len(before) : len(answer.text) - len(after)]
+    assert served.startswith(f"function {name[1]}(") and f"{name[1]}.made" in served
+    assert answer.headers["Cache-Control"] == "public, max-age=31536000, immutable"
+    assert "Set-Cookie" not in answer.headers
+    again = requests.get(address, headers={"If-None-Match": answer.headers["ETag"]}, timeout=30)
+    assert (again.status_code, again.content) == (304, b"")
+
+
 def test_a_dashboard_that_is_opened_again_asks_no_more_for_what_drilling_may_show(api: Any) -> None:
     (first, *_) = api.get("/api/v1/dataset/").json()["result"]
     answer = api.get(f"/api/v1/dataset/{first['id']}/drill_info/")
