@@ -35,6 +35,7 @@ def _kept_by_the_browser(response: Any) -> Any:
 
 def open_quickly(app: Any) -> None:
     """A FLASK_APP_MUTATOR. Raises AttributeError when a newer Superset has no such hook any more."""
+    from clickhouse_connect.cc_sqlalchemy.dialect import ClickHouseDialect
     from superset.db_engine_specs.clickhouse import ClickHouseConnectEngineSpec
 
     asked = ClickHouseConnectEngineSpec.get_default_schema
@@ -45,5 +46,12 @@ def open_quickly(app: Any) -> None:
         return database.url_object.database or asked(database, catalog)
 
     ClickHouseConnectEngineSpec.get_default_schema = classmethod(known)
+    of_server = ClickHouseDialect._get_default_schema_name
+
+    def of_client(dialect: Any, connection: Any) -> Any:
+        """The database that the client was opened with. SQLAlchemy asks for it with each new engine, and Superset makes one for each question."""
+        return connection.connection.client.database or of_server(dialect, connection)
+
+    ClickHouseDialect._get_default_schema_name = of_client
     app.jinja_loader = ChoiceLoader([FileSystemLoader(TEMPLATES), app.jinja_loader])
     app.after_request(_kept_by_the_browser)
