@@ -46,7 +46,9 @@ def serve() -> None:
         settings.port,
         time.monotonic() - started,
     )
-    stop.wait()
+    # With a limit: a signal that a thread of the engine takes, or that comes just before the wait, does not end it.
+    while not stop.wait(1):
+        pass
     log.info("Stopping: %s queries are running", queries.running)
     queries.stop()
     server.shutdown()
