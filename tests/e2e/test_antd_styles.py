@@ -4,8 +4,9 @@ from antd_styles import FOLDER, SERVED, computed, file_name
 from browser import Visitor
 
 COMPUTED_STYLES = "() => document.querySelectorAll('style[data-css-hash]').length"
-# Of each element: where it is and all that its style says. What moves by itself is left out.
-LOOKS = """() => [...document.querySelectorAll("#app *")].map(part => {
+# Of each element: where it is and all that its style says. What moves by itself is left out, and the title, which says how many minutes ago it was
+# changed.
+LOOKS = """() => [...document.querySelectorAll("#app *")].filter(part => !part.closest(".title-panel")).map(part => {
   const style = getComputedStyle(part);
   const box = part.getBoundingClientRect();
   const told = [...style].filter(name => !/^(transition|animation|will-change|perspective-origin|transform-origin)/.test(name));
