@@ -12,17 +12,15 @@ import time
 from pathlib import Path
 from statistics import quantiles
 
+import psutil
 import requests
-from dotenv import dotenv_values
 from report import Figure, of_runs, show
 
 REPO = Path(__file__).resolve().parents[1]
 sys.path.append(str(REPO / "tests" / "e2e"))
 
 from browser import Visitor, profiled  # noqa: E402
-from superset_api import Superset  # noqa: E402
-
-DASHBOARDS = ("sales", "customers", "pipeline-health")
+from superset_api import DASHBOARDS, Superset, running  # noqa: E402
 
 
 def api(admin: Superset, rounds: int) -> tuple[list[Figure], dict[str, list[float]]]:
@@ -68,12 +66,6 @@ def pages(url: str, password: str, cache: Path, rounds: int) -> tuple[list[Figur
     ], times
 
 
-def stolen() -> tuple[float, float]:
-    """Seconds of this machine's processors since its start: those that its host gave to others, and all."""
-    ticks = [int(word) for word in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
-    return ticks[7] / os.sysconf("SC_CLK_TCK"), sum(ticks) / os.sysconf("SC_CLK_TCK")
-
-
 def start(env: dict[str, str], rounds: int) -> Figure:
     """A second server beside the running one, on a port of its own. The look at the stamp before it takes a tenth of a second."""
     seconds = []
@@ -112,12 +104,8 @@ def main() -> int:
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args()
     rounds = 1 if asked.quick else 5
+    env = running()
     home = Path(os.environ.get("STACK_HOME", REPO / ".stack"))
-    file = home / ".env" if "STACK_HOME" in os.environ else REPO / ".env"
-    env = {name: value or "" for name, value in dotenv_values(file).items()}
-    if not env:
-        print(f"error  There is no {file}: start the stack by ./run.sh, and fill it, first.", file=sys.stderr)
-        return 1
     url = f"http://127.0.0.1:{env['SUPERSET_PORT']}"
     admin = Superset(url, "admin", env["SUPERSET_ADMIN_PASSWORD"])
     (row,) = admin.data(
@@ -133,13 +121,11 @@ def main() -> int:
     )
     figures = [Figure("orders in the shop", float(row["sales_gross_orders"]), "")]
     of_api, api_times = api(admin, rounds)
-    before = stolen()
+    psutil.cpu_times_percent()  # The next call tells of the time since this one.
     of_pages, page_times = pages(url, env["SUPERSET_ADMIN_PASSWORD"], home / "data/superset/cache", rounds)
-    taken, passed = (now - then for now, then in zip(stolen(), before, strict=True))
+    stolen = psutil.cpu_times_percent().steal
     figures += [*of_api, *of_pages, start(env, min(rounds, 3))]
-    figures += [
-        Figure("the processors' time that the host gave to others while pages opened", 100 * taken / passed, "%")
-    ]
+    figures += [Figure("the processors' time that the host gave to others while pages opened", stolen, "%")]
     return show("superset", figures, as_json=asked.json, raw={"api_ms": api_times, "pages_s": page_times})
 
 

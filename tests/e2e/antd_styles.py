@@ -5,18 +5,15 @@ $STACK_HOME, or of this folder, up: `.stack/venvs/tests/bin/python tests/e2e/ant
 """
 
 import hashlib
-import os
-import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from browser import Visitor, profiled
-from dotenv import dotenv_values
+from superset_api import DASHBOARDS, REPO, running
 
-REPO = Path(__file__).resolve().parents[2]
 FOLDER = REPO / "superset/config/stack_superset/static"
-DASHBOARDS = ("sales", "customers", "pipeline-health")
 SERVED = "**/static/stack/antd.*.css"
 # The cache of @ant-design/cssinjs is a context of React: where a component reads it, its fiber names it.
 CACHES = """() => {
@@ -46,15 +43,22 @@ class Style:
     order: int
 
 
-def computed(visitor: Visitor) -> dict[str, Style]:
-    """By path, for all dashboards, without the file that is there."""
+@contextmanager
+def without_file(visitor: Visitor) -> Iterator[None]:
+    """Pages get an empty stylesheet, so that antd computes all styles."""
     visitor.page.route(SERVED, lambda route: route.fulfill(body="", content_type="text/css"))
-    found: dict[str, Style] = {}
-    for slug in DASHBOARDS:
-        visitor.open(slug)
-        styles: list[dict[str, Any]] = visitor.page.evaluate(CACHES)
-        found |= {style.pop("path"): Style(**style) for style in styles}
+    yield
     visitor.page.unroute(SERVED)
+
+
+def computed(visitor: Visitor) -> dict[str, Style]:
+    """By path, for all dashboards."""
+    found: dict[str, Style] = {}
+    with without_file(visitor):
+        for slug in DASHBOARDS:
+            visitor.open(slug)
+            styles: list[dict[str, Any]] = visitor.page.evaluate(CACHES)
+            found |= {style.pop("path"): Style(**style) for style in styles}
     return found
 
 
@@ -73,23 +77,17 @@ def file_name(text: str) -> str:
     return f"antd.{hashlib.sha256(text.encode()).hexdigest()[:20]}.css"
 
 
-def main() -> int:
-    home = Path(os.environ.get("STACK_HOME", REPO))
-    env = {name: value or "" for name, value in dotenv_values(home / ".env").items()}
-    if not env:
-        print(f"error  There is no {home / '.env'}: start the stack by ./run.sh first.", file=sys.stderr)
-        return 1
+def main() -> None:
+    env = running()
     with profiled() as browser:
         url = f"http://127.0.0.1:{env['SUPERSET_PORT']}"
         text = stylesheet(computed(Visitor(browser, url, "admin", env["SUPERSET_ADMIN_PASSWORD"])))
     for old in FOLDER.glob("antd.*.css"):
         old.unlink()
-    FOLDER.mkdir(exist_ok=True)
     file = FOLDER / file_name(text)
     file.write_text(text)
     print(f"ok     {file.relative_to(REPO)}, {len(text) // 1000} kB. Next: ./stop.sh; ./run.sh, and commit it.")
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -1,9 +1,25 @@
-"""Superset's REST interface as one person uses it."""
+"""Superset's REST interface as one person uses it, and where the Superset of a running stack is."""
 
+import os
+import sys
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import requests
+from dotenv import dotenv_values
+
+REPO = Path(__file__).resolve().parents[2]
+DASHBOARDS = ("sales", "customers", "pipeline-health")
+
+
+def running() -> dict[str, str]:
+    """What .env says of the stack of $STACK_HOME, or of this folder. Ends the program with one sentence when there is none."""
+    file = Path(os.environ.get("STACK_HOME", REPO)) / ".env"
+    values = {name: value or "" for name, value in dotenv_values(file).items()}
+    if not values:
+        sys.exit(f"error  There is no {file}: start the stack by ./run.sh first.")
+    return values
 
 
 class Superset:

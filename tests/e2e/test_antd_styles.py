@@ -1,6 +1,6 @@
 """antd takes its styles from our file (stack_superset/styles.py), and pages look as if it had computed them."""
 
-from antd_styles import FOLDER, SERVED, computed, file_name
+from antd_styles import FOLDER, computed, file_name, without_file
 from browser import Visitor
 
 COMPUTED_STYLES = "() => document.querySelectorAll('style[data-css-hash]').length"
@@ -36,9 +36,8 @@ def test_a_dashboard_computes_no_style_and_looks_the_same(admin_visitor: Visitor
         return list(admin_visitor.page.evaluate(LOOKS))
 
     with_file, styles = looks(), admin_visitor.page.evaluate(COMPUTED_STYLES)
-    admin_visitor.page.route(SERVED, lambda route: route.fulfill(body="", content_type="text/css"))
-    without, all_styles = looks(), admin_visitor.page.evaluate(COMPUTED_STYLES)
-    admin_visitor.page.unroute(SERVED)
+    with without_file(admin_visitor):
+        without, all_styles = looks(), admin_visitor.page.evaluate(COMPUTED_STYLES)
     assert styles == 0 < all_styles
     assert len(with_file) == len(without)
     assert [pair for pair in zip(with_file, without, strict=True) if pair[0] != pair[1]] == []

@@ -6,8 +6,7 @@ import figures
 import pytest
 from browser import Visitor
 from playwright.sync_api import Browser
-
-DASHBOARDS = ("sales", "customers", "pipeline-health")
+from superset_api import DASHBOARDS
 
 
 def assert_drawn(visitor: Visitor, number: int, empty: list[str]) -> None:

@@ -92,8 +92,6 @@ def test_a_server_that_was_away_is_asked_again(superset: Any) -> None:
     answers = run(
         superset,
         """
-settings = Settings.from_environ(os.environ)
-away = settings.__class__(**{**settings.__dict__, "warehouse_port": 1})
 shared = warehouse.Shared()
 url, _ = complete(make_url("clickhousedb://superset@warehouse/analytics"), {}, None, None, None)
 try:
