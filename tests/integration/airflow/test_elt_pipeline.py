@@ -216,7 +216,7 @@ def test_holder_that_loses_its_snapshot_fails_the_run_at_once_and_publishes_noth
     with clickhouse.client("loader") as client:
         published = client.query("SELECT max(_elt_run) FROM raw.orders").first_row[0]
         run = stack.trigger()
-        until(lambda: ended_sessions(sample_shop, f"elt snapshot elt_pipeline/{run}"), 60, "the held snapshot")
+        until(lambda: ended_holders(sample_shop, f"elt snapshot elt_pipeline/{run}"), 60, "the held snapshot")
         # No task waits for a retry that could only repeat the failure: Stack.finished fails on one.
         assert stack.finished(run) == "failed"
         tasks = stack.tasks(run)
@@ -226,11 +226,13 @@ def test_holder_that_loses_its_snapshot_fails_the_run_at_once_and_publishes_noth
         assert client.query("SELECT max(_elt_run) FROM raw.orders").first_row[0] == published
 
 
-def ended_sessions(postgres: Any, application: str) -> int:
+def ended_holders(postgres: Any, application: str) -> int:
+    # Before the last statement is one of these two the session holds nothing yet that a run could lose.
     with psycopg2.connect(postgres.dsn()) as connection, connection.cursor() as cursor:
         cursor.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE starts_with(%s, application_name)"
-            " AND application_name LIKE 'elt snapshot%%'",
+            " AND application_name LIKE 'elt snapshot%%' AND state = 'idle in transaction'"
+            " AND query IN ('SELECT pg_export_snapshot()', 'SELECT 1')",
             (application,),
         )
         ended = cursor.rowcount
