@@ -40,6 +40,12 @@ class Superset:
     def post(self, path: str, body: Any) -> requests.Response:
         return self._session.post(self.url + path, json=body, timeout=90)
 
+    def put(self, path: str, body: Any) -> requests.Response:
+        return self._session.put(self.url + path, json=body, timeout=90)
+
+    def delete(self, path: str) -> requests.Response:
+        return self._session.delete(self.url + path, timeout=90)
+
     def listed(self, what: str) -> list[dict[str, Any]]:
         return list(self.get(f"/api/v1/{what}/?q=(page_size:100)").json()["result"])
 
