@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,8 +59,8 @@ class Shop:
         return load_everything(self.settings, quiet(), tables=tables, **options)
 
     @contextlib.contextmanager
-    def held(self, run: int) -> Iterator[None]:
-        """Holds the snapshot of a run as its task in the DAG does, while the body loads."""
+    def held(self, run: int) -> Iterator[Future[None]]:
+        """Holds the snapshot of a run as its task in the DAG does, while the body loads. Yields the holder, whose error is raised at the end."""
         ready, over = threading.Event(), threading.Event()
         with ThreadPoolExecutor(1) as pool:
             holder = pool.submit(
@@ -69,7 +69,7 @@ class Shop:
             holder.add_done_callback(lambda _: ready.set())
             try:
                 assert ready.wait(60)
-                yield
+                yield holder
             finally:
                 over.set()
             holder.result(30)

@@ -148,13 +148,16 @@ def test_a_run_that_begins_again_takes_an_instant_of_its_own(two: Any) -> None:
 
 def test_while_a_run_loads_no_other_run_begins_and_a_dead_holder_keeps_nobody_out(two: Any) -> None:
     run = begin(two.settings, run_key="dag/locked", tables=None, full_refresh=False)
-    with pytest.raises(TerminalError, match="ended a session that held the snapshot or the lock"), two.held(run):
+    with (
+        pytest.raises(TerminalError, match="ended a session that held the snapshot or the lock"),
+        two.held(run) as holder,
+    ):
         with pytest.raises(RunLockedError, match="dag/locked, loading"):
             two.load()
         two.sql(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'elt snapshot dag/locked%'"
         )
-        time.sleep(1.5)
+        assert holder.exception(20)
     with pytest.raises(TerminalError, match="this run is gone"):
         load_table(two.settings, run=run, target="a", attempt=1)
     two.load()
