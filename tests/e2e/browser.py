@@ -93,20 +93,22 @@ class Visitor:
     def open(self, slug: str) -> float:
         """Opens a dashboard by its address and waits until every chart is drawn; returns how many seconds ago the last one was. The page is
         made as high as the dashboard, so that all charts load."""
-        self.page.set_viewport_size({"width": WIDTH, "height": HEIGHT})
-        self.page.goto(f"{self.url}/superset/dashboard/{slug}/")
+        self._go(f"/superset/dashboard/{slug}/")
         return self._whole()
 
     def list_dashboards(self) -> None:
         """Opens the list of dashboards, and waits until it has loaded."""
-        self.page.set_viewport_size({"width": WIDTH, "height": HEIGHT})
-        self.page.goto(f"{self.url}/dashboard/list/")
+        self._go("/dashboard/list/")
         self.page.wait_for_load_state("networkidle")
 
     def click(self, title: str) -> float:
         """As `open`, by a click on a dashboard's title in the list: Superset's scripts run already."""
         self.page.get_by_role("link", name=title, exact=True).first.click()
         return self._whole()
+
+    def _go(self, path: str) -> None:
+        self.page.set_viewport_size({"width": WIDTH, "height": HEIGHT})
+        self.page.goto(self.url + path)
 
     def _whole(self) -> float:
         self.page.wait_for_selector(".dashboard-component-chart-holder")

@@ -91,7 +91,7 @@ def test_scripts_are_kept_by_browsers_whoever_is_logged_in(superset: Any) -> Non
 
 def test_the_rule_of_plurals_is_compiled_once(superset: Any) -> None:
     """See stack_superset/plurals.py: one function of one script is another one, and browsers keep the script as they keep all."""
-    scripts = superset.python.parents[1] / "lib/python3.11/site-packages/superset/static/assets"
+    (scripts,) = superset.python.parents[1].glob("lib/python*/site-packages/superset/static/assets")
     compiling = re.compile(r"function (\w+)\(\w+\)\{return \w+\.PF\.compile\(\w+\|\|.+?\)\}")
     (file,) = (file for file in scripts.glob("*.entry.js") if compiling.search(file.read_text()))
     name = compiling.search(file.read_text())
