@@ -19,6 +19,7 @@ sys.path = [place for place in sys.path if os.path.abspath(place) != HERE] + [HE
 
 import argparse  # noqa: E402
 import json  # noqa: E402
+import resource  # noqa: E402
 import subprocess  # noqa: E402
 import tempfile  # noqa: E402
 import time  # noqa: E402
@@ -30,7 +31,7 @@ from typing import Any  # noqa: E402
 import psycopg2  # noqa: E402
 from elt.copying import sessions  # noqa: E402
 from elt.pipeline import TableEntry  # noqa: E402
-from report import Figure, of_runs, show  # noqa: E402
+from report import Figure, of_runs, show, whole_size_bar  # noqa: E402
 
 from tests import conftest as servers  # noqa: E402
 
@@ -110,7 +111,8 @@ REPO = Path(HERE).parent
 class Bench:
     """The servers, the source's tables, and one way to time each competitor."""
 
-    def __init__(self, postgres: Any, clickhouse: Any, folder: Path) -> None:
+    def __init__(self, postgres: Any, clickhouse: Any, folder: Path, *, quick: bool) -> None:
+        self.quick = quick
         self.postgres, self.clickhouse, self.folder = postgres, clickhouse, folder
         self.dsn = postgres.dsn()
         self.pipeline = folder / "pipeline.yml"
@@ -163,13 +165,17 @@ class Bench:
         result: dict[str, Any] = json.loads(done.stdout)
         return self._kept(f"load {table}", result)
 
-    def floor(self, table: str) -> float:
+    def floor(self, table: str) -> dict[str, Any]:
+        """Seconds that psql takes to read the table, and of processor time that psql itself takes for it."""
         psql = str(self.postgres.binaries.folder / "psql")
         self.idle()
         started = time.monotonic()
         command = [psql, "-X", "-q", self.dsn, "-c", f"COPY (SELECT * FROM {table}) TO STDOUT"]
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
-        return float(self._kept(f"floor {table}", {"seconds": time.monotonic() - started})["seconds"])
+        seconds, after = time.monotonic() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
+        cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        return self._kept(f"floor {table}", {"seconds": seconds, "cpu": cpu})
 
     def own_function(self, table: str) -> float:
         """INSERT .. SELECT FROM postgresql(), as the warehouse's admin, since the loader may not."""
@@ -240,7 +246,7 @@ def main() -> int:
     parts = options.only or (PARTS[:3] if options.quick else PARTS)
     figures: list[Figure] = []
     with running() as (postgres, clickhouse, folder):
-        bench = Bench(postgres, clickhouse, folder)
+        bench = Bench(postgres, clickhouse, folder, quick=options.quick)
         if {"narrow", "incremental"} & set(parts):
             make_narrow(rows, bench)
         if "wide" in parts:
@@ -279,13 +285,15 @@ def full(table: str, rows: int, runs: int, bench: Bench) -> list[Figure]:
     bench.load(table)
     bench.floor(table)
     # What is compared most closely is measured one after the other, and in both orders.
-    floors, ours, rates, memory, functions, fetched, two = [], [], [], [], [], [], []
+    floors, ours, rates, work, memory, functions, fetched, two = [], [], [], [], [], [], [], []
     for _ in range(runs):
-        floors.append(bench.floor(table))
+        floor = bench.floor(table)
+        floors.append(floor["seconds"])
         one = bench.load(table)
         assert one["rows"] == one["present"] == rows, one
         ours.append(one["seconds"])
         rates.append(rows / one["cpu"] / 1e6)
+        work.append(one["cpu"] / floor["cpu"])
         memory.append(one["memory"] / 1e6)
         bench.tables(f"name: public.{table}, ranges: 2")
         both = bench.load(table, ranges=True)["seconds"] + bench.load(table, ranges=True)["seconds"]
@@ -297,21 +305,26 @@ def full(table: str, rows: int, runs: int, bench: Bench) -> list[Figure]:
     # Where it takes one, `ranges: 2` is the same load.
     taken = sessions(TableEntry(name=f"public.{table}", ranges=2), (bench.postgres.host, "127.0.0.1"))
     figures = [
-        of_runs(f"{table}: share of the floor's speed", [floor / own for floor, own in pairs], "of floor", ">= 0.85"),
+        of_runs(
+            f"{table}: share of the floor's speed",
+            [floor / own for floor, own in pairs],
+            "of floor",
+            whole_size_bar(">= 0.85", quick=bench.quick),
+        ),
         of_runs(f"{table}: rows a second", [rows / own / 1e6 for own in ours], "M rows/s"),
         of_runs(
             f"{table}: beside postgresql()",
             [o / own for o, own in zip(functions, ours, strict=True)],
             "times",
-            ">= 1.3",
+            whole_size_bar(">= 1.3", quick=bench.quick),
         ),
         of_runs(f"{table}: beside fetched rows", [o / own for o, own in zip(fetched, ours, strict=True)], "times"),
         Figure(f"{table}: sessions that `ranges: 2` takes here", taken, ""),
         of_runs(f"{table}: two sessions beside one", two, "times", ">= 1.0" if taken > 1 else ""),
         of_runs(f"{table}: memory above the imports", memory, "MB", "<= 30"),
     ]
-    bar = ">= 4.0" if table == "narrow" else ""
-    return [*figures, of_runs(f"{table}: rows a CPU second of the loader", rates, "M rows/s", bar)]
+    figures.append(of_runs(f"{table}: rows a CPU second of the loader", rates, "M rows/s"))
+    return [*figures, of_runs(f"{table}: CPU of the loader beside psql's", work, "times", "<= 2")]
 
 
 def incremental(rows: int, runs: int, bench: Bench) -> list[Figure]:
@@ -327,7 +340,9 @@ def incremental(rows: int, runs: int, bench: Bench) -> list[Figure]:
         done = bench.load("narrow", full=False)
         assert done["mode"] == "incremental" and done["present"] == top, done
         shares.append(100 * done["seconds"] / whole)
-    return [of_runs("narrow: 1 % new rows, cost of a full copy", shares, "%", "<= 3")]
+    return [
+        of_runs("narrow: 1 % new rows, cost of a full copy", shares, "%", whole_size_bar("<= 3", quick=bench.quick))
+    ]
 
 
 def beside_dlt(rows: int, runs: int, bench: Bench) -> list[Figure]:

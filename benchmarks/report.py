@@ -31,6 +31,11 @@ class Figure:
         return self.value >= float(limit) if sign == ">=" else self.value <= float(limit)
 
 
+def whole_size_bar(bar: str, *, quick: bool) -> str:
+    """A bar that holds only at the benchmark's whole size, where fixed costs weigh little: none in a quick run."""
+    return "" if quick else bar
+
+
 def of_runs(metric: str, values: list[float], unit: str, bar: str = "") -> Figure:
     """The median of several runs, with their range."""
     return Figure(metric, median(values), unit, bar, min(values), max(values))
