@@ -1,25 +1,88 @@
 #!/usr/bin/env bash
-# ./test.sh [lint|unit|integration|e2e|containers|long]..: build what the tests need and run them. Without a word: all but the last two.
+# Build what the tests need, and run them. ./test.sh --help says how.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/scripts/bootstrap.sh"
 
-case "${1:-}" in -h | --help)
-    sed -n 2p "${BASH_SOURCE[0]}" | cut -c3-
+usage() {
+    cat <<'USAGE'
+./test.sh [STAGE..] [pytest arguments]    without a stage: lint unit integration e2e
+
+  lint          ruff, mypy, shellcheck, hadolint, yamllint, sqlfluff, dbt-score: nothing is changed
+  unit          without servers
+  integration   each part with real servers of its own, two parts at a time
+  e2e           the whole stack, in a browser too
+  containers    the stack in containers; needs Docker's engine
+  long          soaks and large counts, of all stages
+  fix           formats the code, and mends what the linters can
+
+What follows the stages goes to pytest:
+
+  ./test.sh unit -k watermark -x                      some of a stage
+  ./test.sh unit tests/unit/elt/test_elt_names.py     one file; only the environments of its part are built
+  ./test.sh integration tests/integration/elt         one part
+USAGE
+}
+
+stages=()
+while [[ $# -gt 0 && "$1" =~ ^(lint|unit|integration|e2e|containers|long|fix)$ ]]; do
+    stages+=("$1")
+    shift
+done
+case "${1:-}" in
+-h | --help)
+    usage
     exit 0
     ;;
 esac
-
-cd "$repo"
-if [[ $# -eq 0 ]]; then
-    set -- lint unit integration e2e
+if [[ ${#stages[@]} -eq 0 ]]; then
+    [[ $# -eq 0 ]] || die "'$1' is not a stage: name one first, as in ./test.sh unit $1 (stages: lint, unit, integration, e2e, containers, long, fix)."
+    stages=(lint unit integration e2e)
 fi
-for stage in "$@"; do
-    [[ $stage =~ ^(lint|unit|integration|e2e|containers|long)$ ]] ||
-        die "There is no stage '$stage': lint, unit, integration, e2e, containers or long."
+for stage in "${stages[@]}"; do
+    [[ $# -eq 0 || ! $stage =~ ^(lint|fix)$ ]] || die "'$stage' takes no pytest arguments: leave it out, or leave out '$1'."
 done
+cd "$repo"
 
-# The wheel of Postgres is tested even where the system has a Postgres of its own.
-for environment in scripts tests clickhouse postgres dbt airflow superset; do
+# The parts below tests/STAGE that the arguments name; none: all of them.
+named_parts() {
+    local argument
+    for argument in "${@:2}"; do
+        if [[ "$argument" =~ ^(\./)?tests/$1/([a-z_]+) ]]; then
+            printf '%s\n' "${BASH_REMATCH[2]}"
+        fi
+    done
+}
+
+# The environments that a part of a stage needs beside that of the tests.
+environments_of() {
+    case "$1/$2" in
+    lint/*) echo dbt ;;
+    unit/airflow | unit/dbt | unit/superset) echo "$2" ;;
+    unit/stack) echo postgres ;;
+    unit/*) ;;
+    integration/clickhouse) echo scripts postgres clickhouse dbt superset ;;
+    integration/postgres | integration/stack) echo scripts postgres clickhouse ;;
+    integration/elt | integration/dbt | integration/webhook) echo scripts postgres clickhouse dbt ;;
+    integration/superset) echo scripts postgres clickhouse dbt superset ;;
+    integration/airflow) echo scripts postgres clickhouse dbt airflow ;;
+    # The wheel of Postgres is tested even where the system has a Postgres of its own.
+    *) echo scripts postgres clickhouse dbt airflow superset ;;
+    esac
+}
+
+needed=(tests)
+for stage in "${stages[@]}"; do
+    mapfile -t parts < <(named_parts "$stage" "$@")
+    if [[ ${#parts[@]} -eq 0 ]]; then
+        parts=(all)
+        [[ $stage != unit ]] || parts=(airflow dbt superset stack)
+    fi
+    for part in "${parts[@]}"; do
+        read -ra words < <(environments_of "$stage" "$part") || true
+        needed+=("${words[@]}")
+    done
+done
+for environment in $(printf '%s\n' "${needed[@]}" | sort -u); do
     build_environment "$environment"
 done
 export STACK_UV="${STACK_UV:-$(find_uv)}"
@@ -58,6 +121,12 @@ lint() {
     lint_dbt_project
 }
 
+fix() {
+    ruff check --quiet --fix-only .
+    ruff format .
+    sqlfluff fix --quiet --disable-progress-bar dbt/models || die "sqlfluff cannot mend all: ./test.sh lint says what is left."
+}
+
 # Descriptions, names, keys and owners of the models, as pyproject.toml and dbt/dbt_score_rules ask for them.
 lint_dbt_project() {
     local parsed
@@ -68,8 +137,19 @@ lint_dbt_project() {
     rm -rf "$parsed"
 }
 
+names_tests() {
+    [[ " $*" == *" tests/"* || " $*" == *" ./tests/"* ]]
+}
+
+# tests FOLDER ARGUMENTS..: those of the folder, or what the arguments name.
 tests() {
-    pytest -q -p no:cacheprovider "$@"
+    local folder="$1"
+    shift
+    if names_tests "$@"; then
+        pytest -q -p no:cacheprovider "$@"
+    else
+        pytest -q -p no:cacheprovider "$folder" "$@"
+    fi
 }
 
 # Each part with servers of its own, two parts at a time: much of it is waiting. A part is shown when it has ended.
@@ -78,32 +158,33 @@ integration() {
     logs="$(mktemp -d)"
     export logs
     # shellcheck disable=SC2016 # expanded by the inner shell
-    printf '%s\n' tests/integration/*/ | xargs -n 1 -P 2 bash -c '
-        part="$(basename "$0")"
+    printf '%s\n' tests/integration/*/ | xargs -I '{}' -P 2 bash -c '
+        part="$(basename "$1")"
         code=0
-        pytest -q -p no:cacheprovider "$0" >"$logs/$part" 2>&1 || code=$?
+        pytest -q -p no:cacheprovider "$1" "${@:2}" >"$logs/$part" 2>&1 || code=$?
         flock "$logs" bash -c "printf \"\n-- %s\n\" \"\$0\"; cat \"\$1\"" "$part" "$logs/$part"
-        # 5: a part whose tests are all marked long.
+        # 5: a part whose tests are all marked long, or left out.
         [[ $code -eq 0 || $code -eq 5 ]]
-    ' || die "Integration tests failed: see above."
+    ' _ '{}' "$@" || die "Integration tests failed: see above."
     rm -rf "$logs"
 }
 
-for stage in "$@"; do
+for stage in "${stages[@]}"; do
     printf '\n== %s\n' "$stage"
     case "$stage" in
     lint) lint ;;
-    unit) tests tests/unit ;;
-    integration) integration ;;
+    fix) fix ;;
+    unit) tests tests/unit "$@" ;;
+    integration) if names_tests "$@"; then tests tests/integration "$@"; else integration "$@"; fi ;;
     e2e)
         find_browser
-        tests tests/e2e
+        tests tests/e2e "$@"
         ;;
     containers)
         docker info >/dev/null 2>&1 || die "The tests of the containers need Docker's engine: start it, or set DOCKER_HOST."
-        tests tests/containers
+        tests tests/containers "$@"
         ;;
-    long) tests --long tests ;;
+    long) tests tests --long "$@" ;;
     esac
 done
-printf '\nEverything that was asked for holds: %s.\n' "$*"
+printf '\nEverything that was asked for holds: %s.\n' "${stages[*]}"
