@@ -192,8 +192,7 @@ def make_data_directory(
         _run([binaries["pg_ctl"], "-D", str(staging), "-w", "-l", str(log), "-o", options, "start"])
         try:
             create = scratch / "create.sql"
-            database = env["POSTGRES_DB"]
-            create.write_text(f'CREATE DATABASE "{database}";\nREVOKE ALL ON DATABASE "{database}" FROM PUBLIC;\n')
+            create.write_text(f'CREATE DATABASE "{env["POSTGRES_DB"]}";\n')
             run_sql_file(binaries, create, host=str(scratch), port=5432, database="postgres", env=env)
             for database, file in init_files:
                 run_sql_file(binaries, file, host=str(scratch), port=5432, database=database, env=env)

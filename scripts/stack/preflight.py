@@ -21,7 +21,6 @@ LATER_BYTES = 512 * 1024**2
 # Secrets that data on disk depends on: with another value the data cannot be opened, or no longer means the same.
 BOUND_TO_DATA = (
     "POSTGRES_PASSWORD",
-    "POSTGRES_READER_PASSWORD",
     "POSTGRES_USER",
     "POSTGRES_DB",
     "AIRFLOW_DB_PASSWORD",
@@ -109,7 +108,7 @@ def check_secrets(paths: Paths, env: Env) -> None:
         return
     raw = json.loads(note.read_text())
     for name, digest in raw["digests"].items():
-        if _digest(env.text(name), raw["salt"]) != digest:
+        if name in BOUND_TO_DATA and _digest(env.text(name), raw["salt"]) != digest:
             raise StackError(
                 f"{name} in {paths.env_file} is not the one that the data in {paths.data} was made with: "
                 "put the old value back, or `./stop.sh --wipe` to start with empty data."

@@ -98,9 +98,8 @@ def make_postgres_data(context: Context, screen: Screen) -> None:
     if env.SAMPLE_SHOP == "false":
         shop = [folder / "init" / "03-reader.sql"]
     files = [("postgres", folder / "metadata" / "01-metadata.sql"), *((env.POSTGRES_DB, file) for file in shop)]
-    names = ("USER", "PASSWORD", "DB", "READER_PASSWORD")
-    values = {f"POSTGRES_{name}": env.text(f"POSTGRES_{name}") for name in names}
-    values |= {name: env.text(name) for name in ("AIRFLOW_DB_PASSWORD", "SUPERSET_DB_PASSWORD")}
+    names = ("POSTGRES_USER", "POSTGRES_PASSWORD", "POSTGRES_DB", "AIRFLOW_DB_PASSWORD", "SUPERSET_DB_PASSWORD")
+    values = {name: env.text(name) for name in names}
     binaries = postgres.find_binaries(paths.venvs)
     postgres.make_data_directory(binaries, data, init_files=files, env=values)
     sample = "with the sample shop" if env.SAMPLE_SHOP == "true" else "without the sample shop"

