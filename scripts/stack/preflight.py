@@ -8,7 +8,7 @@ import stat
 from hashlib import scrypt
 from pathlib import Path
 
-from stack import ports, postgres, supervisor
+from stack import database_user, ports, postgres, supervisor
 from stack.env_file import Env
 from stack.errors import StackError
 from stack.paths import Paths
@@ -77,7 +77,7 @@ def check_reachable(paths: Paths) -> None:
 
 def _may_enter(folder: Path) -> bool:
     status = folder.stat()
-    if status.st_uid == postgres.NOBODY:
+    if status.st_uid in (database_user.NOBODY, database_user.find().uid):
         return bool(status.st_mode & stat.S_IXUSR)
     return bool(status.st_mode & stat.S_IXOTH)
 
