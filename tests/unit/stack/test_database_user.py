@@ -22,19 +22,25 @@ USER = User(61234, 61235)
 READ_ONLY = "mount -o remount,bind,ro /etc"
 NO_USERADD = "mount --bind /dev/null $(command -v useradd)"
 ASKED = """
+import sys
 from pathlib import Path
 from stack import database_user, prepare
 from stack.paths import Paths
 from stack.screen import Screen
-home = Path("/nonexistent")
-prepare.make_database_user(Paths(home=home, env_file=home, venvs=home), Screen())
+home = Path(sys.argv[1])
+paths = Paths(home=home, env_file=home, venvs=home)
+prepare.make_database_user(paths, Screen())
+if paths.data.exists():
+    prepare.move_postgres_data(paths, Screen())
 print(database_user.find().uid)
 """
 
 
 @pytest.fixture
 def boot(repo: Path, venvs: Path, tmp_path: Path) -> Callable[..., list[str]]:
-    """What a boot says, with /etc as a copy: lines, the last of which is the uid of Postgres."""
+    """What a boot says of user and data, with /etc as a copy: lines, the last of which is the uid of Postgres."""
+    if subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False).returncode != 0:
+        pytest.skip("root may make no mount namespace here, as in most containers")
     shutil.copytree("/etc", tmp_path / "etc", symlinks=True)
     # This machine may have the user.
     for file in (tmp_path / "etc").glob("*"):
@@ -42,10 +48,21 @@ def boot(repo: Path, venvs: Path, tmp_path: Path) -> Callable[..., list[str]]:
             lines = file.read_text().splitlines(keepends=True)
             file.write_text("".join(line for line in lines if not line.startswith(f"{database_user.NAME}:")))
 
-    def run(*before: str) -> list[str]:
+    def run(*before: str, home: Path = tmp_path / "home") -> list[str]:
         script = "\n".join(["set -e", f"mount --bind {tmp_path / 'etc'} /etc", *before, 'exec "$@"'])
         answer = subprocess.run(
-            ["unshare", "--mount", "bash", "-c", script, "bash", str(venvs / "scripts/bin/python"), "-c", ASKED],
+            [
+                "unshare",
+                "--mount",
+                "bash",
+                "-c",
+                script,
+                "bash",
+                str(venvs / "scripts/bin/python"),
+                "-c",
+                ASKED,
+                str(home),
+            ],
             env={"PATH": os.environ["PATH"], "PYTHONPATH": str(repo / "scripts")},
             capture_output=True,
             text=True,
@@ -103,6 +120,20 @@ def test_where_no_user_can_be_made_it_is_nobody_and_that_is_said(
     *said, uid = boot(before)
     assert uid == str(NOBODY)
     assert "Postgres runs as nobody" in said[0] and why in said[0] and database_user.NAME in said[0]
+
+
+def test_the_first_boot_after_an_upgrade_moves_the_data_and_the_next_one_has_nothing_to_do(
+    boot: Callable[..., list[str]], data: Path
+) -> None:
+    said, uid = boot(home=data.parents[1])
+    assert f"Gave Postgres' data to the user that it runs as (uid {uid})" in said
+    assert str(owner(data)) == str(owner(data / "base/1/1259")) == uid != str(NOBODY)
+    assert boot(home=data.parents[1]) == [uid]
+
+
+def test_where_no_user_can_be_made_the_data_stays_nobodys(boot: Callable[..., list[str]], data: Path) -> None:
+    assert len(boot(READ_ONLY, home=data.parents[1])) == 2
+    assert owner(data) == NOBODY
 
 
 def test_data_of_nobody_moves_whole_and_is_closed_to_others(data: Path) -> None:
