@@ -77,7 +77,6 @@ class Source:
             "POSTGRES_USER": "ecommerce",
             "POSTGRES_PASSWORD": self.password,
             "POSTGRES_DB": "ecommerce_db",
-            "POSTGRES_READER_PASSWORD": self.password,
         }
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:

@@ -82,19 +82,34 @@ class PostgresServer:
         return f"postgresql://{who}@{self.host}:{self.port}/{dbname}"
 
     def init_env(self) -> dict[str, str]:
-        """What postgres/init/*.sql and psql read."""
+        """What the data directory is made with."""
         return {
             "POSTGRES_USER": self.superuser,
             "POSTGRES_PASSWORD": self.password,
             "POSTGRES_DB": "ecommerce_db",
-            "POSTGRES_READER_PASSWORD": self.reader_password,
         }
 
     def apply(self, file: Path, dbname: str = "ecommerce_db") -> None:
-        """Apply an SQL file by psql in one transaction."""
+        """Apply an SQL file by psql."""
         native_postgres.run_sql_file(
             self.binaries, file, host=self.host, port=self.port, database=dbname, env=self.init_env()
         )
+
+    def upgrade(
+        self, dbname: str = "ecommerce_db", folder: Path = REPO / "postgres" / "upgrade"
+    ) -> subprocess.CompletedProcess[str]:
+        """Apply postgres/upgrade as every boot does; what psql printed stands in the answer."""
+        env = {
+            "PATH": os.environ["PATH"],
+            "PGHOST": self.host,
+            "PGPORT": str(self.port),
+            "PGUSER": self.superuser,
+            "PGPASSWORD": self.password,
+            "PGDATABASE": dbname,
+            "POSTGRES_READER_PASSWORD": self.reader_password,
+        }
+        command = ["sh", str(folder / "apply.sh"), self.binaries["psql"]]
+        return subprocess.run(command, env=env, capture_output=True, text=True, check=False)
 
 
 def _stop(process: subprocess.Popen[bytes], how: signal.Signals) -> None:
@@ -148,6 +163,8 @@ def sample_shop(postgres: PostgresServer) -> PostgresServer:
     """The same server with the sample shop in ecommerce_db."""
     for file in sorted((REPO / "postgres" / "init").glob("*.sql")):
         postgres.apply(file)
+    answer = postgres.upgrade()
+    assert answer.returncode == 0, answer.stderr
     return postgres
 
 

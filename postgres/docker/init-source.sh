@@ -1,5 +1,5 @@
 #!/bin/sh
-# Runs once, in a new container of the source: the files of postgres/init, or without the sample shop only its reader.
+# Runs once, in a new container of the source: the files of postgres/init, or without the sample shop only the reader's.
 set -eu
 for file in /init/*.sql; do
     case "$SAMPLE_SHOP:$file" in

@@ -1,52 +1,11 @@
--- The role that the loader reads with: SELECT on the tables of public, present and future, and nothing else. Idempotent; works with
--- and without the sample shop. The password comes from the environment variable POSTGRES_READER_PASSWORD.
-
-\getenv reader_password POSTGRES_READER_PASSWORD
-\if :{?reader_password}
-\else
-    \set reader_password ''
-\endif
-SELECT :'reader_password' = '' AS no_password \gset
-\if :no_password
-    DO $$ BEGIN
-        RAISE EXCEPTION 'POSTGRES_READER_PASSWORD is not set: give the password of role elt_reader in the environment';
-    END $$;
-\endif
+-- What the loader's role reads: the tables of public, present and future. With and without the sample shop. Granted once, so that a right
+-- which the owner takes away later stays away. Its login, and what neither it nor PUBLIC may do: postgres/upgrade.
 
 SELECT 'CREATE ROLE elt_reader' WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'elt_reader') \gexec
 
--- The statement with the password must reach neither the server's log nor the list of running statements.
-SET log_statement = 'none';
-SET log_min_duration_statement = -1;
-SET log_min_error_statement = 'panic';
-SET track_activities = off;
-ALTER ROLE elt_reader WITH
-    LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOINHERIT NOREPLICATION NOBYPASSRLS
-    PASSWORD :'reader_password';
-RESET track_activities;
-RESET log_min_error_statement;
-RESET log_min_duration_statement;
-RESET log_statement;
-
--- A second fence, for honest mistakes: a session can lift it, but still has no right to write anything.
-ALTER ROLE elt_reader SET default_transaction_read_only = on;
-
--- Every role may connect to a new database and fill it with temporary tables unless told otherwise.
-REVOKE ALL ON DATABASE :"DBNAME" FROM PUBLIC, elt_reader;
+-- Every role may connect to a new database unless told otherwise.
+REVOKE CONNECT ON DATABASE :"DBNAME" FROM PUBLIC;
 GRANT CONNECT ON DATABASE :"DBNAME" TO elt_reader;
-
-REVOKE CREATE ON SCHEMA public FROM PUBLIC, elt_reader;
 GRANT USAGE ON SCHEMA public TO elt_reader;
 GRANT SELECT ON ALL TABLES IN SCHEMA public TO elt_reader;
 ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT ON TABLES TO elt_reader;
-
--- For incremental loads: when the oldest open transaction began, which may yet commit rows of before. The role learns that one
--- instant, and nothing of what others do.
-CREATE OR REPLACE FUNCTION public.elt_oldest_transaction() RETURNS timestamptz
-LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    SELECT min(a.xact_start) FROM pg_stat_activity a
-    WHERE a.datname = current_database() AND a.pid <> pg_backend_pid()
-      AND NOT (a.usename = session_user AND a.application_name LIKE 'elt %')
-$$;
-REVOKE ALL ON FUNCTION public.elt_oldest_transaction() FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION public.elt_oldest_transaction() TO elt_reader;

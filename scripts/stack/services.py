@@ -62,6 +62,8 @@ class Service:
         """One command for a long-lived service; one or more, run in turn, for a one-shot."""
         if self.name == POSTGRES:
             return _postgres_commands(context)
+        if self.name == POSTGRES_UPGRADE:
+            return _postgres_upgrade_commands(context)
         venv, _ = commands.TABLE[self.name]
         python, repo = str(context.paths.python(venv)), str(context.paths.repo)
         return commands.commands(self.name, python=python, repo=repo, env=self.names(context))
@@ -74,6 +76,7 @@ class Service:
 
 
 POSTGRES = "postgres-source"
+POSTGRES_UPGRADE = "postgres-upgrade"
 
 # --- Names that several services get ------------------------------------------------------------------------------
 
@@ -107,6 +110,12 @@ def _postgres_client_names(context: Context) -> dict[str, str]:
         "PGDATABASE": env.POSTGRES_DB,
         "PGPASSWORD": env.POSTGRES_PASSWORD,
     }
+
+
+def _postgres_upgrade_commands(context: Context) -> list[Command]:
+    """In a container the image's psql runs the same script."""
+    binaries = postgres.find_binaries(context.paths.venvs, context.paths.data / "postgres")
+    return [["sh", str(context.paths.repo / "postgres" / "upgrade" / "apply.sh"), binaries["psql"]]]
 
 
 # --- ClickHouse ---------------------------------------------------------------------------------------------------
@@ -247,6 +256,15 @@ SERVICES: tuple[Service, ...] = (
         stop_seconds=30,
         for_people=_postgres_client_names,
     ),
+    # The stack's own Postgres, whatever SOURCE_URL says.
+    Service(
+        name=POSTGRES_UPGRADE,
+        one_shot=True,
+        watches=("postgres/upgrade",),
+        reads=("POSTGRES_READER_PASSWORD",),
+        computed=_postgres_client_names,
+        after=(POSTGRES,),
+    ),
     Service(
         name="clickhouse-server",
         reads=(
@@ -297,7 +315,7 @@ SERVICES: tuple[Service, ...] = (
         watches=("airflow/requirements.lock", "airflow/provision.py", "pipeline.yml"),
         reads=(*TASKS, "AIRFLOW_ADMIN_PASSWORD"),
         computed=_task_names,
-        after=("postgres-source", "clickhouse-init"),
+        after=("postgres-upgrade", "clickhouse-init"),
     ),
     # The api-server stands first, and so stops last: tasks that end during a stop report to it.
     Service(

@@ -34,6 +34,7 @@ def _boot(context: Context, screen: Screen) -> list[str]:
     rows = services.enabled(context.env)
     if supervisor.states(paths) is None and (left := processes.end_all(paths)):
         screen.done(f"Ended {left} processes that an earlier supervisor had left behind")
+    prepare.make_database_user(paths, screen)
     prepare.make_postgres_data(context, screen)
     prepare.make_clickhouse_config(context)
     running = supervisor.running(paths)
@@ -42,6 +43,8 @@ def _boot(context: Context, screen: Screen) -> list[str]:
         screen.waiting(f"restarting {row.name}, whose settings or code have changed")
         supervisor.stop(paths, row.name)
         running.discard(row.name)
+    # A server whose data has yet to move has just been stopped: it runs as another user from now on.
+    prepare.move_postgres_data(paths, screen)
     preflight.check_ports(context.env, rows, running)
     supervisor.ensure(paths, rows)
     # Once more: the supervisor has ended those whose own entry is new, such as after an upgrade.

@@ -24,6 +24,14 @@ BLIND = (
     "can be missed by incremental loads; create that function, GRANT pg_read_all_stats, or give a longer lookback:"
 )
 
+# Postgres gives the first two to every role, and before version 15 the third.
+_LEFTOVERS = """
+SELECT has_function_privilege('pg_catalog.lo_create(oid)', 'EXECUTE'),
+       has_database_privilege(current_database(), 'TEMPORARY'),
+       has_database_privilege(current_database(), 'CREATE') OR EXISTS (
+           SELECT FROM pg_namespace WHERE nspname !~ '^pg_temp|^pg_toast' AND has_schema_privilege(oid, 'CREATE'))
+"""
+
 
 @dataclass(frozen=True)
 class CheckedTable:
@@ -59,6 +67,11 @@ def check(settings: Settings) -> Checked:
                 mistakes.append(str(error))
         if any(entry.mode == "incremental" for entry in found) and not sees_transactions(source):
             notes.append(BLIND)
+        if leftovers := _leftovers(source):
+            notes.append(
+                f"The role of SOURCE_URL may leave {', '.join(leftovers)} in the source and needs to read only; "
+                "docs/source.md has the REVOKEs"
+            )
         if any(entry.mask for entry in found) and not settings.mask_salt.get_secret_value():
             mistakes.append("pipeline.yml masks columns and MASK_SALT is empty; set it, once and for all")
         try:
@@ -72,6 +85,12 @@ def check(settings: Settings) -> Checked:
     except EltError as error:
         mistakes.append(str(error))
     return Checked(tuple(tables), tuple(mistakes), tuple(notes))
+
+
+def _leftovers(source: Source) -> list[str]:
+    """What the role may leave behind in the source's database."""
+    kinds = ("large objects", "temporary tables", "objects of its own")
+    return [kind for kind, may in zip(kinds, source.rows(_LEFTOVERS)[0], strict=True) if may]
 
 
 def _check_table(settings: Settings, source: Source, entry: TableEntry) -> CheckedTable:

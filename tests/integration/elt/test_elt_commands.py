@@ -153,3 +153,25 @@ def test_a_warehouse_without_init_is_told(orders: Any) -> None:
     finally:
         orders.admin_client.command("RENAME TABLE ops.loads_away TO ops.loads")
     assert code == 1 and "no ops.loads; apply clickhouse/init" in err
+
+
+def test_check_names_what_the_role_could_leave_behind_until_the_revokes_of_the_documentation(orders: Any) -> None:
+    _, out, _ = orders.command("check")
+    assert "may leave large objects, temporary tables in the source" in " ".join(out.split())
+    text = (orders.repo / "docs/source.md").read_text().split("```sql\nREVOKE ")[1].partition("```")[0]
+    name = orders.sql("SELECT current_database()")[0][0]
+    text = f"REVOKE {text}".replace("DATABASE shop", f"DATABASE {name}")
+    if orders.sql("SELECT current_setting('server_version_num')::int >= 170000")[0][0]:
+        text = text.replace("text, text)", "text, text, boolean)").replace("text, bytea)", "text, bytea, boolean)")
+    revokes = [statement for statement in text.split(";") if "REVOKE" in statement]
+    try:
+        orders.sql(*revokes)
+        code, out, _ = orders.command("check")
+        assert code == 0 and "may leave" not in out
+    finally:
+        orders.sql(*(statement.replace("REVOKE", "GRANT").replace("FROM PUBLIC", "TO PUBLIC") for statement in revokes))
+
+
+def test_check_names_a_schema_that_the_role_may_fill(orders: Any) -> None:
+    orders.sql("GRANT CREATE ON SCHEMA public TO elt_test_reader")
+    assert "objects of its own" in orders.command("check")[1]

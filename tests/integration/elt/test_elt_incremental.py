@@ -269,7 +269,7 @@ def test_check_tells_what_an_incremental_table_cannot_promise(orders: Any) -> No
     assert any("pg_read_all_stats" in note for note in checked.notes)
     orders.sql("GRANT pg_read_all_stats TO elt_test_reader")
     try:
-        assert check(orders.settings).notes == ()
+        assert not any("pg_read_all_stats" in note for note in check(orders.settings).notes)
     finally:
         orders.sql("REVOKE pg_read_all_stats FROM elt_test_reader")
 

@@ -26,6 +26,8 @@ def new_shop(postgres: Any, repo: Path) -> Callable[..., str]:
         folder = repo / "postgres" / "init"
         for file in [folder / name for name in only] if only else sorted(folder.glob("*.sql")):
             postgres.apply(file, name)
+        answer = postgres.upgrade(name)
+        assert answer.returncode == 0, answer.stderr
         return str(postgres.dsn(name))
 
     return make

@@ -17,7 +17,7 @@ CONTAINERS = {
     "postgres-source", "airflow-db", "clickhouse-server", "airflow-webserver", "airflow-scheduler",
     "airflow-dag-processor", "webhook-server", "webhook-worker", "dbt", "superset",
 }  # fmt: skip
-ONE_SHOTS = {"clickhouse-init", "airflow-init", "superset-init"}
+ONE_SHOTS = {"postgres-upgrade", "clickhouse-init", "airflow-init", "superset-init"}
 OWN_IMAGES = {"airflow", "dbt", "superset", "scripts"}
 # Names that differ on purpose: the image's own server takes no folder, and an image knows where its files lie.
 NATIVE_ALONE = {

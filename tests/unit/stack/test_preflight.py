@@ -62,6 +62,16 @@ def test_a_changed_secret_that_data_depends_on_is_refused_and_a_free_one_is_not(
     assert not [name for name in preflight.BOUND_TO_DATA if len(env.text(name)) > 20 and env.text(name) in noted]
 
 
+def test_a_secret_that_an_earlier_version_bound_to_the_data_may_change(
+    paths: Paths, env: Env, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reader's password is given to its role at every boot."""
+    with monkeypatch.context() as earlier:
+        earlier.setattr(preflight, "BOUND_TO_DATA", (*preflight.BOUND_TO_DATA, "POSTGRES_READER_PASSWORD"))
+        preflight.check_secrets(paths, env)
+    preflight.check_secrets(paths, env.model_copy(update={"POSTGRES_READER_PASSWORD": "another-password"}))
+
+
 def test_a_taken_port_names_its_holder_and_the_variable(env: Env) -> None:
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))

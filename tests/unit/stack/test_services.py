@@ -11,12 +11,12 @@ from stack.services import Context
 TASKS = {"airflow-init", "airflow-scheduler", "airflow-dag-processor"}
 AIRFLOW = {*TASKS, "airflow-webserver"}
 MAY_KNOW = {
-    "POSTGRES_PASSWORD": set(),
+    "POSTGRES_PASSWORD": {"postgres-upgrade"},
     "CLICKHOUSE_PASSWORD": {"clickhouse-server", "clickhouse-init"},
     "CLICKHOUSE_LOADER_PASSWORD": {"clickhouse-server", *TASKS},
     "CLICKHOUSE_DBT_PASSWORD": {"clickhouse-server", "webhook-server", "webhook-worker"},
     "CLICKHOUSE_SUPERSET_PASSWORD": {"clickhouse-server", "superset", "superset-init"},
-    "POSTGRES_READER_PASSWORD": TASKS,
+    "POSTGRES_READER_PASSWORD": {"postgres-upgrade", *TASKS},
     "AIRFLOW_ADMIN_PASSWORD": {"airflow-init"},
     "AIRFLOW_DB_PASSWORD": AIRFLOW,
     "AIRFLOW_FERNET_KEY": AIRFLOW,
@@ -85,3 +85,10 @@ def test_a_warehouse_of_ones_own_is_not_started(context: Context) -> None:
     assert launch.environment(Context(context.paths, own), services.by_name("superset"))["CLICKHOUSE_HOST"] == (
         "warehouse.example.org"
     )
+
+
+def test_the_upgrade_of_the_source_is_for_the_stacks_own_whatever_source_url_says(context: Context) -> None:
+    row = services.by_name("postgres-upgrade")
+    foreign = context.env.model_copy(update={"SOURCE_URL": "postgresql://reader:secret@shop.example.org/shop"})
+    assert row in services.enabled(foreign)
+    assert row.names(Context(context.paths, foreign)) == row.names(context)
