@@ -197,7 +197,7 @@ def _task_names(context: Context) -> dict[str, str]:
 # --- The webhook --------------------------------------------------------------------------------------------------
 
 WEBHOOK = ("CLICKHOUSE_DBT_PASSWORD", "CLICKHOUSE_DATABASE_ENGINE", "CLICKHOUSE_TABLE_ENGINE", *SHOP)
-WEBHOOK_FILES = ("VERSION", "scripts/webhook", "scripts/webhook_server.py", "dbt/requirements.lock")
+WEBHOOK_FILES = ("scripts/webhook", "scripts/webhook_server.py", "dbt/requirements.lock")
 
 
 def _webhook_names(context: Context) -> dict[str, str]:
@@ -279,7 +279,7 @@ SERVICES: tuple[Service, ...] = (
         computed=_webhook_names,
         after=("clickhouse-init",),
         port="WEBHOOK_PORT",
-        watches=WEBHOOK_FILES,
+        watches=("VERSION", *WEBHOOK_FILES),
     ),
     Service(
         name="webhook-worker",
