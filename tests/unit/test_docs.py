@@ -1,4 +1,4 @@
-"""The pages: every relative link leads to a file and a heading that exist, and every page is listed in an index."""
+"""The pages: relative links lead to files and headings that exist, commands exist, every page is listed in an index."""
 
 import re
 import subprocess
@@ -10,6 +10,8 @@ import pytest
 FENCE = re.compile(r"^(```|~~~).*?^\1", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"!?\[[^\]]*\]\(<?([^)\s>]+)>?(?:\s+\"[^\"]*\")?\)")
 HEADING = re.compile(r"^#{1,6} +(.+?) *#*$", re.MULTILINE)
+# `./run.sh` and `scripts/logs SERVICE`, in text or in a block.
+COMMAND = re.compile(r"(?:^|[`\s])(\./[\w/]+\.sh|(?:scripts|benchmarks)/\w+(?:\.sh)?)(?=[`\s.,]|$)", re.MULTILINE)
 # A scheme, such as https: or mailto:.
 FOREIGN = re.compile(r"^[a-z][a-z0-9+.-]*:")
 
@@ -59,6 +61,12 @@ def test_the_index_of_a_folder_links_every_page_in_it(repo: Path, folder: str) -
     linked = {(index.parent / link.partition("#")[0]).resolve() for link in LINK.findall(index.read_text())}
     missing = {page.name for page in pages(repo) if page.parent == index.parent} - {index.name}
     assert not missing - {page.name for page in linked if page.parent == index.parent}
+
+
+def test_every_command_that_a_page_names_exists(repo: Path) -> None:
+    named = {command for page in pages(repo) for command in COMMAND.findall(page.read_text())}
+    missing = {command for command in named if not (repo / command).exists()}
+    assert "scripts/logs" in named and not missing
 
 
 def test_the_readme_fits_two_screens(repo: Path) -> None:
