@@ -8,6 +8,8 @@ else
     env_file="$repo/.env"
 fi
 export STACK_ENV_FILE="$env_file"
+STACK_VERSION="$(<"$repo/VERSION")"
+export STACK_VERSION
 
 # Prints the way of this stack that .env has kept, or nothing before the first boot.
 kept_mode() {
@@ -109,7 +111,7 @@ docker_up() {
         printf 'warning  The engine has %d MB of memory, and the stack is at ease with 8000.\n' "$((memory / 1000000))" >&2
     fi
     printf 'Building the image ecommerce-pipeline/tools\n'
-    docker build --quiet --tag ecommerce-pipeline/tools --file "$repo/scripts/Dockerfile" "$repo" >/dev/null ||
+    docker build --quiet --tag ecommerce-pipeline/tools --label "org.opencontainers.image.version=$STACK_VERSION" --file "$repo/scripts/Dockerfile" "$repo" >/dev/null ||
         die "The image of the tools could not be built: check the network and start again."
     mkdir -p "$(dirname "$env_file")"
     # In the host's network, so that taken ports are seen as this machine sees them.

@@ -18,6 +18,11 @@ class Paths:
     repo: Path = REPO
 
     @property
+    def version(self) -> str:
+        """The version of the project, which the file VERSION alone holds."""
+        return (self.repo / "VERSION").read_text().strip()
+
+    @property
     def data(self) -> Path:
         return self.home / "data"
 

@@ -297,7 +297,7 @@ SERVICES: tuple[Service, ...] = (
         computed=_webhook_names,
         after=("clickhouse-init",),
         port="WEBHOOK_PORT",
-        watches=WEBHOOK_FILES,
+        watches=("VERSION", *WEBHOOK_FILES),
     ),
     Service(
         name="webhook-worker",

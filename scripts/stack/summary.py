@@ -35,12 +35,13 @@ def _tunnel(env: Env) -> str:
 
 
 def show(context: Context, screen: Screen) -> None:
-    """Print the table of addresses, one curl to paste, and the next step."""
+    """Print the version, the table of addresses, one curl to paste, and the next step."""
     env = context.env
     table = [("", "address", "user", "its password or token")]
     table += [(name, address, user, _password_command(context, key)) for name, address, user, key in _rows(context)]
     widths = [max(len(row[column]) for row in table) for column in range(4)]
     screen.plain()
+    screen.plain(f"ecommerce-pipeline {context.paths.version}")
     for row in table:
         screen.plain("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
     screen.plain()

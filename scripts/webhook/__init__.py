@@ -5,3 +5,7 @@ questions; it never talks to dbt. The worker (`worker`, `execution`, `dbt_proces
 operating-system process of its own, and copies what happened to ClickHouse's `ops` (`reporter`, `warehouse`). The file
 (`database`, `store`, `intake`) is the record of truth: whatever is killed, it says what was asked and what became of it.
 """
+
+from pathlib import Path
+
+VERSION = (Path(__file__).resolve().parents[2] / "VERSION").read_text().strip()

@@ -11,6 +11,7 @@ from flask_openapi3.utils import get_model_schema
 from pydantic import ValidationError
 from werkzeug.exceptions import HTTPException
 
+from webhook import VERSION
 from webhook.auth import Gate
 from webhook.contract import SECURITY_SCHEMES, ProblemAnswer
 from webhook.database import Database
@@ -28,7 +29,7 @@ OPEN = {"webhook.show_health", "webhook.show_status"}
 SIGNED = {"webhook.start_by_system"}
 _INFO = Info(
     title="dbt webhook",
-    version="1.0.0",
+    version=VERSION,
     description="Start, watch and trust a dbt run over HTTP. Errors are problems (RFC 9457).",
 )
 

@@ -48,6 +48,10 @@ def test_answers_to_some_hundred_made_up_calls_are_those_of_the_document(
     assert "No issues found" in fuzz(webhook, venvs, tmp_path, examples=20, seed=1, phases="examples,coverage,fuzzing")
 
 
+def test_the_document_has_the_version_of_the_project(webhook: Any, repo: Path) -> None:
+    assert webhook.call("GET", "/api/openapi.json").json()["info"]["version"] == (repo / "VERSION").read_text().strip()
+
+
 @pytest.mark.long
 @pytest.mark.timeout(3600)
 def test_answers_to_ten_thousand_made_up_calls_are_those_of_the_document(

@@ -81,6 +81,12 @@ def test_images_are_pinned_and_published_ports_keep_to_the_bind_address(compose:
             assert port.startswith("${BIND_ADDRESS:-127.0.0.1}:"), name
 
 
+def test_images_that_compose_builds_are_labelled_with_the_version_of_the_project(compose: dict[str, Any]) -> None:
+    labels = {name: row["build"].get("labels") for name, row in compose["services"].items() if "build" in row}
+    assert labels
+    assert set(map(str, labels.values())) == {str({"org.opencontainers.image.version": "${STACK_VERSION:-}"})}, labels
+
+
 def test_a_container_that_mounts_a_file_is_made_anew_when_the_file_changes(repo: Path, compose: dict[str, Any]) -> None:
     listed = re.search(r"cat ((?:.|\n)*?) \| cksum", (repo / "scripts/docker.sh").read_text())
     assert listed is not None
@@ -132,7 +138,7 @@ def test_every_name_of_the_compose_file_stands_in_the_example_and_every_secret_i
     repo: Path, compose: dict[str, Any]
 ) -> None:
     text = (repo / "docker-compose.yml").read_text()
-    asked = set(re.findall(r"(?<!\$)\$\{([A-Z_]+)", text)) - {"STACK_ENV_FILE", "STACK_MOUNTED_FILES"}
+    asked = set(re.findall(r"(?<!\$)\$\{([A-Z_]+)", text)) - {"STACK_ENV_FILE", "STACK_MOUNTED_FILES", "STACK_VERSION"}
     known = set(env_file.read_values(repo / ".env.example"))
     assert asked <= known
     read = {name for row in services.SERVICES for name in row.reads}

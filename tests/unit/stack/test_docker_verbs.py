@@ -13,7 +13,7 @@ case "$*" in
 "info --format {{.MemTotal}}") echo "$MEMORY" ;;
 info) exit "$ENGINE" ;;
 "compose version"*) [[ -n "$PLUGIN" ]] && echo "$PLUGIN" ;;
-"build "*) echo "the build was asked for" >&2; exit 1 ;;
+"build "*) echo "the build was asked for, with Compose told $STACK_VERSION: $*" >&2; exit 1 ;;
 esac
 """
 HYPHENATED = """#!/usr/bin/env bash
@@ -73,3 +73,10 @@ def test_little_memory_is_warned_of_and_not_refused(boot: Callable[..., str]) ->
 
 def test_an_image_that_cannot_be_built_is_one_sentence(boot: Callable[..., str]) -> None:
     assert "The image of the tools could not be built" in boot(plugin="2.26.1")
+
+
+def test_images_are_labelled_with_the_version_of_the_project(repo: Path, boot: Callable[..., str]) -> None:
+    version = (repo / "VERSION").read_text().strip()
+    said = boot(plugin="2.26.1")
+    assert f"with Compose told {version}: build " in said
+    assert f"--label org.opencontainers.image.version={version} " in said
