@@ -17,6 +17,7 @@ machine can read a command line and they may hold what is nobody's business.
 import atexit
 import contextlib
 import ctypes
+import gc
 import hashlib
 import json
 import os
@@ -25,7 +26,8 @@ import signal
 import socket
 import sys
 import tempfile
-from collections.abc import Iterator
+import traceback
+from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
@@ -42,6 +44,9 @@ _QUIET = [
 _LOOK_SECONDS = 2.0
 _NOT_SOURCE = {"target", "logs", "__pycache__", ".git"}
 
+# dbt imports them only when it runs: a tenth of a second that every run would pay again.
+_IMPORTED_EARLY = ("dbt.adapters.clickhouse.httpclient", "dbt.task.build", "dbt.task.docs.generate")
+
 
 def _beside(name: str) -> Any:
     """A module from the file beside this one, without putting the folder on dbt's import path."""
@@ -53,11 +58,19 @@ def _beside(name: str) -> Any:
 
 
 events = _beside("dbt_events")
-lean = _beside("dbt_lean")
-macros = _beside("dbt_macros")
-once = _beside("dbt_once")
-questions = _beside("dbt_questions")
-threads = _beside("dbt_threads")
+
+
+def import_early() -> None:
+    """Import what dbt imports late. A version of dbt that lacks a module runs without it."""
+    for name in _IMPORTED_EARLY:
+        with contextlib.suppress(ImportError):
+            import_module(name)
+
+
+def keep_for_forks() -> None:
+    """Exempt everything in memory from garbage collection: a collection in a fork would copy its pages."""
+    gc.collect()
+    gc.freeze()
 
 
 def project_hash(project: Path) -> str:
@@ -96,14 +109,13 @@ class Host:
         # Before the first parse: a file that changes while dbt reads makes the host stale, not wrong.
         self._hash = project_hash(project)
         self._manifests: dict[str, Any] = {}
-        self._warming: Iterator[None] = iter(())
         self._fds: list[int] = []
 
     def serve(self) -> None:
         """Answer until the worker closes the socket, or a file of the project has changed."""
         rest = b""
         while True:
-            while not select.select([self._channel], [], [], self._idle_seconds())[0]:
+            while not select.select([self._channel], [], [], _LOOK_SECONDS)[0]:
                 if project_hash(self._project) != self._hash:
                     # The worker starts another host before anybody asks for a run.
                     return
@@ -121,13 +133,6 @@ class Host:
                 self._say(stale=True)
                 return
             self._run(asked["run"], asked["parsed"], output)
-
-    def _idle_seconds(self) -> float:
-        """How long nothing is left to do here; until then does it, as long as nobody asks for a run."""
-        for _ in self._warming:
-            if select.select([self._channel], [], [], 0)[0]:
-                return 0.0
-        return _LOOK_SECONDS
 
     def parse(self, target: str) -> None:
         """Parse the project for a target. If that fails there is nothing to share, and each run says for itself why.
@@ -152,13 +157,7 @@ class Host:
         if os.waitpid(child, 0)[1] == 0:
             result = dbtRunner().invoke(words)
             self._manifests[target] = result.result if result.success else None
-            self._warming = self._warm(self._manifests[target])
-        lean.keep_for_forks()
-
-    def _warm(self, manifest: Any) -> Iterator[None]:
-        yield from lean.compile_macros(manifest)
-        yield from once.compile_nodes(manifest)
-        lean.keep_for_forks()
+        keep_for_forks()
 
     def _run(self, arguments: list[str], target: str | None, output: int) -> None:
         if target is not None and target not in self._manifests:
@@ -226,28 +225,21 @@ def _take_from_input() -> list[str]:
 
 
 def _dbt(arguments: list[str], manifest: Any) -> int:
-    """dbt's command line, with the parsed project given to it as dbtRunner does; returns its exit code."""
-    import traceback
+    """Run dbt, on the parsed project if there is one. Returns the exit code that dbt's command line would have."""
+    from dbt.cli.main import dbtRunner
 
-    from dbt.cli.main import cli
-
-    lean.run_lean()
-    threads.run_threads()
-    events.listen()
-    sys.argv = ["dbt", *arguments]
-    try:
-        cli.main(list(arguments), prog_name="dbt", obj={"manifest": manifest, "callbacks": [events.printer()]})
-    except SystemExit as end:
-        return end.code if isinstance(end.code, int) else int(end.code is not None)
-    except BaseException:  # noqa: BLE001 - as the interpreter's own last resort: told, and an exit code
-        traceback.print_exc()
-        return 1
-    finally:
-        events.finish()
-        once.finish()
-        sys.stdout.flush()
-        sys.stderr.flush()
-    return 0
+    printer = events.EventPrinter()
+    result = dbtRunner(manifest=manifest, callbacks=[printer]).invoke(arguments)
+    # https://docs.getdbt.com/reference/programmatic-invocations and /exit-codes
+    code = 0 if result.success else 1 if result.exception is None else 2
+    if result.exception is not None and not printer.has_told_error:
+        traceback.print_exception(result.exception)
+    if printer.failures:
+        print(f"{len(printer.failures)} events of dbt are not in this log, the first by {printer.failures[0]}")
+        code = code or 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    return code
 
 
 def main(arguments: list[str]) -> None:
@@ -259,12 +251,7 @@ def main(arguments: list[str]) -> None:
     # Ctrl-C at a terminal is the worker's business; in a fork dbt brings its own handlers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     host = Host(socket.socket(fileno=int(channel)), Path(project), target_path)
-    lean.import_all()
-    events.hold_back()
-    macros.make_late()
-    once.save_work()
-    questions.ask_less()
-    threads.overlap_nodes()
+    import_early()
     host.parse(target)
     host.serve()
 

@@ -1,6 +1,8 @@
 """From a POST to the marts and to `ops`, with a real worker, a real dbt and a real warehouse."""
 
 import os
+import re
+import shutil
 import socket
 import subprocess
 import threading
@@ -62,7 +64,6 @@ def test_a_build_ends_in_marts_in_the_record_and_in_ops(
         began, ended = (datetime.fromisoformat(node[name]) for name in ("started_at", "ended_at"))
         # Instants of dbt's events are cut to a millisecond.
         assert (ended - began).total_seconds() >= node["seconds"] - 0.002, node
-    assert nodes_at_once(run["nodes"]) == 2
     assert run["progress"] == {"total": len(run["nodes"]), "done": len(run["nodes"]), "failed": 0}
     assert (run["attempts"], run["at_work"], run["error"]) == (1, [], None)
     log = webhook.call("GET", run["logs_url"]).text
@@ -83,6 +84,32 @@ def test_a_build_ends_in_marts_in_the_record_and_in_ops(
     assert (status["running"], status["last"]["id"], status["last_success"]["id"]) == (None, run["id"], run["id"])
     health = webhook.call("GET", "/health", token=None)
     assert (health.status_code, health.json()["status"]) == (200, "ok")
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+def test_as_many_nodes_run_at_once_as_the_profile_has_threads_and_the_marts_are_the_same(
+    make_webhook: Callable[..., Any], clickhouse: Any, project: Path, tmp_path: Path, threads: int
+) -> None:
+    own = tmp_path / "dbt"
+    shutil.copytree(project, own)
+    profiles = (own / "profiles.yml").read_text()
+    (own / "profiles.yml").write_text(re.sub(r"threads: \d+", f"threads: {threads}", profiles))
+    webhook = make_webhook(DBT_PROJECT_DIR=str(own))
+    webhook.start_web()
+    webhook.start_worker()
+    for _ in range(2):
+        # The second starts from clones of what the first has published.
+        run = webhook.post(wait=60, exclude=["slow", "quick", "wrong"])
+        assert run["status"] == "success", (run["error"], webhook.call("GET", run["logs_url"]).text)
+        assert (nodes_at_once(run["nodes"]) > 1) == (threads > 1)
+        assert nodes_at_once(run["nodes"]) <= threads
+        with clickhouse.client("superset") as reader:
+            sums = (
+                "SELECT (SELECT count() FROM analytics.fact_sales),"
+                " (SELECT toString(sum(net_revenue)) FROM analytics.agg_sales_by_state),"
+                " (SELECT count() FROM analytics.dim_customers_history)"
+            )
+            assert [tuple(row) for row in reader.query(sums).result_rows] == [(6, "60.37", 4)]
 
 
 def nodes_at_once(nodes: list[dict[str, Any]]) -> int:

@@ -8,23 +8,30 @@ from pathlib import Path
 import pytest
 from webhook.dbt_process import DbtHost
 
-# What dbt_host.py imports of dbt: a parse that reads the project, and a command line that runs a script.
+# What dbt_host.py imports of dbt: a runner that reads the project when it parses, and else runs a script.
 FAKE_DBT = """
-import os, sys
+import os
 from pathlib import Path
 class Result:
-    success = True
-    def __init__(self, result): self.result = result
+    def __init__(self, result=None, exception=None):
+        self.result, self.exception, self.success = result, exception, exception is None
 class dbtRunner:
+    def __init__(self, manifest=None, callbacks=()):
+        self.manifest, self.callbacks = manifest, callbacks
     def invoke(self, arguments):
+        if "parse" not in arguments:
+            return self.run(arguments)
         folder = Path(arguments[arguments.index("--project-dir") + 1])
         (folder / "target").mkdir(exist_ok=True)
         with (folder / "target/parses").open("a") as file: print(os.getpid(), file=file)
         return Result((folder / "model.sql").read_text())
-class cli:
-    @staticmethod
-    def main(arguments, prog_name, obj):
-        exec((Path(__file__).parent / "script.py").read_text(), {"manifest": obj["manifest"], "arguments": arguments})
+    def run(self, arguments):
+        names = {"manifest": self.manifest, "arguments": arguments, "callbacks": self.callbacks}
+        try:
+            exec((Path(__file__).parent / "script.py").read_text(), names)
+        except BaseException as error:
+            return Result(exception=error)
+        return Result()
 """
 
 
@@ -70,10 +77,25 @@ def parses(project: Path) -> int:
 
 
 def test_every_line_arrives_and_the_last_needs_no_end_of_line(host: DbtHost, script: Callable[[str], None]) -> None:
-    script("for n in range(50_000): print('line', n)\nprint('last', end='')\nraise SystemExit(3)")
+    script("for n in range(50_000): print('line', n)\nprint('last', end='')")
     lines, code = output(host)
-    assert code == 3
+    assert code == 0
     assert lines == [*(f"line {n}" for n in range(50_000)), "last"]
+
+
+def test_an_error_that_dbt_has_not_reported_is_printed(host: DbtHost, script: Callable[[str], None]) -> None:
+    script("raise ValueError('no such option')")
+    lines, code = output(host)
+    assert (lines[-1], code) == ("ValueError: no such option", 2)
+
+
+def test_an_event_that_cannot_be_printed_does_not_stop_dbt_and_fails_the_run(
+    host: DbtHost, script: Callable[[str], None]
+) -> None:
+    script("for _ in range(2): callbacks[0]('no event of dbt')\nprint('to its end')")
+    lines, code = output(host)
+    assert (lines[0], code) == ("to its end", 1)
+    assert lines[1].startswith("2 events of dbt are not in this log, the first by AttributeError")
 
 
 def test_the_project_is_parsed_once_for_many_runs_each_in_a_process_of_its_own(
