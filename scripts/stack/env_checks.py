@@ -65,7 +65,7 @@ def _equal_ports(pairs: Mapping[str, Pair]) -> list[str]:
 
 def _localhost_of_a_container(pairs: Mapping[str, Pair]) -> list[str]:
     source, mode = pairs.get("SOURCE_URL"), pairs.get("STACK_MODE")
-    if source is None or mode is None or mode.value != "docker" or not env_values.is_this_machine(source.value):
+    if source is None or mode is None or mode.value != "docker" or not env_values.names_this_machine(source.value):
         return []
     return [
         f"{source.where}: SOURCE_URL names localhost, which inside a container is the container itself; write "

@@ -4,11 +4,12 @@ import base64
 import binascii
 import ipaddress
 import re
-from collections.abc import Callable
 from typing import Annotated
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
+import psycopg2
+from psycopg2.extensions import parse_dsn
 from pydantic import AfterValidator, BeforeValidator
 
 from stack import currencies, schedule
@@ -75,32 +76,39 @@ def _schedule(value: str) -> str:
     return value
 
 
-def _parts(value: str) -> tuple[str, str]:
-    """Scheme and host of an address, "" for what is not there. Raises ValueError for a port that is none."""
-    parts = urlsplit(value)
-    _ = parts.port
-    return (parts.scheme, parts.hostname or "") if "://" in value else ("", "")
+def _source_url(value: str) -> str:
+    if value and not _is_source_url(value):
+        raise ValueError("write an address such as postgresql://user:password@host:5432/database, or nothing")
+    return value
 
 
-def _address(*schemes: str, example: str) -> Callable[[str], str]:
-    def check(value: str) -> str:
-        try:
-            scheme, host = _parts(value) if value else (schemes[0], "-")
-        except ValueError:
-            scheme, host = "", ""
-        if scheme not in schemes or not (host or "postgres" in schemes) or re.search(r"\s", value):
-            raise ValueError(f"write an address such as {example}, or nothing")
-        return value
-
-    return check
-
-
-def is_this_machine(address: str) -> bool:
-    """Whether an address names this machine as `localhost` does."""
-    try:
-        return bool(_THIS_MACHINE.fullmatch(_parts(address)[1]))
-    except ValueError:
+def _is_source_url(value: str) -> bool:
+    """As libpq reads it, which takes several hosts."""
+    if not value.startswith(("postgresql://", "postgres://")) or re.search(r"\s", value):
         return False
+    try:
+        parts = parse_dsn(value)
+    except psycopg2.ProgrammingError:
+        return False
+    return all(not port or is_port(port) for port in parts.get("port", "").split(","))
+
+
+def names_this_machine(source_url: str) -> bool:
+    """Whether one of the hosts of a SOURCE_URL is this machine by the name of localhost."""
+    if not source_url or not _is_source_url(source_url):
+        return False
+    return any(_THIS_MACHINE.fullmatch(host) for host in parse_dsn(source_url).get("host", "").split(","))
+
+
+def _http_url(value: str) -> str:
+    try:
+        parts = urlsplit(value)
+        good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and not re.search(r"\s", value)
+    except ValueError:
+        good = False
+    if value and not good:
+        raise ValueError("write an address such as https://host/path, or nothing")
+    return value
 
 
 def _fernet(value: str) -> str:
@@ -150,10 +158,8 @@ HostName = Annotated[
         "write the name of a host alone, without https:// and port, which CLICKHOUSE_SECURE and CLICKHOUSE_HTTP_PORT say",
     ),
 ]
-PostgresUrl = Annotated[
-    str, AfterValidator(_address("postgresql", "postgres", example="postgresql://user:password@host:5432/database"))
-]
-HttpUrl = Annotated[str, AfterValidator(_address("https", "http", example="https://host/path"))]
+PostgresUrl = Annotated[str, AfterValidator(_source_url)]
+HttpUrl = Annotated[str, AfterValidator(_http_url)]
 Secret = Annotated[
     str, _matching(r"[^\s'\"\\$#`]{8,}", r"a secret has at least 8 characters, and no space, quote, \, $, # or `")
 ]

@@ -62,6 +62,7 @@ class _Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def airflow(monkeypatch: pytest.MonkeyPatch) -> Iterator[Airflow]:
     monkeypatch.setattr(airflow_api, "ANSWER_WITHIN", 0.3)
+    monkeypatch.setattr(airflow_api, "TRIES", 3)
     with Airflow() as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield server

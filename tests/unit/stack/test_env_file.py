@@ -262,3 +262,38 @@ def test_currencies_are_those_that_a_library_knows(venvs: Path) -> None:
     known = subprocess.run([venvs / "superset/bin/python", "-c", listing], capture_output=True, text=True, check=True)
     assert set(known.stdout.split()) >= currencies.CODES
     assert {"USD", "EUR", "JPY", "INR", "BRL", "CHF"} <= currencies.CODES
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgres://me@db/shop",
+        "postgresql://me:p%40ss@db.example.org:5432/shop?sslmode=require",
+        "postgresql://me@one:5432,two:5433/shop?target_session_attrs=any",
+        "postgresql://me@[2001:db8::1]/shop",
+        "postgresql:///shop?host=/run/postgresql",
+    ],
+)
+def test_a_source_is_what_libpq_reads(made: Path, url: str) -> None:
+    assert url == env_file.load(_with(made, "SOURCE_URL", url)).SOURCE_URL
+
+
+@pytest.mark.parametrize(
+    ("host", "here"), [("localhost", True), ("db,127.0.0.1", True), ("[::1]", True), ("db", False)]
+)
+def test_localhost_means_the_container_itself(made: Path, host: str, here: bool) -> None:
+    _with(_with(made, "STACK_MODE", "docker"), "SOURCE_URL", f"postgresql://me@{host}/shop")
+    if not here:
+        env_file.load(made)
+        return
+    with pytest.raises(StackError, match="inside a container is the container itself"):
+        env_file.load(made)
+
+
+def test_no_secret_is_shown(made: Path) -> None:
+    for name in (*env_file.SECRETS, "NOTIFY_SIGNING_SECRET", "SOURCE_URL", "NOTIFY_URL"):
+        kept = made.read_text()
+        with pytest.raises(StackError) as refused:
+            env_file.load(_with(made, name, "no`good"))
+        assert f"{name} is a value that is not shown (7 characters)" in str(refused.value)
+        made.write_text(kept)
