@@ -89,23 +89,35 @@ tools() {
     one_off tools "$@"
 }
 
-# Make or complete .env as the native way does: the same program, with the file in its folder. Values of the environment
-# count at the first boot; in the host's network, so that taken ports are seen as this machine sees them.
-prepare_env() {
-    local real name words=(docker) with_data=()
-    [[ ! -L "$env_file" || -e "$env_file" ]] ||
-        die "$env_file links to $(readlink "$env_file"), which is not there: put the file back."
-    mkdir -p "$(dirname "$env_file")"
+# in_env_folder ARGS..: `stack ARGS` with the folder of .env, which Compose itself need not be able to read.
+in_env_folder() {
+    local real name words=(docker)
     real="$(readlink -f "$env_file" || printf '%s' "$env_file")"
     words+=(run --rm --network host --user "$(id -u):$(id -g)" --volume "$(dirname "$real"):/home/stack")
     words+=(--env STACK_HOME=/home/stack --env "STACK_ENV_NAME=$(basename "$real")" --env STACK_ENV_FILE)
     for name in $(env_names); do
         words+=(--env "$name")
     done
+    "${words[@]}" ecommerce-pipeline/tools stack "$@"
+}
+
+# Ends with the sentences of a bad .env, in place of what Compose says of it, which shows values.
+check_env() {
+    docker image inspect ecommerce-pipeline/tools >/dev/null 2>&1 || return 0
+    in_env_folder env docker --check || exit 1
+}
+
+# Make or complete .env as the native way does: the same program, with the file in its folder. Values of the environment
+# count at the first boot; in the host's network, so that taken ports are seen as this machine sees them.
+prepare_env() {
+    local name with_data=()
+    [[ ! -L "$env_file" || -e "$env_file" ]] ||
+        die "$env_file links to $(readlink "$env_file"), which is not there: put the file back."
+    mkdir -p "$(dirname "$env_file")"
     for name in postgres_data airflow_db_data superset_data; do
         docker volume inspect "ecommerce-pipeline_$name" >/dev/null 2>&1 && with_data=(--with-data)
     done
-    "${words[@]}" ecommerce-pipeline/tools stack env docker ${with_data[@]+"${with_data[@]}"}
+    in_env_folder env docker ${with_data[@]+"${with_data[@]}"}
 }
 
 # Pulls what is not there yet, so that a stack that ran once also starts without the network.
@@ -237,6 +249,9 @@ docker_export_dashboards() {
 in_containers() {
     local verb="$1"
     shift
+    case "$verb" in
+    down | check | generate_data | add_table | export_dashboards) check_env ;;
+    esac
     case "$verb" in
     up) docker_up "$@" ;;
     down) docker_down "$@" ;;

@@ -22,6 +22,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--no-wait", action="store_true", help="do not wait for the first green DAG run")
     make = verbs.add_parser("env", description="Make or complete .env, and start nothing.")
     make.add_argument("mode", choices=["native", "docker"])
+    make.add_argument("--check", action="store_true", help="only say what cannot be used")
     make.add_argument("--with-data", action="store_true", help="volumes of an earlier boot are there")
     verbs.add_parser("await", description="Wait for the first green DAG run.")
     verbs.add_parser("summary", description="Say where everything is.")
@@ -80,6 +81,8 @@ def main() -> int:
             case "up":
                 with only_one(paths, "./run.sh"):
                     up.up(paths, Screen(), mode=arguments.mode, wait_for_run=not arguments.no_wait)
+            case "env" if arguments.check:
+                env_file.load(paths.env_file)
             case "env":
                 in_volumes = preflight.CONTAINER_DATA if arguments.with_data else None
                 data = in_volumes if arguments.mode == "docker" else preflight.native_data(paths)

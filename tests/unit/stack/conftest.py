@@ -1,7 +1,6 @@
 """The two ways to make `.env`, called as a user calls them."""
 
 import os
-import shutil
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ import pytest
 DOCKER = """#!/usr/bin/env bash
 case "$*" in
 "info --format {{.MemTotal}}") echo 8000000000 ;;
-info | "build "*) ;;
+info | "build "* | "image inspect "*) ;;
 "compose version"*) echo 2.26.1 ;;
 "volume inspect "*) [[ -n "$VOLUMES" ]] ;;
 "run "*)
@@ -41,23 +40,29 @@ class Way:
     make: Callable[..., tuple[int, str]]
 
 
-@pytest.fixture(params=["native", "docker"])
-def way(request: pytest.FixtureRequest, repo: Path, venvs: Path, tmp_path: Path) -> Way:
-    python = str(venvs / "scripts/bin/python")
+@pytest.fixture
+def behind_docker(repo: Path, venvs: Path, tmp_path: Path) -> dict[str, str]:
+    """The environment in which that program answers as docker."""
     programs = tmp_path / "programs"
     programs.mkdir()
     (programs / "docker").write_text(DOCKER)
     (programs / "docker").chmod(0o755)
+    path = f"{programs}:{os.environ['PATH']}"
+    return {"PATH": path, "REPO": str(repo), "PYTHON": str(venvs / "scripts/bin/python"), "VOLUMES": "", "TERM": "dumb"}
+
+
+@pytest.fixture(params=["native", "docker"])
+def way(request: pytest.FixtureRequest, repo: Path, behind_docker: dict[str, str]) -> Way:
 
     def make(home: Path, *, data: bool = False, **environ: str) -> tuple[int, str]:
-        env = {"PATH": f"{programs}:{os.environ['PATH']}", "STACK_HOME": str(home), "TERM": "dumb", **environ}
+        env = behind_docker | {"STACK_HOME": str(home), **environ}
         if request.param == "native":
             if data:
                 (home / "data" / "postgres").mkdir(parents=True)
             env["PYTHONPATH"] = str(repo / "scripts")
-            command = [python, "-m", "stack", "env", "native"]
+            command = [env["PYTHON"], "-m", "stack", "env", "native"]
         else:
-            env |= {"REPO": str(repo), "PYTHON": python, "VOLUMES": "yes" if data else ""}
+            env["VOLUMES"] = "yes" if data else ""
             command = [str(repo / "run.sh"), "--docker"]
         answer = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=60)
         said = answer.stdout + answer.stderr
@@ -65,5 +70,4 @@ def way(request: pytest.FixtureRequest, repo: Path, venvs: Path, tmp_path: Path)
         went_on = request.param == "docker" and "the engine was asked for more" in said
         return 0 if went_on else answer.returncode, said
 
-    shutil.rmtree(tmp_path / "home", ignore_errors=True)
     return Way(request.param, make)
