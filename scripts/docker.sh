@@ -11,10 +11,32 @@ export STACK_ENV_FILE="$env_file"
 STACK_VERSION="$(<"$repo/VERSION")"
 export STACK_VERSION
 
+# env_value NAME: prints a value of .env, or nothing, as stack/env_lines.py reads it; what that refuses is refused there.
+env_value() {
+    local line value="" LC_ALL=C
+    [[ -f "$env_file" && -r "$env_file" ]] || return 0
+    while IFS= read -r line || [[ -n "$line" ]]; do
+        line="${line#$'\xef\xbb\xbf'}"
+        line="${line%$'\r'}"
+        [[ "$line" =~ ^[[:blank:]]*(export[[:blank:]]+)?$1[[:blank:]]*=[[:blank:]]*(.*)$ ]] || continue
+        value="${BASH_REMATCH[2]}"
+    done <"$env_file"
+    case "$value" in
+    \'*) value="${value#\'}" value="${value%%\'*}" ;;
+    \"*) value="${value#\"}" value="${value%%\"*}" ;;
+    *) value="${value%% #*}" value="${value%"${value##*[![:space:]]}"}" ;;
+    esac
+    printf '%s\n' "$value"
+}
+
 # Prints the way of this stack that .env has kept, or nothing before the first boot.
 kept_mode() {
-    [[ -f "$env_file" ]] || return 0
-    sed -n 's/^STACK_MODE=//p' "$env_file"
+    env_value STACK_MODE
+}
+
+# Prints the names that .env may hold.
+env_names() {
+    sed -n 's/^\([A-Z][A-Z0-9_]*\)=.*/\1/p' "$repo/.env.example"
 }
 
 engine_answers() {
@@ -41,13 +63,17 @@ mounted_files() {
         clickhouse/config/*.xml clickhouse/docker/*.xml | cksum | cut -d' ' -f1)
 }
 
-# compose ARGS..: Docker's Compose v2, as a plugin or by its hyphenated name.
+# compose ARGS..: Docker's Compose v2, as a plugin or by its hyphenated name. What .env says counts, and not what the
+# caller's environment says by the same name, which Compose would prefer.
 compose() {
-    local words=(docker compose)
+    local words=(docker compose) name without=()
     docker compose version >/dev/null 2>&1 || words=(docker-compose)
     # A terminal gets Compose's moving picture; a log gets what this script says.
     [[ -t 1 ]] || words+=(--progress quiet)
-    STACK_MOUNTED_FILES="$(mounted_files)" "${words[@]}" --project-directory "$repo" --file "$(compose_file)" --env-file "$env_file" "$@"
+    for name in $(env_names); do
+        without+=(-u "$name")
+    done
+    NO_PROXY="${no_proxy:-${NO_PROXY:-}}" STACK_MOUNTED_FILES="$(mounted_files)" env "${without[@]}" "${words[@]}" --project-directory "$repo" --file "$(compose_file)" --env-file "$env_file" "$@"
 }
 
 compose_is_v2() {
@@ -65,13 +91,35 @@ tools() {
     one_off tools "$@"
 }
 
-# A SOURCE_URL that means this machine would mean the container itself inside one.
-check_source_url() {
-    local url
-    url="$(sed -n 's/^SOURCE_URL=//p' "$env_file")"
-    if [[ "$url" =~ ^postgres(ql)?://([^@/]*@)?(localhost|127\.[0-9.]+|\[::1\])([:/?]|$) ]]; then
-        die "SOURCE_URL in $env_file names ${BASH_REMATCH[3]}, which inside a container is the container itself: write host.docker.internal for this machine."
-    fi
+# in_env_folder ARGS..: `stack ARGS` with the folder of .env, which Compose itself need not be able to read.
+in_env_folder() {
+    local real name words=(docker)
+    real="$(readlink -f "$env_file" || printf '%s' "$env_file")"
+    words+=(run --rm --network host --user "$(id -u):$(id -g)" --volume "$(dirname "$real"):/home/stack")
+    words+=(--env STACK_HOME=/home/stack --env "STACK_ENV_NAME=$(basename "$real")" --env STACK_ENV_FILE)
+    for name in $(env_names); do
+        words+=(--env "$name")
+    done
+    "${words[@]}" ecommerce-pipeline/tools stack "$@"
+}
+
+# Ends with the sentences of a bad .env, in place of what Compose says of it, which shows values.
+check_env() {
+    docker image inspect ecommerce-pipeline/tools >/dev/null 2>&1 || return 0
+    in_env_folder env docker --check || exit 1
+}
+
+# Make or complete .env as the native way does: the same program, with the file in its folder. Values of the environment
+# count at the first boot; in the host's network, so that taken ports are seen as this machine sees them.
+prepare_env() {
+    local name with_data=()
+    [[ ! -L "$env_file" || -e "$env_file" ]] ||
+        die "$env_file links to $(readlink "$env_file"), which is not there: put the file back."
+    mkdir -p "$(dirname "$env_file")"
+    for name in postgres_data airflow_db_data superset_data; do
+        docker volume inspect "ecommerce-pipeline_$name" >/dev/null 2>&1 && with_data=(--with-data)
+    done
+    in_env_folder env docker ${with_data[@]+"${with_data[@]}"}
 }
 
 # Pulls what is not there yet, so that a stack that ran once also starts without the network.
@@ -99,7 +147,7 @@ show_unwell() {
 }
 
 docker_up() {
-    local wait_for_run=true word memory bind=127.0.0.1
+    local wait_for_run=true word memory
     for word in "$@"; do
         [[ "$word" == --no-wait ]] && wait_for_run=false
     done
@@ -113,11 +161,7 @@ docker_up() {
     printf 'Building the image ecommerce-pipeline/tools\n'
     docker build --quiet --tag ecommerce-pipeline/tools --label "org.opencontainers.image.version=$STACK_VERSION" --file "$repo/scripts/Dockerfile" "$repo" >/dev/null ||
         die "The image of the tools could not be built: check the network and start again."
-    mkdir -p "$(dirname "$env_file")"
-    # In the host's network, so that taken ports are seen as this machine sees them.
-    docker run --rm --network host --user "$(id -u):$(id -g)" --volume "$(dirname "$env_file"):/home/stack" \
-        --env STACK_HOME=/home/stack ecommerce-pipeline/tools stack env docker || exit 1
-    check_source_url
+    prepare_env || exit 1
 
     pull_missing
     for word in airflow-webserver webhook-server superset; do
@@ -129,8 +173,7 @@ docker_up() {
         show_unwell >&2
         die "Not every container became healthy: mend what the log above says and start again; scripts/logs SERVICE shows all of one."
     fi
-    bind="$(sed -n 's/^BIND_ADDRESS=//p' "$env_file")"
-    printf 'All containers are healthy; their ports are on %s\n' "$bind"
+    printf 'All containers are healthy; their ports are on %s\n' "$(env_value BIND_ADDRESS)"
     if $wait_for_run; then
         tools stack await || exit 1
     fi
@@ -208,6 +251,9 @@ docker_export_dashboards() {
 in_containers() {
     local verb="$1"
     shift
+    case "$verb" in
+    down | check | generate_data | add_table | export_dashboards) check_env ;;
+    esac
     case "$verb" in
     up) docker_up "$@" ;;
     down) docker_down "$@" ;;

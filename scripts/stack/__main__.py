@@ -5,11 +5,11 @@ import os
 import subprocess
 import sys
 
-from stack import check, down, env_file, launch, prepare, services, summary, supervisor, up
+from stack import check, down, env_file, launch, preflight, prepare, proxies, services, summary, supervisor, up
 from stack.errors import StackError
 from stack.first_run import await_first_green_run
 from stack.lock import only_one
-from stack.paths import Paths, find_paths
+from stack.paths import Paths, find_paths, shown
 from stack.screen import Screen, fail
 
 
@@ -22,6 +22,8 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--no-wait", action="store_true", help="do not wait for the first green DAG run")
     make = verbs.add_parser("env", description="Make or complete .env, and start nothing.")
     make.add_argument("mode", choices=["native", "docker"])
+    make.add_argument("--check", action="store_true", help="only say what cannot be used")
+    make.add_argument("--with-data", action="store_true", help="volumes of an earlier boot are there")
     verbs.add_parser("await", description="Wait for the first green DAG run.")
     verbs.add_parser("summary", description="Say where everything is.")
     stop = verbs.add_parser("down", prog="./stop.sh", description="Stop the stack; its data stays.")
@@ -40,7 +42,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _context(paths: Paths) -> services.Context:
-    return services.Context(paths, env_file.load(paths.env_file))
+    env = env_file.load(paths.env_file)
+    proxies.leave_out(env.own_hosts)
+    return services.Context(paths, env)
 
 
 def _logs(paths: Paths, arguments: argparse.Namespace) -> int:
@@ -72,13 +76,17 @@ def main() -> int:
     paths = find_paths()
     try:
         if arguments.verb in ("exec", "logs", "check") and not paths.env_file.exists():
-            raise StackError(f"There is no {paths.env_file}: start the stack by ./run.sh first.")
+            raise StackError(f"There is no {shown(paths.env_file)}: start the stack by ./run.sh first.")
         match arguments.verb:
             case "up":
                 with only_one(paths, "./run.sh"):
                     up.up(paths, Screen(), mode=arguments.mode, wait_for_run=not arguments.no_wait)
+            case "env" if arguments.check:
+                env_file.load(paths.env_file)
             case "env":
-                prepare.prepare_env(paths, Screen(), arguments.mode)
+                in_volumes = preflight.CONTAINER_DATA if arguments.with_data else None
+                data = in_volumes if arguments.mode == "docker" else preflight.native_data(paths)
+                prepare.prepare_env(paths, Screen(), arguments.mode, data)
             case "await":
                 screen = Screen()
                 with screen.spinner():

@@ -1,14 +1,21 @@
 """The few calls of Airflow's REST API that the service manager makes."""
 
+from datetime import datetime
 from typing import Any
 
 import requests
+from requests.adapters import HTTPAdapter
+from urllib3.util import Retry
 
 from stack.env_file import Env
 from stack.errors import StackError
 
 DAG = "elt_pipeline"
 FINAL = ("success", "failed")
+
+# Seconds for one answer: two busy cores take many. A call that may be repeated is tried this often.
+ANSWER_WITHIN = 30.0
+TRIES = 5
 
 
 class AirflowApi:
@@ -17,12 +24,22 @@ class AirflowApi:
     def __init__(self, env: Env) -> None:
         self._base = env.url("airflow-webserver")
         self._session = requests.Session()
+        patient = Retry(
+            TRIES - 1,
+            backoff_factor=0.5,
+            status_forcelist=(502, 503, 504),
+            raise_on_status=False,
+            allowed_methods=["GET"],
+        )
+        self._session.mount(self._base, HTTPAdapter(max_retries=patient))
+        # A POST that makes nothing but a token.
+        self._session.mount(f"{self._base}/auth/token", HTTPAdapter(max_retries=patient.new(allowed_methods=["POST"])))
         token = self._call("POST", "/auth/token", {"username": "admin", "password": env.AIRFLOW_ADMIN_PASSWORD})
         self._session.headers["Authorization"] = f"Bearer {token['access_token']}"
 
     def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
         try:
-            answer = self._session.request(method, self._base + path, json=body, timeout=20)
+            answer = self._session.request(method, self._base + path, json=body, timeout=ANSWER_WITHIN)
         except requests.RequestException as error:
             raise StackError(
                 f"Airflow does not answer ({type(error).__name__}): see `scripts/logs airflow-webserver`."
@@ -38,9 +55,19 @@ class AirflowApi:
         found = self._call("GET", "/api/v2/dags?limit=100")["dags"]
         return next((dag for dag in found if dag["dag_id"] == DAG), None)
 
-    def import_errors(self) -> list[str]:
+    def processor_start(self) -> datetime | None:
+        """When the dag-processor that runs began, None before the first."""
+        jobs = self._call("GET", "/api/v2/jobs?job_type=DagProcessorJob&order_by=-start_date&limit=1")["jobs"]
+        return datetime.fromisoformat(jobs[0]["start_date"]) if jobs else None
+
+    def import_errors(self, since: datetime | None = None) -> list[str]:
+        """Each file that could not be imported, with its error; only those found after `since`."""
         rows = self._call("GET", "/api/v2/importErrors")["import_errors"]
-        return [f"{row['filename']}: {row['stack_trace'].strip().splitlines()[-1]}" for row in rows]
+        return [
+            f"{row['filename']}: {row['stack_trace'].strip().splitlines()[-1]}"
+            for row in rows
+            if since is None or datetime.fromisoformat(row["timestamp"]) >= since
+        ]
 
     def runs(self, limit: int = 5) -> list[dict[str, Any]]:
         """The latest runs of the DAG, newest first."""

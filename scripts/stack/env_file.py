@@ -1,36 +1,43 @@
-"""`.env`: made once with free ports and random secrets, validated at every start, never overwritten."""
+"""`.env`: made once with free ports and random secrets, validated at every start, never written without a copy."""
 
 import base64
 import os
 import re
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal
-from urllib.parse import quote, urlsplit
-from zoneinfo import ZoneInfo
+from urllib.parse import quote
 
-from dotenv import dotenv_values
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, ValidationError
 
-from stack.errors import StackError
-
-Port = Annotated[int, Field(ge=1, le=65535)]
-Secret = Annotated[str, Field(min_length=8, pattern=r"^[^\s'\"\\$#`]+$")]
-
-# Stands inside a database address, in Compose without any quoting.
-UrlSecret = Annotated[str, Field(min_length=8, pattern=r"^[A-Za-z0-9._~-]+$")]
-
-PORTS = (
-    "POSTGRES_PORT",
-    "AIRFLOW_DB_PORT",
-    "AIRFLOW_PORT",
-    "SUPERSET_PORT",
-    "CLICKHOUSE_HTTP_PORT",
-    "CLICKHOUSE_NATIVE_PORT",
-    "WEBHOOK_PORT",
+from stack import env_checks, env_lines
+from stack.env_checks import PORTS as PORTS
+from stack.env_lines import Lines, Pair
+from stack.env_values import (
+    Currency,
+    DatabaseEngine,
+    FernetKey,
+    HostName,
+    HttpUrl,
+    Identifier,
+    IpAddress,
+    Mode,
+    Port,
+    PostgresUrl,
+    Schedule,
+    Secret,
+    SigningSecrets,
+    SomeSigningSecrets,
+    Switch,
+    TableEngine,
+    TimeZone,
+    Token,
+    UrlSecret,
 )
-
+from stack.env_write import write_new
+from stack.errors import StackError
+from stack.paths import shown
 
 # Services with pages: the name of their port, and the port inside their container.
 PAGES = {
@@ -80,8 +87,8 @@ class Env(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    STACK_MODE: Literal["native", "docker"]
-    BIND_ADDRESS: Annotated[str, Field(pattern=r"^[0-9a-fA-F.:]+$")]
+    STACK_MODE: Mode
+    BIND_ADDRESS: IpAddress
     POSTGRES_PORT: Port
     AIRFLOW_DB_PORT: Port
     AIRFLOW_PORT: Port
@@ -89,54 +96,38 @@ class Env(BaseModel):
     CLICKHOUSE_HTTP_PORT: Port
     CLICKHOUSE_NATIVE_PORT: Port
     WEBHOOK_PORT: Port
-    SHOP_TIMEZONE: str
-    SHOP_CURRENCY: Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
-    SAMPLE_SHOP: Literal["true", "false"]
-    SOURCE_URL: str
-    POSTGRES_USER: Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_]*$")]
-    POSTGRES_DB: Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_]*$")]
+    SHOP_TIMEZONE: TimeZone
+    SHOP_CURRENCY: Currency
+    SAMPLE_SHOP: Switch
+    SOURCE_URL: PostgresUrl
+    POSTGRES_USER: Identifier
+    POSTGRES_DB: Identifier
     POSTGRES_PASSWORD: Secret
     POSTGRES_READER_PASSWORD: UrlSecret
-    CLICKHOUSE_HOST: str
+    CLICKHOUSE_HOST: HostName
     CLICKHOUSE_BINARY: str
-    CLICKHOUSE_SECURE: Literal["true", "false"]
-    CLICKHOUSE_DATABASE_ENGINE: Literal["", "Replicated"]
-    CLICKHOUSE_TABLE_ENGINE: Literal["MergeTree", "ReplicatedMergeTree"]
+    CLICKHOUSE_SECURE: Switch
+    CLICKHOUSE_DATABASE_ENGINE: DatabaseEngine
+    CLICKHOUSE_TABLE_ENGINE: TableEngine
     CLICKHOUSE_PASSWORD: Secret
     CLICKHOUSE_LOADER_PASSWORD: Secret
     CLICKHOUSE_DBT_PASSWORD: Secret
     CLICKHOUSE_SUPERSET_PASSWORD: Secret
-    ELT_SCHEDULE: Annotated[str, Field(min_length=1)]
+    ELT_SCHEDULE: Schedule
     AIRFLOW_ADMIN_PASSWORD: Secret
     AIRFLOW_DB_PASSWORD: UrlSecret
-    AIRFLOW_FERNET_KEY: Secret
+    AIRFLOW_FERNET_KEY: FernetKey
     AIRFLOW_API_SECRET_KEY: Secret
     AIRFLOW_JWT_SECRET: Secret
     SUPERSET_ADMIN_PASSWORD: Secret
     SUPERSET_DB_PASSWORD: UrlSecret
     SUPERSET_SECRET_KEY: Secret
-    WEBHOOK_TOKEN: Secret
-    WEBHOOK_SIGNING_SECRET: Secret
+    WEBHOOK_TOKEN: Token
+    WEBHOOK_SIGNING_SECRET: SomeSigningSecrets
     MASK_SALT: Secret
-    NOTIFY_URL: str
-    NOTIFY_SIGNING_SECRET: str
-    NOTIFY_SUCCESS: Literal["true", "false"]
-
-    @field_validator("SHOP_TIMEZONE")
-    @classmethod
-    def _known_zone(cls, value: str) -> str:
-        try:
-            ZoneInfo(value)
-        except (KeyError, ValueError, OSError) as error:
-            raise ValueError("is no time zone of the IANA list, such as Europe/Paris") from error
-        return value
-
-    @field_validator("SOURCE_URL")
-    @classmethod
-    def _postgres_url(cls, value: str) -> str:
-        if value and urlsplit(value).scheme not in ("postgresql", "postgres"):
-            raise ValueError("must be empty or begin with postgresql://")
-        return value
+    NOTIFY_URL: HttpUrl
+    NOTIFY_SIGNING_SECRET: SigningSecrets
+    NOTIFY_SUCCESS: Switch
 
     # Not in the file: whether we stand inside Compose's network, where services go by their names.
     in_compose: bool = False
@@ -153,6 +144,11 @@ class Env(BaseModel):
     def url(self, service: str) -> str:
         """The base of a service's pages, as we reach it from where we stand."""
         return f"http://{service}:{PAGES[service][1]}" if self.in_compose else self.page(service)
+
+    @property
+    def own_hosts(self) -> str:
+        """The hosts of the stack's own services, as NO_PROXY lists them. A proxy would look for them on its own machine."""
+        return ",".join(dict.fromkeys(["localhost", "127.0.0.1", "::1", self.address]))
 
     @property
     def source_url(self) -> str:
@@ -182,14 +178,15 @@ def _key_of(line: str) -> str | None:
 
 
 def read_values(file: Path) -> dict[str, str]:
-    """The pairs of an env file, uninterpreted."""
-    return {key: value or "" for key, value in dotenv_values(file, interpolate=False).items()}
+    """The pairs of an env file, uninterpreted. Raises StackError naming each line that cannot be read."""
+    return env_lines.read(file).values
 
 
 def fill(example: Path, present: Mapping[str, str], environ: Mapping[str, str], **decided: str) -> list[str]:
     """The lines of `.env.example` whose keys are missing in `present`, each with its comment and a value.
 
     A value comes from `decided`, else from `environ`, else it is a random secret, else the example's own.
+    Raises StackError for a value of `environ` that no line can hold.
     """
     lines: list[str] = []
     comment: list[str] = []
@@ -204,44 +201,90 @@ def fill(example: Path, present: Mapping[str, str], environ: Mapping[str, str], 
             value = decided.get(key) or environ.get(key) or line.partition("=")[2]
             if not value and key in SECRETS:
                 value = SECRETS[key]()
-            lines += [*comment, f"{key}={value}"]
+            try:
+                lines += [*comment, env_lines.render(key, value)]
+            except ValueError as error:
+                raise StackError(f"The environment's {error} Set {key} anew, or unset it.") from None
         comment = []
     return lines
 
 
-def add_missing(example: Path, file: Path, environ: Mapping[str, str], **decided: str) -> list[str]:
-    """Add to `file` the keys of the example that it lacks, secrets that are empty among them; returns the keys."""
-    present = {key: value for key, value in read_values(file).items() if value or key not in SECRETS}
+def make(example: Path, file: Path, environ: Mapping[str, str], **decided: str) -> None:
+    """Write the first `.env`. Raises StackError, and writes nothing, where a value of `environ` cannot be used."""
+    lines = fill(example, {}, environ, **decided)
+    _validated(file, _with_origin(Lines(file, "\n".join(lines)), environ, decided))
+    write_new(file, lines)
+
+
+def add_missing(
+    example: Path, file: Path, environ: Mapping[str, str], *, bound: Iterable[str] = (), **decided: str
+) -> list[str]:
+    """Add to `file` the keys of the example that it lacks, secrets that are empty among them; returns the keys.
+
+    None of `bound` is made anew: those that existing data was made with. Raises StackError, and writes nothing, where one
+    of them is gone, or a line or a value cannot be used.
+    """
+    old = env_lines.read(file)
+    present = {key: value for key, value in old.values.items() if value or key not in (*SECRETS, "STACK_MODE")}
+    if gone := [name for name in bound if name not in present]:
+        cure = f"The data was made with them; {shown(file)}.bak may have them, and `./stop.sh --wipe` starts with empty data."
+        raise StackError(env_lines.refusal(file, [*(_gone(old, name) for name in gone), cure]))
     added = fill(example, present, environ, **decided)
     keys = [key for line in added if (key := _key_of(line))]
     if keys:
-        kept = [line for line in file.read_text().splitlines() if _key_of(line) not in keys]
-        write_new(file, [*kept, "", *added])
+        text = _with_added(old, added)
+        new = _with_origin(Lines(file, text), {key: environ[key] for key in keys if key in environ}, decided)
+        _validated(file, new)
+        write_new(file, text.split("\n"))
     return keys
 
 
-def write_new(file: Path, lines: list[str]) -> None:
-    """Create `file` with mode 600, whole or not at all."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    staging = file.with_name(file.name + ".new")
-    staging.unlink(missing_ok=True)
-    descriptor = os.open(staging, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as sink:
-        sink.write("\n".join(lines).strip("\n") + "\n")
-        sink.flush()
-        os.fsync(sink.fileno())
-    staging.replace(file)
+def _gone(lines: Lines, name: str) -> str:
+    found = f"{lines.pairs[name].where}: {name} is empty" if name in lines.pairs else f"{name} is missing"
+    return f"{found}; put the old value back."
+
+
+def _with_added(old: Lines, added: list[str]) -> str:
+    """The text of the file with `added`: in the place of an empty line of that name, else at the end."""
+    lines = old.text.rstrip("\r\n").split("\n")
+    end = "\r" if lines[0].endswith("\r") else ""
+    lines[-1] += end
+    appended: list[str] = []
+    comment: list[str] = []
+    for line in added:
+        key = _key_of(line)
+        if key is None:
+            comment = [*comment, line]
+            continue
+        if key in old.at:
+            lines[old.at[key][-1] - 1] = line + end
+        else:
+            appended += [*(each + end for each in comment), line + end]
+        comment = []
+    return "\n".join([*lines, *([end] if appended else []), *appended])
+
+
+def _with_origin(lines: Lines, environ: Mapping[str, str], decided: Mapping[str, str]) -> dict[str, Pair]:
+    """The pairs of lines that are not written yet: a value that came from the environment is said to stand there."""
+    return {
+        name: replace(pair, where="the environment") if environ.get(name) and not decided.get(name) else pair
+        for name, pair in lines.pairs.items()
+    }
 
 
 def load(file: Path) -> Env:
-    """Read and validate `.env`. Raises StackError naming the first variable that is wrong, never its value."""
-    values = read_values(file)
-    in_compose = os.environ.get("STACK_NETWORK") == "compose"
+    """Read and validate `.env`. Raises StackError naming every line and value that is wrong; secrets are not shown."""
+    return _validated(file, env_lines.read(file).pairs)
+
+
+def _validated(file: Path, pairs: Mapping[str, Pair]) -> Env:
+    values = {name: pair.value for name, pair in pairs.items()}
+    mistakes = env_checks.together(pairs)
+    env = None
     try:
-        return Env(**values, in_compose=in_compose)  # type: ignore[arg-type]
+        env = Env(**values, in_compose=os.environ.get("STACK_NETWORK") == "compose")  # type: ignore[arg-type]
     except ValidationError as error:
-        first = error.errors(include_input=False)[0]
-        name = first["loc"][0] if first["loc"] else "?"
-        raise StackError(
-            f"{name} in {file} is not usable: {first['msg']}. Correct that line and start again."
-        ) from None
+        mistakes += [env_checks.sentence(pairs, one) for one in error.errors()]
+    if env is None or mistakes:
+        raise StackError(env_lines.refusal(file, mistakes))
+    return env

@@ -1,25 +1,29 @@
-"""The wait for the first green run of the DAG."""
+"""What Airflow makes of the DAG: whether it can be imported, whether its schedule fires, and its first green run."""
 
 import time
+from datetime import datetime
+from typing import Any
 
-from stack.airflow_api import FINAL, AirflowApi
+from stack.airflow_api import DAG, FINAL, AirflowApi
 from stack.errors import StackError
 from stack.screen import Screen
 from stack.services import Context
 
+READ_WITHIN = 300.0
 ENDS_WITHIN = 1800.0
 
 
 def await_first_green_run(context: Context, screen: Screen) -> None:
-    """Wait until the DAG has had one green run. Raises StackError when its first runs have failed."""
+    """Look at the DAG, and wait until it has had one green run. Raises StackError when its first runs have failed."""
     api = AirflowApi(context.env)
-    if api.dag() is not None and api.green_runs():
+    dag = await_dag(api, screen)
+    if dag["is_paused"]:
+        screen.warn(f"{DAG} is paused: no run begins by its schedule until it is switched on in Airflow.")
+    if api.green_runs():
         return
     began = time.monotonic()
     while time.monotonic() - began < ENDS_WITHIN:
-        if errors := api.import_errors():
-            raise StackError(f"The DAG cannot be imported ({errors[0]}): mend it; Airflow reads it again by itself.")
-        runs = api.runs(1) if api.dag() is not None else []
+        runs = api.runs(1)
         if not runs:
             screen.waiting("waiting for the scheduler to begin the first DAG run")
         elif runs[0]["state"] not in FINAL:
@@ -36,3 +40,41 @@ def await_first_green_run(context: Context, screen: Screen) -> None:
     raise StackError(
         "The first DAG run did not end in half an hour: look at it in Airflow, or skip the wait by --no-wait."
     )
+
+
+def await_dag(api: AirflowApi, screen: Screen) -> dict[str, Any]:
+    """The DAG as the dag-processor that runs has read it.
+
+    Raises StackError when a file cannot be imported, when the schedule has no next run, or when nothing is read in time.
+    """
+    deadline = time.monotonic() + READ_WITHIN
+    while time.monotonic() < deadline:
+        since = api.processor_start()
+        if since is not None:
+            if errors := api.import_errors(since):
+                raise StackError(
+                    f"The DAG cannot be imported ({errors[0]}): mend it; Airflow reads it again by itself."
+                )
+            dag = api.dag()
+            if dag is not None and _read_since(dag, since):
+                _check_schedule(dag)
+                return dag
+        screen.waiting("waiting for Airflow to read the DAG")
+        time.sleep(1)
+    raise StackError(
+        f"Airflow has not read {DAG} in {READ_WITHIN / 60:.0f} minutes: see `scripts/logs airflow-dag-processor`."
+    )
+
+
+def _read_since(dag: dict[str, Any], since: datetime) -> bool:
+    read = dag["last_parsed_time"]
+    return bool(read) and not dag["is_stale"] and datetime.fromisoformat(read) >= since
+
+
+def _check_schedule(dag: dict[str, Any]) -> None:
+    """A schedule that repeats must have a next run; `@once` has none after its first."""
+    if dag["timetable_periodic"] and not dag["is_paused"] and dag["next_dagrun_run_after"] is None:
+        raise StackError(
+            f"{DAG} has the schedule {dag['timetable_summary']}, and Airflow knows no next run: correct ELT_SCHEDULE in "
+            ".env, and run ./run.sh again."
+        )

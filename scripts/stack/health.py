@@ -17,6 +17,8 @@ Names = Mapping[str, str]
 # A check gets the environment of the service and the instant of its start; it returns "" or what is missing.
 Check = Callable[[Names, datetime], str]
 SECONDS = 2.0
+# Every page asked here is the stack's own, which no proxy can see.
+_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def _local(env: Names) -> str:
@@ -28,7 +30,7 @@ def _local(env: Names) -> str:
 def _get(url: str) -> tuple[int, Any]:
     """Status and body (JSON where it is) of a page; status 0 when nobody answers."""
     try:
-        with urllib.request.urlopen(url, timeout=SECONDS) as answer:
+        with _OPENER.open(url, timeout=SECONDS) as answer:
             status, body, kind = answer.status, answer.read(), answer.headers.get("content-type", "")
     except urllib.error.HTTPError as refusal:
         status, body, kind = refusal.code, refusal.read(), refusal.headers.get("content-type", "")

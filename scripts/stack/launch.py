@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from stack import env_file, postgres, services
+from stack.errors import StackError
 from stack.paths import Paths, content_hash, find_paths
 
 # What a program needs of the machine; everything else of the caller's environment stays out.
@@ -82,7 +83,10 @@ def write_note(paths: Paths, name: str, fingerprint_now: str) -> None:
 def main() -> None:
     name = sys.argv[1]
     paths = find_paths()
-    context = services.Context(paths, env_file.load(paths.env_file))
+    try:
+        context = services.Context(paths, env_file.load(paths.env_file))
+    except StackError as error:
+        sys.exit(f"{name} cannot start: {error}")
     service = services.by_name(name)
     if name == "postgres-source":
         postgres.clear_foreign_lock(paths.data / "postgres")

@@ -39,14 +39,22 @@ class Paths:
 
 
 def find_paths() -> Paths:
-    """Read STACK_HOME and STACK_VENVS (shared environments, for tests) from the environment."""
+    """Read STACK_HOME and STACK_VENVS (shared environments, for tests) from the environment.
+
+    A container sees the file that a link `.env` leads to, by the name of that file (STACK_ENV_NAME).
+    """
     if home_given := os.environ.get("STACK_HOME"):
         home = Path(home_given).absolute()
-        env_file = home / ".env"
+        env_file = home / os.environ.get("STACK_ENV_NAME", ".env")
     else:
         home = REPO / ".stack"
         env_file = REPO / ".env"
     return Paths(home=home, env_file=env_file, venvs=Path(os.environ.get("STACK_VENVS") or home / "venvs").absolute())
+
+
+def shown(env_file: Path) -> str:
+    """The path of `.env` for messages: a container sees it at another path than the person."""
+    return os.environ.get("STACK_ENV_FILE") or str(env_file)
 
 
 def content_hash(repo: Path, names: tuple[str, ...]) -> str:

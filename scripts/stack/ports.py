@@ -1,19 +1,26 @@
 """Ports: a free one at the first boot, the name of the holder later."""
 
+import errno
 import socket
 
 import psutil
 
+from stack.errors import StackError
+
 
 def is_free(bind: str, port: int) -> bool:
-    """Whether `bind:port` can be listened on now."""
+    """Whether `bind:port` can be listened on now. Raises StackError where this machine has no such address."""
     family = socket.AF_INET6 if ":" in bind else socket.AF_INET
     with socket.socket(family) as probe:
         # As every server does: a port whose last connections linger in TIME_WAIT is free.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((bind, port))
-        except OSError:
+        except OSError as error:
+            if error.errno == errno.EADDRNOTAVAIL:
+                raise StackError(
+                    f"BIND_ADDRESS={bind} is no address of this machine: write one of `ip address`, or 127.0.0.1."
+                ) from None
             return False
     return True
 

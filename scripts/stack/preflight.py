@@ -5,13 +5,14 @@ import os
 import secrets
 import shutil
 import stat
+from dataclasses import dataclass
 from hashlib import scrypt
 from pathlib import Path
 
 from stack import database_user, ports, postgres, supervisor
 from stack.env_file import Env
 from stack.errors import StackError
-from stack.paths import Paths
+from stack.paths import Paths, shown
 from stack.services import Service
 
 # A first boot builds about 2 GB of environments and leaves room for the data; later ones need some to work at all.
@@ -82,12 +83,32 @@ def _may_enter(folder: Path) -> bool:
     return bool(status.st_mode & stat.S_IXOTH)
 
 
-def check_data_has_its_env(paths: Paths) -> None:
+@dataclass(frozen=True)
+class Data:
+    """Data of an earlier boot: where it lies, and how it is removed where `.env` is gone."""
+
+    place: str
+    removal: str
+
+
+def native_data(paths: Paths) -> Data | None:
+    if not (paths.data / "postgres").exists():
+        return None
+    return Data(str(paths.data), f"delete {paths.home}")
+
+
+CONTAINER_DATA = Data(
+    "The volumes of ecommerce-pipeline",
+    "remove them by `docker volume rm $(docker volume ls -q --filter label=com.docker.compose.project=ecommerce-pipeline)`",
+)
+
+
+def check_data_has_its_env(paths: Paths, data: Data | None) -> None:
     """Data without its `.env` cannot be opened: making new secrets would lock it for good."""
-    if not paths.env_file.exists() and (paths.data / "postgres").exists():
+    if data is not None and not os.path.lexists(paths.env_file):
         raise StackError(
-            f"{paths.data} holds data, but {paths.env_file} with its secrets is gone: put that file back, "
-            f"or delete {paths.home} to start anew."
+            f"There is data ({data.place}), but {shown(paths.env_file)} with its secrets is gone: put that file back, or "
+            f"{data.removal} to start anew."
         )
 
 
@@ -110,7 +131,7 @@ def check_secrets(paths: Paths, env: Env) -> None:
     for name, digest in raw["digests"].items():
         if name in BOUND_TO_DATA and _digest(env.text(name), raw["salt"]) != digest:
             raise StackError(
-                f"{name} in {paths.env_file} is not the one that the data in {paths.data} was made with: "
+                f"{name} in {shown(paths.env_file)} is not the one that the data in {paths.data} was made with: "
                 "put the old value back, or `./stop.sh --wipe` to start with empty data."
             )
 

@@ -2,49 +2,75 @@
 
 import os
 
-from stack import clickhouse_binary, database_user, env_file, environments, ports, postgres
+from stack import (
+    clickhouse_binary,
+    database_user,
+    env_checks,
+    env_file,
+    env_values,
+    environments,
+    ports,
+    postgres,
+    preflight,
+)
 from stack.errors import StackError
-from stack.paths import Paths
+from stack.paths import Paths, shown
 from stack.screen import Screen
 from stack.services import Context, clickhouse_config
 
 
-def prepare_env(paths: Paths, screen: Screen, mode: str | None) -> env_file.Env:
-    """Make `.env` at the first boot, add what it lacks later; a stack keeps the way of its first boot."""
-    example = paths.repo / ".env.example"
-    first = not paths.env_file.exists()
-    kept = None if first else env_file.read_values(paths.env_file).get("STACK_MODE")
+def prepare_env(paths: Paths, screen: Screen, mode: str | None, data: preflight.Data | None) -> env_file.Env:
+    """Make `.env` at the first boot, add what it lacks later; a stack keeps the way of its first boot.
+
+    Raises StackError, and writes nothing, where `.env` or a value of the environment cannot be used, or a secret is gone
+    that the `data` of an earlier boot was made with.
+    """
+    example, file = paths.repo / ".env.example", paths.env_file
+    preflight.check_data_has_its_env(paths, data)
+    # A link that leads nowhere is no first boot.
+    first = not os.path.lexists(file)
+    kept = None if first else env_file.read_values(file).get("STACK_MODE")
     if mode is not None and kept and mode != kept:
         raise StackError(
             f"This stack runs the {kept} way, and its data is there: `./stop.sh --wipe`, remove STACK_MODE from "
-            f"{paths.env_file}, and start again with --{mode}."
+            f"{shown(file)}, and start again with --{mode}."
         )
+    bound = preflight.BOUND_TO_DATA if data is not None else ()
+    decided = {"STACK_MODE": mode or "native"}
     if first:
-        decided = _first_ports(paths, screen)
-        if binary := clickhouse_binary.find(os.environ):
+        decided |= _first_ports(paths, screen)
+        if decided["STACK_MODE"] == "native" and (binary := clickhouse_binary.find(os.environ)):
             decided["CLICKHOUSE_BINARY"] = binary
             screen.done(f"The warehouse will be {binary}")
-        env_file.write_new(
-            paths.env_file, env_file.fill(example, {}, os.environ, STACK_MODE=mode or "native", **decided)
-        )
-        screen.done(f"Made {paths.env_file} with random secrets (mode 600)")
-    elif keys := env_file.add_missing(example, paths.env_file, os.environ, STACK_MODE=mode or "native"):
-        screen.done(f"Added {', '.join(keys)} to {paths.env_file}")
-    return env_file.load(paths.env_file)
+        env_file.make(example, file, os.environ, **decided)
+        screen.done(f"Made {shown(file)} with random secrets (mode 600)")
+    elif keys := env_file.add_missing(example, file, os.environ, bound=bound, **decided):
+        screen.done(f"Added {', '.join(keys)} to {shown(file)}; the file as it was is {shown(file)}.bak")
+    env = env_file.load(file)
+    for sentence in env_checks.warnings(file, env_file.read_values(example)):
+        screen.warn(sentence)
+    return env
 
 
 def _first_ports(paths: Paths, screen: Screen) -> dict[str, str]:
-    """For each port the wanted one, or the next that is free, which is said."""
+    """For each port the wanted one, or the next that is free, which is said.
+
+    What can be no port, or no address, is left to the check of all values.
+    """
     example = env_file.read_values(paths.repo / ".env.example")
-    bind = os.environ.get("BIND_ADDRESS") or example["BIND_ADDRESS"]
-    chosen: dict[str, str] = {}
-    for name in env_file.PORTS:
-        wanted = int(os.environ.get(name) or example[name])
-        port = ports.next_free(bind, wanted, {int(other) for other in chosen.values()})
-        chosen[name] = str(port)
-        if port != wanted:
-            screen.done(f"Port {wanted} is taken by {ports.holder(wanted)}: {name}={port} instead")
-    return chosen
+    wanted = {name: os.environ.get(name) or example[name] for name in ("BIND_ADDRESS", *env_file.PORTS)}
+    bind = wanted.pop("BIND_ADDRESS")
+    if not env_values.is_ip_address(bind):
+        return {}
+    chosen: dict[str, int] = {}
+    for name, text in wanted.items():
+        if not env_values.is_port(text):
+            continue
+        port = ports.next_free(bind, int(text), set(chosen.values()))
+        chosen[name] = port
+        if port != int(text):
+            screen.done(f"Port {text} is taken by {ports.holder(int(text))}: {name}={port} instead")
+    return {name: str(port) for name, port in chosen.items()}
 
 
 def build_environments(paths: Paths, screen: Screen) -> None:

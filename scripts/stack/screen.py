@@ -26,6 +26,12 @@ class Screen:
     def done(self, text: str) -> None:
         self._console.print(f"[dim]{self.seconds:6.1f} s[/dim]  {escape(text)}")
 
+    def warn(self, text: str) -> None:
+        """Print what a person should know, and what stops nothing, where errors go."""
+        Console(stderr=True, highlight=False, soft_wrap=True).print(
+            f"[bold yellow]warning[/bold yellow]  {escape(text)}"
+        )
+
     def plain(self, text: str = "") -> None:
         self._console.print(escape(text))
 

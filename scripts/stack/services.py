@@ -51,7 +51,9 @@ class Service:
 
     def names(self, context: Context) -> dict[str, str]:
         """The names that this service gets from `.env`, as they stand there or computed from it."""
-        return {**{name: context.env.text(name) for name in self.reads}, **self.computed(context)}
+        # Programs read the one or the other.
+        own = dict.fromkeys(("NO_PROXY", "no_proxy"), context.env.own_hosts)
+        return {**own, **{name: context.env.text(name) for name in self.reads}, **self.computed(context)}
 
     def ports(self, env: Env) -> list[str]:
         """The names of the ports that it listens on."""

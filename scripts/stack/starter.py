@@ -12,7 +12,8 @@ from stack.errors import StackError
 from stack.screen import Screen
 from stack.services import Context, Service
 
-HEALTHY_WITHIN = 180.0
+# As long as Compose waits. One that ends is noticed at once, so that only one that hangs is waited for this long.
+HEALTHY_WITHIN = 600.0
 # A service that ends this often while it is waited for will not come up by itself.
 STARTS = 3
 

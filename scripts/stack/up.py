@@ -1,6 +1,6 @@
 """./run.sh natively: from whatever is there to a stack in which every service is healthy and the first DAG run is green."""
 
-from stack import launch, preflight, prepare, processes, services, summary, supervisor
+from stack import launch, preflight, prepare, processes, proxies, services, summary, supervisor
 from stack.first_run import await_first_green_run
 from stack.paths import Paths
 from stack.screen import Screen
@@ -12,12 +12,12 @@ def up(paths: Paths, screen: Screen, *, mode: str | None, wait_for_run: bool) ->
     """Boot the stack. Whatever runs already and is up to date is left alone."""
     preflight.check_room(paths)
     preflight.check_tools(paths)
-    preflight.check_data_has_its_env(paths)
     prepare.make_folders(paths)
     preflight.check_reachable(paths)
     with screen.spinner():
-        env = prepare.prepare_env(paths, screen, mode)
+        env = prepare.prepare_env(paths, screen, mode, preflight.native_data(paths))
         preflight.check_secrets(paths, env)
+        proxies.leave_out(env.own_hosts)
         prepare.build_environments(paths, screen)
         context = Context(paths, env)
         started = _boot(context, screen)

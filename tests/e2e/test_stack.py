@@ -12,6 +12,8 @@ import pytest
 from stack import health
 
 WARM_BOOT_SECONDS = 45
+# Nobody listens there: whatever asks that proxy fails.
+BEHIND_A_PROXY = dict.fromkeys(("HTTP_PROXY", "http_proxy", "ALL_PROXY"), "http://127.0.0.1:9")
 
 
 def test_the_first_boot_ends_with_a_green_run_and_says_where_everything_is(stack: Any, booted: str) -> None:
@@ -40,6 +42,31 @@ def test_a_second_boot_changes_nothing_and_says_so(stack: Any, booted: str) -> N
     assert {pid for pid in before if psutil.pid_exists(pid)} >= {
         int(line) for line in (stack.home / "run" / "supervisord.pid").read_text().split()
     }
+
+
+def test_a_proxy_of_the_environment_is_not_asked_for_the_stack(stack: Any, booted: str) -> None:
+    assert "nothing changed" in stack.call("run.sh", **BEHIND_A_PROXY)
+    assert "FAIL" not in stack.call("check_all_works.sh", **BEHIND_A_PROXY)
+
+
+def test_a_bad_env_starts_and_changes_nothing(stack: Any, booted: str) -> None:
+    file = stack.home / ".env"
+    kept = file.read_text()
+    bad = re.sub(r"^ELT_SCHEDULE=.*$", "ELT_SCHEDULE=every five minutes", kept, flags=re.MULTILINE)
+    bad = re.sub(r"^WEBHOOK_TOKEN=(.*)$", r'WEBHOOK_TOKEN="\1', bad, flags=re.MULTILINE)
+    before = {process.pid for process in stack.processes()}
+    try:
+        file.write_text(bad)
+        said = stack.call("run.sh", check=False)
+        assert file.read_text() == bad
+        assert re.search(r"line \d+: WEBHOOK_TOKEN opens a quote that its line does not close", said)
+        file.write_text(bad.replace('WEBHOOK_TOKEN="', "WEBHOOK_TOKEN="))
+        said = stack.call("run.sh", check=False)
+        assert re.search(r"line \d+: ELT_SCHEDULE is 'every five minutes': the schedule is neither", said)
+    finally:
+        file.write_text(kept)
+    assert {process.pid for process in stack.processes()} >= before
+    assert "nothing changed" in stack.call("run.sh")
 
 
 def test_no_secret_stands_in_a_log_a_record_or_a_command_line(stack: Any, booted: str) -> None:
@@ -95,7 +122,8 @@ def test_after_a_kill_of_everything_it_starts_again_with_all_data(stack: Any, bo
     while stack.processes() and time.monotonic() < deadline:
         time.sleep(0.1)
     assert stack.processes() == []
-    said = stack.call("run.sh")
+    # Every health check of a boot is asked behind a proxy here.
+    said = stack.call("run.sh", **BEHIND_A_PROXY)
     seconds = re.search(r"services are healthy, (\d+) s", said)
     assert seconds is not None
     print(f"warm boot: {seconds.group(1)} s (the bar on two free cores is {WARM_BOOT_SECONDS} s)")

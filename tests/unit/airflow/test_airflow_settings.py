@@ -30,3 +30,11 @@ def test_every_name_is_a_setting_of_the_locked_airflow(settings: dict[str, str],
 def test_nothing_in_it_is_secret_or_of_one_machine(settings: dict[str, str]) -> None:
     for name in settings:
         assert not re.search(r"SECRET|FERNET|JWT|PASSWORD$|CONN$|PORT$|HOST$|URL$|FOLDER$", name)
+
+
+def test_time_limits_fit_a_busy_machine_and_one_another(settings: dict[str, str]) -> None:
+    answer = int(settings["AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT"])
+    # One slow answer to a heartbeat must not count as a dead task.
+    assert 30 <= answer < int(settings["AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT"])
+    parse = int(settings["AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT"])
+    assert 60 < parse < int(settings["AIRFLOW__DAG_PROCESSOR__DAG_FILE_PROCESSOR_TIMEOUT"])

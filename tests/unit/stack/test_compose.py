@@ -121,6 +121,17 @@ def test_each_container_gets_exactly_the_names_that_the_native_service_gets(
         assert container == native, row.name
 
 
+def test_every_container_that_speaks_http_asks_no_proxy_for_the_others(compose: dict[str, Any]) -> None:
+    for name, row in compose["services"].items():
+        if row["image"].startswith("postgres:"):
+            continue
+        listed = row["environment"]["NO_PROXY"]
+        assert row["environment"]["no_proxy"] == listed, name
+        hosts = listed.removesuffix("${NO_PROXY:+,}${NO_PROXY:-}").split(",")
+        speaking = CONTAINERS - {"airflow-scheduler", "airflow-dag-processor", "webhook-worker", "dbt"}
+        assert set(hosts) == {"localhost", "127.0.0.1", "::1", *speaking}, name
+
+
 def test_no_command_line_stands_in_the_compose_file_that_natively_stands_elsewhere(compose: dict[str, Any]) -> None:
     for name in commands.TABLE:
         if name == "clickhouse-server":
@@ -138,7 +149,8 @@ def test_every_name_of_the_compose_file_stands_in_the_example_and_every_secret_i
     repo: Path, compose: dict[str, Any]
 ) -> None:
     text = (repo / "docker-compose.yml").read_text()
-    asked = set(re.findall(r"(?<!\$)\$\{([A-Z_]+)", text)) - {"STACK_ENV_FILE", "STACK_MOUNTED_FILES", "STACK_VERSION"}
+    own = {"STACK_ENV_FILE", "STACK_MOUNTED_FILES", "STACK_VERSION", "NO_PROXY"}
+    asked = set(re.findall(r"(?<!\$)\$\{([A-Z_]+)", text)) - own
     known = set(env_file.read_values(repo / ".env.example"))
     assert asked <= known
     read = {name for row in services.SERVICES for name in row.reads}

@@ -1,12 +1,14 @@
 """What ./run.sh --docker says of an engine that it cannot use. A program of the tests answers as docker, for such engines cannot be had here."""
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from stack import env_file
 
 ANSWERS = """#!/usr/bin/env bash
 case "$*" in
@@ -80,3 +82,21 @@ def test_images_are_labelled_with_the_version_of_the_project(repo: Path, boot: C
     said = boot(plugin="2.26.1")
     assert f"with Compose told {version}: build " in said
     assert f"--label org.opencontainers.image.version={version} " in said
+
+
+@pytest.mark.parametrize(
+    "verb", ["stop.sh", "check_all_works.sh", "scripts/generate_data", "scripts/export_dashboards"]
+)
+def test_a_bad_env_is_told_by_every_verb_in_place_of_what_compose_says(
+    repo: Path, behind_docker: dict[str, str], tmp_path: Path, verb: str
+) -> None:
+    lines = env_file.fill(
+        repo / ".env.example", {}, {}, STACK_MODE="docker", WEBHOOK_TOKEN="a-secret-that-nobody-may-see"
+    )
+    (tmp_path / ".env").write_text("\n".join(lines).replace("WEBHOOK_TOKEN=", 'WEBHOOK_TOKEN="'))
+    env = behind_docker | {"STACK_HOME": str(tmp_path)}
+    answer = subprocess.run([str(repo / verb)], env=env, capture_output=True, text=True, check=False, timeout=30)
+    assert answer.returncode == 1
+    assert re.search(r"line \d+: WEBHOOK_TOKEN opens a quote that its line does not close", answer.stderr)
+    assert "nobody-may-see" not in answer.stderr + answer.stdout
+    assert "the engine was asked for more" not in answer.stderr

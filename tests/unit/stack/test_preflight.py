@@ -49,7 +49,7 @@ def test_a_folder_that_the_database_user_cannot_enter_is_named(tmp_path: Path) -
 def test_data_without_its_env_is_refused(paths: Paths) -> None:
     (paths.data / "postgres").mkdir(parents=True)
     with pytest.raises(StackError, match="is gone: put that file back"):
-        preflight.check_data_has_its_env(paths)
+        preflight.check_data_has_its_env(paths, preflight.native_data(paths))
 
 
 def test_a_changed_secret_that_data_depends_on_is_refused_and_a_free_one_is_not(paths: Paths, env: Env) -> None:
