@@ -24,7 +24,9 @@ NATIVE_ALONE = {
     "clickhouse-server": {
         "CLICKHOUSE_PATH", "CLICKHOUSE_CONFIG", "PYTHONPATH", "BIND_ADDRESS", "CLICKHOUSE_BINARY",
         "CLICKHOUSE_NATIVE_PORT",
-    }
+    },
+    # psql knows no proxy.
+    "postgres-upgrade": {"NO_PROXY", "no_proxy"},
 }  # fmt: skip
 CONTAINER_ALONE = {"clickhouse-server": {"CLICKHOUSE_SKIP_USER_SETUP"}}
 
