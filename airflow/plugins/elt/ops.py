@@ -15,6 +15,8 @@ from elt.warehouse import Warehouse
 
 NO_UUID = UUID(int=0)
 _HIGHEST_VERSION = 2**64 - 1
+_CLOCKS_APART = 3_600_000_000
+"""Microseconds by which the clock of another host may be ahead."""
 
 _clock = threading.Lock()
 _last = 0
@@ -139,11 +141,13 @@ def recent_runs(warehouse: Warehouse, limit: int) -> list[Run]:
 
 def last_sign(warehouse: Warehouse, run: int) -> datetime:
     """When the run last wrote an event: loads do every few seconds, publishers too."""
+    # A version of another day is no clock's.
+    since = "WHERE run = {run:UInt64} AND version <= {latest:UInt64}"
     sign = warehouse.rows(
-        "SELECT max(v) FROM (SELECT max(version) AS v FROM ops.runs WHERE run = {run:UInt64}"
-        " UNION ALL SELECT max(version) FROM ops.loads WHERE run = {run:UInt64}"
-        " UNION ALL SELECT max(version) FROM ops.publishes WHERE run = {run:UInt64})",
-        {"run": run},
+        f"SELECT max(v) FROM (SELECT max(version) AS v FROM ops.runs {since}"
+        f" UNION ALL SELECT max(version) FROM ops.loads {since}"
+        f" UNION ALL SELECT max(version) FROM ops.publishes {since})",
+        {"run": run, "latest": microseconds() + _CLOCKS_APART},
     )[0][0]
     return datetime.fromtimestamp(int(sign) / 1_000_000, UTC)
 
