@@ -9,7 +9,7 @@ import psycopg2
 import requests
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
-from stack import connections, health, rights, services, supervisor
+from stack import connections, grants, health, rights, services, supervisor
 from stack.airflow_api import DAG, FINAL, AirflowApi
 from stack.connections import quoted, rows
 from stack.errors import StackError
@@ -96,7 +96,7 @@ NOT_LET_IN = (516, 497)
 def rights_are_those_of_the_file(context: Context) -> Iterator[str]:
     try:
         with connections.warehouse(context.env, admin=True) as client:
-            found = rights.differences(client)
+            found = rights.differences(client, grants.USERS_FILE)
     except ClickHouseError as error:
         if getattr(error, "code", None) not in NOT_LET_IN:
             raise

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from stack.connections import rows
-from stack.grants import LEFT_OUT, USERS_FILE
+from stack.grants import LEFT_OUT
 
 _GRANT = re.compile(r"GRANT (?P<types>.+) ON (?P<place>\S+)")
 # Levels of system.privileges that a grant on a database or table can reach.
@@ -50,7 +50,7 @@ class Privileges:
         }
 
 
-def differences(client: Any, file: Path = USERS_FILE) -> list[str]:
+def differences(client: Any, file: Path) -> list[str]:
     """A sentence for each right that a role or user has beyond the file, or lacks. `client` is one of the admin."""
     root = ElementTree.parse(file).getroot()
     privileges = _privileges(client)
@@ -86,7 +86,7 @@ def _given(role: ElementTree.Element, privileges: Privileges) -> Rights:
     for query in role.findall("grants/query"):
         match = _GRANT.fullmatch((query.text or "").strip())
         if match is None:
-            raise ValueError(f"{query.text} of role {role.tag} in {USERS_FILE} is no GRANT .. ON .. of one place")
+            raise ValueError(f"{query.text} of role {role.tag} is no GRANT .. ON .. of one place")
         place = match["place"]
         for privilege in match["types"].split(", "):
             database = "*" if privilege in _WITH_OBJECT else place.partition(".")[0]
