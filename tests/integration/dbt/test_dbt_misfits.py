@@ -71,7 +71,6 @@ class Marts:
 
 @pytest.fixture
 def marts(clickhouse: Any, tmp_path: Path) -> Iterator[Marts]:
-    before = set()
     with clickhouse.client() as admin:
         find = "SELECT name FROM system.tables WHERE database = 'analytics'"
         before = {name for (name,) in admin.query(find).result_rows}
