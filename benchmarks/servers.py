@@ -21,7 +21,7 @@ from stack import postgres, warehouse_init
 
 REPO = Path(__file__).resolve().parents[1]
 VENVS = Path(os.environ.get("STACK_VENVS", REPO / ".stack" / "venvs"))
-_USERS = {"default": "", "loader": "LOADER_", "dbt": "DBT_", "superset": "SUPERSET_"}
+_USERS = {"default": "", "loader": "LOADER_", "dbt": "DBT_", "webhook": "WEBHOOK_", "superset": "SUPERSET_"}
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,7 @@ USERS = {
     "default": "CLICKHOUSE_PASSWORD",
     "loader": "CLICKHOUSE_LOADER_PASSWORD",
     "dbt": "CLICKHOUSE_DBT_PASSWORD",
+    "webhook": "CLICKHOUSE_WEBHOOK_PASSWORD",
     "superset": "CLICKHOUSE_SUPERSET_PASSWORD",
 }
 MODEL = "stg_products"
@@ -79,6 +80,7 @@ class Bench:
             "WEBHOOK_HOME": str(self.folder / "webhook"),
             "WEBHOOK_TOKEN": self.token,
             "DBT_PROJECT_DIR": str(REPO / "dbt"),
+            "CLICKHOUSE_WEBHOOK_PASSWORD": self.passwords["webhook"],
         }
         words = ["--bind", f"127.0.0.1:{self.port}", "--workers", "1", "--worker-class", "gthread", "--threads", "16"]
         self._spawn("dbt", ["-m", "gunicorn", *words, "--no-control-socket", "webhook_server:app"], env)

@@ -1,48 +1,79 @@
 -- Users, roles and grants for a ClickHouse whose users are managed by SQL, such as ClickHouse Cloud.
 -- Made from clickhouse/config/users.xml by `PYTHONPATH=scripts python -m stack.grants`; do not edit.
--- Put the passwords of .env in place of the {names}, and run it as an admin.
+-- Put the passwords of .env in place of the {names}, and run it as an admin; again after each upgrade.
+-- It may be repeated at any time: the one GRANT of a role takes away what the role had beyond it in the same moment, so
+-- that nobody is without rights in between. What a user holds beside its role is revoked.
 
 CREATE ROLE IF NOT EXISTS loader_role;
-GRANT SHOW, SELECT, INSERT, ALTER, CREATE TABLE, CREATE VIEW, DROP TABLE, DROP VIEW, TRUNCATE, OPTIMIZE ON raw.* TO loader_role;
-GRANT SHOW, SELECT, INSERT, ALTER, CREATE TABLE, CREATE VIEW, DROP TABLE, DROP VIEW, TRUNCATE, OPTIMIZE ON ops.* TO loader_role;
-GRANT SET DEFINER ON loader TO loader_role;
-GRANT TABLE ENGINE ON MergeTree TO loader_role;
-GRANT TABLE ENGINE ON ReplacingMergeTree TO loader_role;
-GRANT TABLE ENGINE ON Memory TO loader_role;
-GRANT TABLE ENGINE ON Null TO loader_role;
-GRANT CREATE TEMPORARY TABLE ON *.* TO loader_role;
-GRANT SELECT ON system.* TO loader_role;
+GRANT
+    SHOW, SELECT, INSERT, ALTER, CREATE TABLE, CREATE VIEW, DROP TABLE, DROP VIEW, TRUNCATE, OPTIMIZE ON raw.*,
+    SHOW, SELECT ON ops.*,
+    INSERT ON ops.runs,
+    INSERT ON ops.loads,
+    INSERT ON ops.publishes,
+    SET DEFINER ON loader,
+    TABLE ENGINE ON MergeTree,
+    TABLE ENGINE ON ReplacingMergeTree,
+    TABLE ENGINE ON Memory,
+    TABLE ENGINE ON Null,
+    CREATE TEMPORARY TABLE ON *.*,
+    SELECT ON system.*
+TO loader_role WITH REPLACE OPTION;
 
 CREATE ROLE IF NOT EXISTS transformer_role;
-GRANT SHOW, SELECT ON raw.* TO transformer_role;
-GRANT SHOW, SELECT, INSERT, ALTER, CREATE TABLE, CREATE VIEW, DROP TABLE, DROP VIEW, TRUNCATE, OPTIMIZE, dictGet ON analytics.* TO transformer_role;
-GRANT SHOW, SELECT, INSERT, ALTER, CREATE TABLE, CREATE VIEW, DROP TABLE, DROP VIEW, TRUNCATE, OPTIMIZE, dictGet ON analytics_dev.* TO transformer_role;
-GRANT SHOW, SELECT, INSERT ON ops.* TO transformer_role;
-GRANT SET DEFINER ON dbt TO transformer_role;
-GRANT TABLE ENGINE ON MergeTree TO transformer_role;
-GRANT TABLE ENGINE ON ReplacingMergeTree TO transformer_role;
-GRANT TABLE ENGINE ON SummingMergeTree TO transformer_role;
-GRANT TABLE ENGINE ON AggregatingMergeTree TO transformer_role;
-GRANT TABLE ENGINE ON CollapsingMergeTree TO transformer_role;
-GRANT TABLE ENGINE ON VersionedCollapsingMergeTree TO transformer_role;
-GRANT TABLE ENGINE ON Memory TO transformer_role;
-GRANT TABLE ENGINE ON Null TO transformer_role;
-GRANT CREATE TEMPORARY TABLE ON *.* TO transformer_role;
-GRANT SELECT ON system.* TO transformer_role;
+GRANT
+    SHOW, SELECT ON raw.*,
+    SHOW, SELECT, INSERT, ALTER, CREATE TABLE, CREATE VIEW, DROP TABLE, DROP VIEW, TRUNCATE, OPTIMIZE, dictGet ON analytics.*,
+    SHOW, SELECT, INSERT, ALTER, CREATE TABLE, CREATE VIEW, DROP TABLE, DROP VIEW, TRUNCATE, OPTIMIZE, dictGet ON analytics_dev.*,
+    SHOW, SELECT ON ops.*,
+    SET DEFINER ON dbt,
+    TABLE ENGINE ON MergeTree,
+    TABLE ENGINE ON ReplacingMergeTree,
+    TABLE ENGINE ON SummingMergeTree,
+    TABLE ENGINE ON AggregatingMergeTree,
+    TABLE ENGINE ON CollapsingMergeTree,
+    TABLE ENGINE ON VersionedCollapsingMergeTree,
+    TABLE ENGINE ON Memory,
+    TABLE ENGINE ON Null,
+    CREATE TEMPORARY TABLE ON *.*,
+    SELECT ON system.*
+TO transformer_role WITH REPLACE OPTION;
+
+CREATE ROLE IF NOT EXISTS recorder_role;
+GRANT
+    SHOW, SELECT ON ops.*,
+    INSERT ON ops.dbt_runs,
+    INSERT ON ops.dbt_nodes,
+    INSERT ON ops.dbt_publishes
+TO recorder_role WITH REPLACE OPTION;
 
 CREATE ROLE IF NOT EXISTS reader_role;
-GRANT SHOW, SELECT, dictGet ON analytics.* TO reader_role;
-GRANT SHOW, SELECT ON ops.* TO reader_role;
-GRANT CREATE TEMPORARY TABLE ON *.* TO reader_role;
+GRANT
+    SHOW, SELECT, dictGet ON analytics.*,
+    SHOW, SELECT ON ops.*,
+    CREATE TEMPORARY TABLE ON *.*
+TO reader_role WITH REPLACE OPTION;
 
 CREATE USER IF NOT EXISTS loader IDENTIFIED BY '{CLICKHOUSE_LOADER_PASSWORD}';
 ALTER USER loader SETTINGS max_memory_usage = 4000000000, log_queries = 1, format_schema CONST, format_schema_source CONST, format_template_row CONST, format_template_resultset CONST, format_avro_schema_registry_url CONST, output_format_schema CONST, input_format_record_errors_file_path CONST;
-GRANT loader_role TO loader;
+GRANT loader_role TO loader WITH REPLACE OPTION;
+ALTER USER loader DEFAULT ROLE ALL;
+REVOKE ALL ON *.* FROM loader;
 
 CREATE USER IF NOT EXISTS dbt IDENTIFIED BY '{CLICKHOUSE_DBT_PASSWORD}';
 ALTER USER dbt SETTINGS max_memory_usage = 4000000000, log_queries = 1, format_schema CONST, format_schema_source CONST, format_template_row CONST, format_template_resultset CONST, format_avro_schema_registry_url CONST, output_format_schema CONST, input_format_record_errors_file_path CONST;
-GRANT transformer_role TO dbt;
+GRANT transformer_role TO dbt WITH REPLACE OPTION;
+ALTER USER dbt DEFAULT ROLE ALL;
+REVOKE ALL ON *.* FROM dbt;
+
+CREATE USER IF NOT EXISTS webhook IDENTIFIED BY '{CLICKHOUSE_WEBHOOK_PASSWORD}';
+ALTER USER webhook SETTINGS max_memory_usage = 4000000000, log_queries = 1, format_schema CONST, format_schema_source CONST, format_template_row CONST, format_template_resultset CONST, format_avro_schema_registry_url CONST, output_format_schema CONST, input_format_record_errors_file_path CONST;
+GRANT recorder_role TO webhook WITH REPLACE OPTION;
+ALTER USER webhook DEFAULT ROLE ALL;
+REVOKE ALL ON *.* FROM webhook;
 
 CREATE USER IF NOT EXISTS superset IDENTIFIED BY '{CLICKHOUSE_SUPERSET_PASSWORD}';
 ALTER USER superset SETTINGS max_memory_usage = 4000000000 MAX 4000000000, log_queries = 1, max_execution_time = 300 MIN 1 MAX 300, readonly = 2, format_schema CONST, format_schema_source CONST, format_template_row CONST, format_template_resultset CONST, format_avro_schema_registry_url CONST, output_format_schema CONST, input_format_record_errors_file_path CONST;
-GRANT reader_role TO superset;
+GRANT reader_role TO superset WITH REPLACE OPTION;
+ALTER USER superset DEFAULT ROLE ALL;
+REVOKE ALL ON *.* FROM superset;

@@ -172,6 +172,7 @@ USERS = {
     "default": "CLICKHOUSE_PASSWORD",
     "loader": "CLICKHOUSE_LOADER_PASSWORD",
     "dbt": "CLICKHOUSE_DBT_PASSWORD",
+    "webhook": "CLICKHOUSE_WEBHOOK_PASSWORD",
     "superset": "CLICKHOUSE_SUPERSET_PASSWORD",
 }
 

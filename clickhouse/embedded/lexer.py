@@ -90,7 +90,8 @@ def tokens(text: str) -> Iterator[Token]:
     position, length = 0, len(text)
     while position < length:
         found = _TOKEN.match(text, position)
-        assert found is not None, "the last alternative matches any character"
+        if found is None:  # the last alternative matches any character
+            raise QueryError(62, f"Syntax error: nothing can be read at position {position + 1}")
         kind, start, position = str(found.lastgroup), found.start(), found.end()
         if kind == "comment" and found.group() == "/*":
             position = _comment_end(text, position, start)

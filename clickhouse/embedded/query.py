@@ -175,7 +175,8 @@ class Query:
                 raise QueryError(36, f"External table {name} has no {name}_structure or {name}_types")
             columns, data_format = structures[name]
             create = parse(f"CREATE TEMPORARY TABLE {_name(name)} ({columns})", complete=True)
-            assert create is not None
+            if create is None:
+                raise QueryError(62, f"Syntax error: the structure of external table {name} is not complete")
             check_statement(self.session.user, create, self.engine.table_engines)
             refuse_several(connection, create.text)
             connection.run(create.text)

@@ -39,7 +39,8 @@ def read_statement(parameters: Mapping[str, str], body: Iterator[bytes]) -> tupl
             raise QueryError(62, "Max query size exceeded: a statement without its data has at most 64 MiB")
         size = len(text) * 2
     found = parse(_decoded(text), complete=True)
-    assert found is not None, "a complete text is a statement or an error"
+    if found is None:
+        raise QueryError(62, "Syntax error: the statement is not complete")
     return (found, ()) if found.data is None else _with_data(found, text, body)
 
 

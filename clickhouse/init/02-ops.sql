@@ -53,7 +53,7 @@ CREATE TABLE IF NOT EXISTS ops.publishes
 (
     run UInt64,
     target String COMMENT 'Table in raw',
-    status LowCardinality(String) COMMENT 'open, done or abandoned',
+    status LowCardinality(String) COMMENT 'open, done, abandoned or set_aside: a row that did not fit what was there, and moved nothing',
     loading_table String COMMENT 'Table in raw that holds the new rows',
     old_uuid UUID COMMENT 'UUID of raw.<target> before the swap; all zero when there was none',
     new_uuid UUID COMMENT 'UUID of the table that the publish puts in its place',
@@ -62,12 +62,14 @@ CREATE TABLE IF NOT EXISTS ops.publishes
     opened_at DateTime64(6, 'UTC'),
     heartbeat_at DateTime64(6, 'UTC') COMMENT 'Refreshed while the publisher waits or swaps',
     closed_at Nullable(DateTime64(6, 'UTC')),
+    error String COMMENT 'Why the row was set aside; else empty',
     version UInt64
 )
 ENGINE = ReplacingMergeTree(version)
 ORDER BY (run, target)
 TTL toDateTime(opened_at) + INTERVAL 1 YEAR
 COMMENT 'Journal of the swaps: written before the first swap, closed after the last';
+ALTER TABLE ops.publishes ADD COLUMN IF NOT EXISTS error String COMMENT 'Why the row was set aside; else empty' AFTER closed_at;
 
 CREATE TABLE IF NOT EXISTS ops.dbt_runs
 (

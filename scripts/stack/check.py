@@ -17,6 +17,8 @@ PROBES: tuple[tuple[str, Probe], ...] = (
     ("services run", probes.services_run),
     ("source answers", probes.source_answers),
     ("warehouse answers", probes.warehouse_answers),
+    ("rights are those of the file", probes.rights_are_those_of_the_file),
+    ("journals fit what is there", probes.journals_fit),
     ("DAG is green", probes.dag_is_green),
     ("webhook is healthy and guarded", probes.webhook_is_healthy_and_guarded),
     ("raw holds what was loaded", probes.raw_holds_what_was_loaded),

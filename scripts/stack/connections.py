@@ -25,14 +25,14 @@ def source(env: Env) -> Iterator[Any]:
 
 
 @contextmanager
-def warehouse(env: Env) -> Iterator[Any]:
-    """A client of the warehouse as user `dbt`, who may read raw, analytics and ops."""
+def warehouse(env: Env, *, admin: bool = False) -> Iterator[Any]:
+    """A client of the warehouse as user `dbt`, who may read raw, analytics and ops, or as the admin."""
     client = clickhouse_connect.get_client(
         host=env.clickhouse_host,
         port=env.CLICKHOUSE_HTTP_PORT,
         secure=env.CLICKHOUSE_SECURE == "true",
-        username="dbt",
-        password=env.CLICKHOUSE_DBT_PASSWORD,
+        username="default" if admin else "dbt",
+        password=env.CLICKHOUSE_PASSWORD if admin else env.CLICKHOUSE_DBT_PASSWORD,
     )
     try:
         yield client

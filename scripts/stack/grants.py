@@ -15,7 +15,9 @@ SQL_FILE = REPO / "clickhouse" / "grants.sql"
 LEFT_OUT = ("admin", "input", "default")
 HEADER = """-- Users, roles and grants for a ClickHouse whose users are managed by SQL, such as ClickHouse Cloud.
 -- Made from clickhouse/config/users.xml by `PYTHONPATH=scripts python -m stack.grants`; do not edit.
--- Put the passwords of .env in place of the {names}, and run it as an admin.
+-- Put the passwords of .env in place of the {names}, and run it as an admin; again after each upgrade.
+-- It may be repeated at any time: the one GRANT of a role takes away what the role had beyond it in the same moment, so
+-- that nobody is without rights in between. What a user holds beside its role is revoked.
 """
 
 
@@ -42,16 +44,39 @@ def _profile(root: ElementTree.Element, name: str) -> dict[str, str]:
     return settings
 
 
+def _replacing(role: ElementTree.Element) -> list[str]:
+    """One statement with all grants of a role.
+
+    Several would append to each other; `REVOKE ALL` before them would leave a moment without rights, and queries of that
+    moment would fail.
+    """
+    *others, last = (text.removeprefix("GRANT ") for text in _queries(role))
+    return ["GRANT", *(f"    {grant}," for grant in others), f"    {last}", f"TO {role.tag}_role WITH REPLACE OPTION;"]
+
+
+def _only_roles(user: ElementTree.Element) -> list[str]:
+    """Gives a user its roles and nothing else. The default roles last: replacing takes a role out of a list of them."""
+    roles = ", ".join(f"{text.removeprefix('GRANT ')}_role" for text in _queries(user))
+    return [
+        f"GRANT {roles} TO {user.tag} WITH REPLACE OPTION;",
+        f"ALTER USER {user.tag} DEFAULT ROLE ALL;",
+        f"REVOKE ALL ON *.* FROM {user.tag};",
+    ]
+
+
+def _queries(element: ElementTree.Element) -> list[str]:
+    return [(query.text or "").strip() for query in element.findall("grants/query")]
+
+
 def as_sql(file: Path = USERS_FILE) -> str:
-    """The statements, idempotent, one a line."""
+    """The statements, idempotent."""
     root = ElementTree.parse(file).getroot()
     lines = [HEADER]
     for role in root.findall("roles/*"):
         if role.tag in LEFT_OUT:
             continue
         lines.append(f"CREATE ROLE IF NOT EXISTS {role.tag}_role;")
-        lines += [f"{(query.text or '').strip()} TO {role.tag}_role;" for query in role.findall("grants/query")]
-        lines.append("")
+        lines += [*_replacing(role), ""]
     for user in root.findall("users/*"):
         if user.tag in LEFT_OUT:
             continue
@@ -61,8 +86,7 @@ def as_sql(file: Path = USERS_FILE) -> str:
         profile = (user.findtext("profile") or "").strip()
         settings = ", ".join(f"{name} {words}" for name, words in _profile(root, profile).items())
         lines.append(f"ALTER USER {user.tag} SETTINGS {settings};")
-        lines += [f"{(query.text or '').strip()}_role TO {user.tag};" for query in user.findall("grants/query")]
-        lines.append("")
+        lines += [*_only_roles(user), ""]
     return "\n".join(lines).rstrip() + "\n"
 
 

@@ -9,7 +9,7 @@ import psycopg2
 import requests
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
-from stack import connections, health, services, supervisor
+from stack import connections, grants, health, rights, services, supervisor
 from stack.airflow_api import DAG, FINAL, AirflowApi
 from stack.connections import quoted, rows
 from stack.errors import StackError
@@ -87,6 +87,44 @@ def warehouse_answers(context: Context) -> Iterator[str]:
             f"Only {databases} of the databases raw, analytics, analytics_dev and ops are there: run ./run.sh again."
         )
     yield f"ClickHouse {version}, databases raw, analytics, analytics_dev, ops"
+
+
+# ClickHouse's codes for a wrong password and for a right that is not there.
+NOT_LET_IN = (516, 497)
+
+
+def rights_are_those_of_the_file(context: Context) -> Iterator[str]:
+    try:
+        with connections.warehouse(context.env, admin=True) as client:
+            found = rights.differences(client, grants.USERS_FILE)
+    except ClickHouseError as error:
+        if getattr(error, "code", None) not in NOT_LET_IN:
+            raise
+        yield "not known: the warehouse does not let user default of .env read system.grants"
+        return
+    if found:
+        cure = "./run.sh restarts it with the file" if context.env.own_clickhouse else "run clickhouse/grants.sql"
+        raise StackError(
+            f"Rights on the warehouse differ from clickhouse/config/users.xml ({cure}): {'; '.join(found)}."
+        )
+    yield "roles and users have what clickhouse/config/users.xml gives, and no more"
+
+
+SET_ASIDE = """
+SELECT concat('ops.publishes, raw.', target, ' of run ', toString(run), ': ', error), closed_at
+FROM ops.publishes FINAL WHERE status = 'set_aside' AND closed_at > now() - INTERVAL 7 DAY
+UNION ALL
+SELECT concat('ops.dbt_publishes, analytics.', target, ' of run ', run_id, ': ', error), closed_at
+FROM ops.dbt_publishes FINAL WHERE status = 'set_aside' AND closed_at > now() - INTERVAL 7 DAY
+"""
+
+
+def journals_fit(context: Context) -> Iterator[str]:
+    """Told, never a failure: what was set aside has moved nothing."""
+    with connections.warehouse(context.env) as client:
+        found = rows(client, f"SELECT * FROM ({SET_ASIDE}) ORDER BY 2 DESC")
+    last = f", the last at {found[0][1]:%Y-%m-%d %H:%M} UTC: {found[0][0]}" if found else ""
+    yield f"{len(found) or 'no'} row{'' if len(found) == 1 else 's'} set aside in the last 7 days{last}"
 
 
 def dag_is_green(context: Context) -> Iterator[str]:

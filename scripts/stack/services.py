@@ -207,7 +207,9 @@ def _task_names(context: Context) -> dict[str, str]:
 
 # --- The webhook --------------------------------------------------------------------------------------------------
 
-WEBHOOK = ("CLICKHOUSE_DBT_PASSWORD", "CLICKHOUSE_DATABASE_ENGINE", "CLICKHOUSE_TABLE_ENGINE", *SHOP)
+DBT = ("CLICKHOUSE_DBT_PASSWORD", "CLICKHOUSE_DATABASE_ENGINE", "CLICKHOUSE_TABLE_ENGINE", *SHOP)
+# dbt itself, and people in its surroundings, must not write what the worker records.
+WEBHOOK = (*DBT, "CLICKHOUSE_WEBHOOK_PASSWORD")
 WEBHOOK_FILES = ("scripts/webhook", "scripts/webhook_server.py", "dbt/requirements.lock")
 
 
@@ -277,6 +279,7 @@ SERVICES: tuple[Service, ...] = (
             "CLICKHOUSE_PASSWORD",
             "CLICKHOUSE_LOADER_PASSWORD",
             "CLICKHOUSE_DBT_PASSWORD",
+            "CLICKHOUSE_WEBHOOK_PASSWORD",
             "CLICKHOUSE_SUPERSET_PASSWORD",
         ),
         computed=_clickhouse_names,
@@ -364,7 +367,7 @@ SERVICES: tuple[Service, ...] = (
 )
 
 # `scripts/exec dbt` opens a shell in dbt's surroundings; nothing runs under that name.
-DBT_SHELL = Service(name="dbt", reads=WEBHOOK, computed=_webhook_names)
+DBT_SHELL = Service(name="dbt", reads=DBT, computed=_webhook_names)
 
 
 def by_name(name: str) -> Service:

@@ -20,6 +20,8 @@ _QUIET = [
 # What dbt and the project read; above all not WEBHOOK_TOKEN.
 _NAMES = {"PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "SSL_CERT_FILE", "SAMPLE_SHOP"}
 _PREFIXES = ("CLICKHOUSE_", "SHOP_", "DBT_ENV_")
+# A model reads the environment by env_var(), and must not write the journal by which the worker swaps marts.
+_KEPT_BACK = {"CLICKHOUSE_WEBHOOK_PASSWORD"}
 
 
 def dbt_arguments(request: RunRequest, settings: Settings) -> list[str]:
@@ -73,5 +75,9 @@ def documentation_arguments(settings: Settings) -> list[str]:
 
 def dbt_environment(environ: Mapping[str, str], settings: Settings) -> dict[str, str]:
     """The part of the worker's environment that dbt gets."""
-    kept = {name: value for name, value in environ.items() if name in _NAMES or name.startswith(_PREFIXES)}
+    kept = {
+        name: value
+        for name, value in environ.items()
+        if (name in _NAMES or name.startswith(_PREFIXES)) and name not in _KEPT_BACK
+    }
     return kept | {"HOME": str(settings.home), "PYTHONUNBUFFERED": "1", "PYTHONUTF8": "1"}

@@ -51,7 +51,8 @@ _IMPORTED_EARLY = ("dbt.adapters.clickhouse.httpclient", "dbt.task.build", "dbt.
 def _beside(name: str) -> Any:
     """A module from the file beside this one, without putting the folder on dbt's import path."""
     spec = spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    assert spec is not None and spec.loader is not None
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{name}.py cannot be imported")
     module = module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

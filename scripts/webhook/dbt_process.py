@@ -70,7 +70,8 @@ class DbtHost:
     def ask(self, arguments: Sequence[str], parsed: str | None, output: int) -> None:
         """Ask for a run that prints to `output`. If the process has gone, `hear` says so."""
         self.warm_up()
-        assert self._channel is not None
+        if self._channel is None:
+            raise RuntimeError("The process that keeps dbt warm has no channel")
         message = json.dumps({"run": list(arguments), "parsed": parsed}).encode() + b"\n"
         with contextlib.suppress(OSError):
             sent = socket.send_fds(self._channel, [message], [output])
@@ -100,7 +101,8 @@ class DbtHost:
 
     def exit_code(self) -> int:
         """How the process ended, after it has said {}."""
-        assert self._process is not None
+        if self._process is None:
+            raise RuntimeError("The process that keeps dbt warm was never started")
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(1.0)
         return self._process.returncode or -signal.SIGKILL

@@ -4,10 +4,10 @@ import os
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from webhook.settings import Settings
-from webhook.warehouse import Warehouse, WarehouseError
+from webhook.warehouse import User, Warehouse, WarehouseError
 from webhook.worker_lock import is_held
 
 # Longer than the worker's longest wait for ClickHouse.
@@ -20,7 +20,9 @@ class Health:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._warehouse = Warehouse(settings, connect_timeout=2.0, answer_timeout=3.0)
+        self._clients = {
+            user: Warehouse(settings, user, connect_timeout=2.0, answer_timeout=3.0) for user in get_args(User)
+        }
         self._turn = threading.Lock()
         self._checked_at = float("-inf")
         self._checks: dict[str, dict[str, Any]] = {}
@@ -56,11 +58,12 @@ class Health:
         return _check(True, "The worker is alive.")
 
     def _warehouse_answers(self) -> dict[str, Any]:
-        try:
-            self._warehouse.ping()
-        except WarehouseError:
-            return _check(False, "ClickHouse does not answer user dbt: start it, or read the webhook's log.")
-        return _check(True, "ClickHouse answers user dbt.")
+        for user, client in self._clients.items():
+            try:
+                client.ping()
+            except WarehouseError:
+                return _check(False, f"ClickHouse does not answer user {user}: start it, or read the webhook's log.")
+        return _check(True, f"ClickHouse answers users {' and '.join(self._clients)}.")
 
     def _project(self) -> dict[str, Any]:
         for name in ("dbt_project.yml", "profiles.yml"):

@@ -3,7 +3,7 @@
 import base64
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
@@ -34,7 +34,9 @@ class Settings(BaseModel):
     clickhouse_host: Annotated[str, Field(alias="CLICKHOUSE_HOST")] = "127.0.0.1"
     clickhouse_port: Annotated[int, Field(alias="CLICKHOUSE_HTTP_PORT", ge=1, le=65535)] = 8123
     clickhouse_secure: Annotated[bool, Field(alias="CLICKHOUSE_SECURE")] = False
-    clickhouse_password: Annotated[SecretStr, Field(alias="CLICKHOUSE_DBT_PASSWORD")]
+    dbt_password: Annotated[SecretStr, Field(alias="CLICKHOUSE_DBT_PASSWORD")]
+    # Of the user that writes ops.dbt_*; dbt must not get it.
+    webhook_password: Annotated[SecretStr, Field(alias="CLICKHOUSE_WEBHOOK_PASSWORD")]
 
     queue_limit: Annotated[int, Field(alias="WEBHOOK_QUEUE_LIMIT", ge=1)] = 100
     # Of one request with ?wait.
@@ -70,6 +72,9 @@ class Settings(BaseModel):
             # Without the input: a message must not carry a secret.
             wrong = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
             raise SettingsError(f"The webhook cannot start with this environment: {wrong}. Set it in .env.") from None
+
+    def warehouse_password(self, user: Literal["dbt", "webhook"]) -> SecretStr:
+        return self.dbt_password if user == "dbt" else self.webhook_password
 
     @property
     def database(self) -> Path:

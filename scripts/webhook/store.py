@@ -161,7 +161,8 @@ class RunStore:
             with self.database.transaction() as connection:
                 connection.execute("UPDATE runs SET cuts = cuts + 1 WHERE id = ?", (run_id,))
             run = self.get(run_id)
-            assert run is not None
+            if run is None:
+                continue
             if run.cancel_requested:
                 self.finish(run_id, "cancelled")
             elif run.cuts > 1:

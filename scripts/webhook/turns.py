@@ -59,7 +59,7 @@ class Turns:
                 self._reporter.report()
             publishes = self._warehouse.open_publishes()
         except WarehouseError as error:
-            return f"{error}. Start ClickHouse or mend its address and CLICKHOUSE_DBT_PASSWORD in .env, then start the run again."
+            return f"{error}. Start ClickHouse or mend its address and passwords in .env, then start the run again."
         return _sentence(publishes[0]) if publishes else None
 
 

@@ -1,11 +1,11 @@
-"""The webhook's words with ClickHouse, as user `dbt`: events for `ops`, and who is publishing raw."""
+"""The webhook's clients of ClickHouse: user `dbt` builds and publishes, user `webhook` writes `ops.dbt_*`."""
 
 import json
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 import clickhouse_connect
 from clickhouse_connect.driver.exceptions import Error as DriverError
@@ -13,6 +13,10 @@ from clickhouse_connect.driver.exceptions import Error as DriverError
 from webhook.dbt_command import TARGET
 from webhook.runs import Node, Run
 from webhook.settings import Settings
+
+User = Literal["dbt", "webhook"]
+_REFUSED = 516
+_LET_IN = "; {name} in .env must be the user's; where SQL manages users, run clickhouse/grants.sql"
 
 # Both tell of every refused connection at length; a WarehouseError tells it in a sentence.
 for _name in ("urllib3", "clickhouse_connect"):
@@ -40,16 +44,19 @@ class OpenPublish:
 
 
 class Warehouse:
-    """Not for use by several threads at once: each thread has its own. Connects when first needed, and again after an
-    error."""
+    """A client of one user. Not for use by several threads at once: each thread has its own. Connects when first needed,
+    and again after an error."""
 
-    def __init__(self, settings: Settings, *, connect_timeout: float = 5.0, answer_timeout: float = 15.0) -> None:
+    def __init__(
+        self, settings: Settings, user: User, *, connect_timeout: float = 5.0, answer_timeout: float = 15.0
+    ) -> None:
         self._settings = settings
+        self._user = user
         self._timeouts = {"connect_timeout": connect_timeout, "send_receive_timeout": answer_timeout}
         self._client: Any = None
 
     def ping(self) -> None:
-        """Raises WarehouseError unless user dbt may read what it transforms."""
+        """Raises WarehouseError unless the user is let in."""
         self._do(lambda client: client.command("SELECT 1"))
 
     def rows(self, sql: str, parameters: dict[str, Any] | None = None) -> list[tuple[Any, ...]]:
@@ -112,8 +119,8 @@ class Warehouse:
                     host=settings.clickhouse_host,
                     port=settings.clickhouse_port,
                     interface="https" if settings.clickhouse_secure else "http",
-                    username="dbt",
-                    password=settings.clickhouse_password.get_secret_value(),
+                    username=self._user,
+                    password=settings.warehouse_password(self._user).get_secret_value(),
                     autogenerate_session_id=False,
                     query_retries=0,
                     **self._timeouts,
@@ -122,8 +129,10 @@ class Warehouse:
         except (DriverError, OSError) as error:
             self.close()
             where = f"{settings.clickhouse_host}:{settings.clickhouse_port}"
+            code = getattr(error, "code", None)
+            cure = _LET_IN.format(name=f"CLICKHOUSE_{self._user.upper()}_PASSWORD") if code == _REFUSED else ""
             raise WarehouseError(
-                f"ClickHouse at {where} did not do what user dbt asked: {_cause(error)}", getattr(error, "code", None)
+                f"ClickHouse at {where} did not do what user {self._user} asked: {_cause(error)}{cure}", code
             ) from error
 
 

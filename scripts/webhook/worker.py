@@ -37,8 +37,8 @@ class Worker:
         self._settings = settings
         self._stop = stop
         self._store = RunStore(Database(settings.database))
-        self._reporter = Reporter(self._store, Warehouse(settings))
-        self._warehouse = Warehouse(settings)
+        self._reporter = Reporter(self._store, Warehouse(settings, "webhook"))
+        self._warehouse = Warehouse(settings, "dbt")
         self._turns = Turns(self._store, self._reporter, self._warehouse, patience=settings.publish_wait)
         self._publisher = Publisher(settings)
         self._host = DbtHost(settings.project, settings.dbt_target, dbt_environment(os.environ, settings))
@@ -123,7 +123,7 @@ class Worker:
     def _recover_publish(self) -> None:
         """Readers should not wait for the next run to see the rest of a publish that a kill cut."""
         try:
-            published = self._publisher.recover()
+            published = self._publisher.recover().published
         except WarehouseError as error:
             logger.warning("%s; a publish that was cut is finished when the next run begins", error)
             return

@@ -16,6 +16,7 @@ from rich.table import Table
 from elt import check, plan, reconcile, run, status
 from elt.cli_progress import shown_progress
 from elt.errors import EltError, PipelineFileError
+from elt.misfits import sentence
 from elt.settings import Settings, read_settings
 from elt.whole_run import load_everything, run_key
 
@@ -153,6 +154,8 @@ def _recover(options: argparse.Namespace, settings: Settings, out: Console) -> i
         out.print(f"closed run {number}, which was cut")
     for name in found.dropped:
         out.print(f"dropped leftover raw.{escape(name)}")
+    for told in found.set_aside:
+        out.print(f"[yellow]note[/yellow]: {escape(told)}")
     if found.nothing:
         out.print("There was nothing to recover.")
     out.print(f"Next: {_ME} status, or {_ME} load")
@@ -173,6 +176,8 @@ def _status(options: argparse.Namespace, settings: Settings, out: Console) -> in
         at = table.published_at.strftime("%Y-%m-%d %H:%M:%S")
         tables.add_row(escape(f"raw.{table.target}"), f"{table.rows:,}", at, str(table.run))
     out.print(tables)
+    for entry in found.set_aside:
+        out.print(f"[yellow]note[/yellow]: {escape(sentence(entry))}")
     for number in found.dbt_runs:
         out.print(f"dbt run {escape(number)} is at work; a publish waits for it")
     if found.open_publishes:

@@ -91,7 +91,8 @@ def carry(column: SourceColumn, years: YearRange, override: str | None = None) -
         if column.base != "numeric" or column.dimensions:
             raise ValueError(f"{column.name} is {column.declared}; only numeric columns can be given {override}")
         match = _DECIMAL.fullmatch(override)
-        assert match is not None, "checked when pipeline.yml was read"
+        if match is None:
+            raise ValueError(f"{column.name} cannot be given the type {override}; write String or Decimal(P, S)")
         return _decimal(column, int(match[1]), int(match[2]))
     if column.dimensions:
         return _array(column, years)

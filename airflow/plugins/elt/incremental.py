@@ -12,7 +12,7 @@ from decimal import Decimal
 
 from elt import ops, publish
 from elt.catalogue import SourceColumn
-from elt.errors import WarehouseRefusedError
+from elt.errors import TerminalError, WarehouseRefusedError
 from elt.names import publisher_table, quote_clickhouse, quote_postgres, raw
 from elt.statements import LOADED_COLUMN, RUN_COLUMN, TIMES, Shape
 from elt.warehouse import Warehouse
@@ -82,9 +82,10 @@ def condition(shape: Shape, base: Base) -> str:
             back = max(back, LOOKBACK_OF_DATES)
         since = mark - min(back, mark - datetime.min)
         text = f"'{since.date() if column.base == 'date' else since}'::{column.base}"
-    else:
-        assert isinstance(lookback, int), "checked with the shape"
+    elif isinstance(lookback, int):
         text = str(mark - lookback)
+    else:
+        raise TerminalError(f"The lookback of {shape.entry.name} is {lookback}; a cursor of numbers takes a number")
     # A row without a cursor says nothing of when it changed: it is always read.
     return f"{quoted} >= {text}" + ("" if column.not_null else f" OR {quoted} IS NULL")
 

@@ -75,8 +75,13 @@ def loading_table(target: str, run: int, attempt: int) -> str:
 
 
 def publisher_table(loading: str, mark: str) -> str:
-    """The name that only the publisher that chose `mark` (hex digits) knows."""
-    return f"{loading}_{mark}"
+    """The name that only the publisher that chose `mark` (hex digits) knows; it takes the place of any earlier mark."""
+    return f"{unmarked(loading)}_{mark}"
+
+
+def unmarked(name: str) -> str:
+    """A loading table's name as its attempt gave it, without the mark of a publisher; any other name as it is."""
+    return LOADING.sub(r"__loading_\g<run>_\g<try>", name)
 
 
 def run_of_loading_table(name: str) -> int | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from typing import Any, TypeVar, get_type_hints
@@ -14,6 +14,9 @@ from elt.errors import TerminalError
 from elt.warehouse import Warehouse
 
 NO_UUID = UUID(int=0)
+_HIGHEST_VERSION = 2**64 - 1
+_CLOCKS_APART = 3_600_000_000
+"""Microseconds by which the clock of another host may be ahead."""
 
 _clock = threading.Lock()
 _last = 0
@@ -80,6 +83,9 @@ class Publish:
     opened_at: datetime
     heartbeat_at: datetime
     closed_at: datetime | None = None
+    error: str = ""
+    version: int = 0
+    """Of the row that was read: what is written next takes a higher one."""
 
 
 Event = TypeVar("Event", Run, Load, Publish)
@@ -113,6 +119,12 @@ def find_run(warehouse: Warehouse, run: int) -> Run:
     return found[0]
 
 
+def known_runs(warehouse: Warehouse, runs: Iterable[int]) -> dict[int, Run]:
+    """Those of the runs that ops knows."""
+    found = _read(warehouse, Run, "run IN {runs:Array(UInt64)}", {"runs": sorted(set(runs))})
+    return {run.run: run for run in found}
+
+
 def latest_run(warehouse: Warehouse, run_key: str) -> Run | None:
     found = _read(warehouse, Run, "run_key = {key:String} ORDER BY run DESC LIMIT 1", {"key": run_key})
     return found[0] if found else None
@@ -129,11 +141,13 @@ def recent_runs(warehouse: Warehouse, limit: int) -> list[Run]:
 
 def last_sign(warehouse: Warehouse, run: int) -> datetime:
     """When the run last wrote an event: loads do every few seconds, publishers too."""
+    # A version of another day is no clock's.
+    since = "WHERE run = {run:UInt64} AND version <= {latest:UInt64}"
     sign = warehouse.rows(
-        "SELECT max(v) FROM (SELECT max(version) AS v FROM ops.runs WHERE run = {run:UInt64}"
-        " UNION ALL SELECT max(version) FROM ops.loads WHERE run = {run:UInt64}"
-        " UNION ALL SELECT max(version) FROM ops.publishes WHERE run = {run:UInt64})",
-        {"run": run},
+        f"SELECT max(v) FROM (SELECT max(version) AS v FROM ops.runs {since}"
+        f" UNION ALL SELECT max(version) FROM ops.loads {since}"
+        f" UNION ALL SELECT max(version) FROM ops.publishes {since})",
+        {"run": run, "latest": microseconds() + _CLOCKS_APART},
     )[0][0]
     return datetime.fromtimestamp(int(sign) / 1_000_000, UTC)
 
@@ -157,6 +171,14 @@ def open_uuids(warehouse: Warehouse, run: int) -> set[UUID]:
 
 def open_publishes(warehouse: Warehouse) -> list[Publish]:
     return _read(warehouse, Publish, "status = 'open' ORDER BY run, target", {})
+
+
+def set_aside_publishes(warehouse: Warehouse, since: datetime) -> list[Publish]:
+    """Rows of the journal that were set aside, the newest first."""
+    where = (
+        "status = 'set_aside' AND closed_at >= fromUnixTimestamp64Micro({since:Int64}) ORDER BY closed_at DESC LIMIT 20"
+    )
+    return _read(warehouse, Publish, where, {"since": int(since.timestamp() * 1_000_000)})
 
 
 def latest_publishes(warehouse: Warehouse) -> list[Publish]:
@@ -206,5 +228,6 @@ def _as_json(event: Run | Load | Publish) -> dict[str, Any]:
         elif isinstance(value, UUID):
             value = str(value)
         row[name.rstrip("_")] = value
-    row["version"] = microseconds()
+    # ClickHouse keeps the row of the highest version, and of equal ones the last.
+    row["version"] = max(microseconds(), min(row.get("version", 0) + 1, _HIGHEST_VERSION))
     return row

@@ -37,7 +37,8 @@ def add_entry(path: Path, name: str, options: Mapping[str, object]) -> TableEntr
     except BaseException:
         path.write_text(before, encoding="utf-8")
         raise
-    assert tables != "all"
+    if tables == "all":
+        raise TerminalError(f"Somebody else has changed {path} to tables: all meanwhile; look at it, then try again")
     return next(entry for entry in tables if entry.name == wanted)
 
 
@@ -72,6 +73,9 @@ def _with_line(path: Path, text: str, line: str) -> str:
 
 
 def _value(node: yaml.Node | None, key: str) -> yaml.Node:
-    assert isinstance(node, yaml.MappingNode), "the file has been validated"
+    if not isinstance(node, yaml.MappingNode):
+        raise TerminalError(
+            f"pipeline.yml has no mapping in which {key}: could stand; python -m elt check names mistakes"
+        )
     found: yaml.Node = next(value for name, value in node.value if name.value == key)
     return found

@@ -20,7 +20,7 @@ from uuid import UUID
 from elt import ops
 from elt.errors import TerminalError, TransientError, WarehouseRefusedError
 from elt.lock import RunLock
-from elt.names import LOADING, publisher_table, raw
+from elt.names import publisher_table, raw, run_of_loading_table
 from elt.turns import WAIT_SECONDS, wait_for_dbt
 from elt.warehouse import TABLE_EXISTS, UNKNOWN_TABLE, Warehouse, at_once
 
@@ -177,18 +177,22 @@ def close_run(warehouse: Warehouse, run: int, journal: Sequence[ops.Publish]) ->
 
 
 def _mark_loads(warehouse: Warehouse, attempts: Sequence[ops.Load], journal: Sequence[ops.Publish]) -> None:
-    done = {entry.target for entry in journal if entry.status == "done"}
+    done = _done(journal)
     last = {load.target: load for load in attempts if load.status == "loaded"}
     ops.write(warehouse, [replace(load, status="published") for target, load in last.items() if target in done])
 
 
 def _end_run(warehouse: Warehouse, run: ops.Run, journal: Sequence[ops.Publish]) -> None:
-    given_up = sorted(entry.target for entry in journal if entry.status == "abandoned")
+    given_up = sorted(set(run.tables) - _done(journal))
     if given_up:
-        error = f"{', '.join(given_up)} was replaced by somebody else during the publish; start a new run"
+        error = f"Somebody else replaced {', '.join(given_up)}, or its row of the journal, during the publish; start a new run"
         ops.write(warehouse, [replace(run, status="failed", ended_at=ops.now(), error=error)])
     else:
         ops.write(warehouse, [replace(run, status="success", ended_at=ops.now(), error="")])
+
+
+def _done(journal: Sequence[ops.Publish]) -> set[str]:
+    return {entry.target for entry in journal if entry.status == "done"}
 
 
 def _drop(warehouse: Warehouse, names: Sequence[str]) -> None:
@@ -206,7 +210,7 @@ def abandon(warehouse: Warehouse, journal: Sequence[ops.Publish]) -> None:
         holder = tables.get(entry.new_uuid)
         if holder is None:
             continue
-        own = _own_name(holder)
+        own = publisher_table(holder, _mark())
         warehouse.command(f"RENAME TABLE {raw(holder)} TO {raw(own)}")
         attempts = [load for load in ops.loads(warehouse, entry.run) if load.loading_table == entry.loading_table]
         ops.write(warehouse, [replace(load, loading_table=own) for load in attempts])
@@ -255,7 +259,7 @@ def _put_in_place(warehouse: Warehouse, entry: ops.Publish, tables: dict[str, UU
         current = seen.get(entry.target, ops.NO_UUID)
         if current == entry.new_uuid:
             return True
-        holder = next((name for name, uuid in seen.items() if uuid == entry.new_uuid), None)
+        holder = next((name for name, uuid in seen.items() if uuid == entry.new_uuid and _is_loading(name)), None)
         if current != entry.old_uuid or holder is None:
             if holder is not None:
                 # Gone before the journal says so: a late publisher must find nothing to put here.
@@ -273,7 +277,7 @@ def _put_in_place(warehouse: Warehouse, entry: ops.Publish, tables: dict[str, UU
 
 def _swap(warehouse: Warehouse, entry: ops.Publish, holder: str, left: list[str]) -> bool:
     """Whether it was done here; `left` gets the name under which the old table then stands."""
-    own = _own_name(holder)
+    own = publisher_table(holder, _mark())
     warehouse.command(f"RENAME TABLE {raw(holder)} TO {raw(own)}")
     tables = uuids(warehouse)
     if tables.get(own) != entry.new_uuid or tables.get(entry.target, ops.NO_UUID) != entry.old_uuid:
@@ -286,8 +290,10 @@ def _swap(warehouse: Warehouse, entry: ops.Publish, holder: str, left: list[str]
     return True
 
 
-def _own_name(name: str) -> str:
-    """Another name for a loading table, with a mark that nobody else knows in place of any earlier one."""
-    match = LOADING.search(name)
-    assert match is not None, "only loading tables are published"
-    return publisher_table(f"{name[: match.start()]}__loading_{match['run']}_{match['try']}", secrets.token_hex(4))
+def _is_loading(name: str) -> bool:
+    return run_of_loading_table(name) is not None
+
+
+def _mark() -> str:
+    """What nobody else knows."""
+    return secrets.token_hex(4)

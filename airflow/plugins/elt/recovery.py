@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from elt import ops, publish
+from elt import misfits, ops, publish
 from elt.lock import RunLock
 from elt.names import raw, run_of_loading_table
 from elt.turns import WAIT_SECONDS
 from elt.warehouse import Warehouse
 
 CLI_PREFIX = "cli/"
+_log = logging.getLogger(__name__)
 SILENT_AFTER = timedelta(hours=1)
 """A run of the scheduler's holds no lock between its tasks; one that writes no event for so long is dead."""
 
@@ -23,10 +25,12 @@ class Recovered:
     published: tuple[str, ...] = ()
     closed_runs: tuple[int, ...] = ()
     dropped: tuple[str, ...] = ()
+    set_aside: tuple[str, ...] = ()
+    """A sentence for each row of the journal that did not fit what is there."""
 
     @property
     def nothing(self) -> bool:
-        return not (self.published or self.closed_runs or self.dropped)
+        return not (self.published or self.closed_runs or self.dropped or self.set_aside)
 
 
 def recover(
@@ -36,14 +40,31 @@ def recover(
 
     `own_run` is the caller's, which is alive. Safe to call at any time, and to be cut anywhere.
     """
-    journal = ops.open_publishes(warehouse)
+    found = _sort_out(warehouse)
     finished = []
-    if journal:
-        publish.await_turn(warehouse, journal, lock, wait_seconds=wait_seconds)
-        finished = publish.roll_forward(warehouse, journal)
+    if found.publishes:
+        publish.await_turn(warehouse, found.publishes, lock, wait_seconds=wait_seconds)
+        finished = publish.roll_forward(warehouse, found.publishes)
     closed = _close_dead_runs(warehouse, own_run)
     dropped = _sweep(warehouse)
-    return Recovered(tuple(e.target for e in finished if e.status == "done"), tuple(closed), tuple(dropped))
+    return Recovered(
+        tuple(entry.target for entry in finished if entry.status == "done"),
+        tuple(closed),
+        tuple(dropped),
+        tuple(map(misfits.sentence, found.set_aside)),
+    )
+
+
+def _sort_out(warehouse: Warehouse) -> misfits.Sorted:
+    """The open journal, after rows that do not fit what is there were reported and set aside."""
+    journal = ops.open_publishes(warehouse)
+    if not journal:
+        return misfits.Sorted((), ())
+    found = misfits.sort_out(warehouse, journal)
+    for entry in found.set_aside:
+        _log.error("%s", misfits.sentence(entry))
+    ops.write(warehouse, found.set_aside)
+    return found
 
 
 def _close_dead_runs(warehouse: Warehouse, own_run: int | None) -> list[int]:

@@ -117,7 +117,8 @@ class Source:
     @property
     def copying(self) -> CopySession:
         """The session beside this one that copies, after `begin(.., copies=True)`."""
-        assert self._copying is not None, "begin(.., copies=True) opens it"
+        if self._copying is None:
+            raise RuntimeError("The source has no session for copies: begin(.., copies=True) opens it")
         return self._copying
 
     def begin(

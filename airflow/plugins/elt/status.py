@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from elt import ops
 from elt.settings import Settings
 from elt.turns import running_dbt
 from elt.warehouse import Warehouse
+
+_TOLD_FOR = timedelta(days=7)
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,8 @@ class Status:
     """Newest first."""
     tables: tuple[TableStatus, ...]
     open_publishes: tuple[ops.Publish, ...]
+    set_aside: tuple[ops.Publish, ...]
+    """Rows of the journal that did not fit, of the last week."""
     dbt_runs: tuple[str, ...]
 
 
@@ -39,5 +43,6 @@ def read_status(settings: Settings, *, runs: int = 10) -> Status:
                 for done in ops.latest_publishes(warehouse)
             ),
             tuple(ops.open_publishes(warehouse)),
+            tuple(ops.set_aside_publishes(warehouse, ops.now() - _TOLD_FOR)),
             tuple(running_dbt(warehouse)),
         )

@@ -1,10 +1,13 @@
 """Names in `analytics`. The dbt project makes the same ones: dbt/macros/publishing/names.sql."""
 
+import re
 import secrets
 
 DATABASE = "analytics"
 MARK = "__next"
 """Whatever has it in its name is built and not published, or was published once and waits to be dropped."""
+
+_BUILT = re.compile(rf"(?P<target>.+?){MARK}(?:_[0-9a-f]+)?")
 
 FAILED = "failed__"
 """Tables of rows that failed a test."""
@@ -18,6 +21,12 @@ def published_name(name: str) -> str:
 def own_name(target: str) -> str:
     """A name for what will become `target`, that nobody else knows."""
     return f"{target}{MARK}_{secrets.token_hex(4)}"
+
+
+def target_of(name: str) -> str | None:
+    """What `name` was built for, with or without a mark of `own_name`; None for any other name."""
+    match = _BUILT.fullmatch(name)
+    return match["target"] if match else None
 
 
 def quoted(name: str) -> str:

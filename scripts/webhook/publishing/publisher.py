@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -10,6 +10,7 @@ from webhook.execution import Outcome
 from webhook.publishing import journal
 from webhook.publishing.failing_rows import FailingRows, failing_rows, failing_tables
 from webhook.publishing.journal import Entry, JournalError
+from webhook.publishing.misfits import NOT_PUBLISHABLE, sentence, sort_out
 from webhook.publishing.names import FAILED, MARK, published_name
 from webhook.publishing.relations import NO_UUID, Relation, drop, drop_unpublished, relations
 from webhook.publishing.swap import roll_forward
@@ -30,18 +31,34 @@ class PublishError(Exception):
     """What was built cannot be published; the message says what and why."""
 
 
+@dataclass(frozen=True)
+class Recovered:
+    """What was published of publishes that were cut, and a sentence for each entry that was set aside."""
+
+    published: tuple[str, ...] = ()
+    set_aside: tuple[str, ...] = ()
+
+
 class Publisher:
     """For the one worker that works; no two may publish at once."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._warehouse = Warehouse(settings, answer_timeout=ANSWER_SECONDS)
+        self._warehouse = Warehouse(settings, "dbt", answer_timeout=ANSWER_SECONDS)
+        self._records = Warehouse(settings, "webhook", answer_timeout=ANSWER_SECONDS)
 
-    def recover(self) -> list[str]:
-        """Finish a publish that was cut, and return what it published. Raises WarehouseError."""
-        entries = journal.open_entries(self._warehouse)
-        closed = roll_forward(self._warehouse, entries) if entries else []
-        return [entry.target for entry in closed if entry.status == "done"]
+    def recover(self) -> Recovered:
+        """Finish publishes that were cut, and set aside entries that do not fit. Raises WarehouseError."""
+        entries = journal.open_entries(self._records)
+        if not entries:
+            return Recovered()
+        found = sort_out(self._warehouse, entries)
+        for entry in found.set_aside:
+            logger.error("%s", sentence(entry))
+        journal.write(self._records, found.set_aside)
+        closed = [entry for one in found.publishes for entry in roll_forward(self._warehouse, self._records, one)]
+        published = tuple(entry.target for entry in closed if entry.status == "done")
+        return Recovered(published, tuple(map(sentence, found.set_aside)))
 
     def run(self, run: Run, attempt: int, execute: Callable[[], Outcome]) -> Outcome:
         """Have dbt run by `execute`, and publish what it built if all went well.
@@ -51,10 +68,14 @@ class Publisher:
         if run.request.command not in ("build", "test"):
             return execute()
         try:
-            self.recover()
+            recovered = self.recover()
             failed_before = self._clear(run.request)
         except WarehouseError as error:
             return Outcome("error", f"dbt was not started: {error}. Nothing was changed; start the run again.")
+        if recovered.set_aside:
+            with RunLog(self._settings.run_log(run.id), limit=self._settings.log_bytes) as log:
+                for told in recovered.set_aside:
+                    log.write_always(told)
         outcome = execute()
         with RunLog(self._settings.run_log(run.id), limit=self._settings.log_bytes) as log:
             try:
@@ -115,8 +136,8 @@ class Publisher:
         entries = [_entry(run_id, attempt, there[name], there.get(published_name(name))) for name in sorted(built)]
         if not entries:
             return []
-        journal.open_journal(self._warehouse, entries)
-        closed = roll_forward(self._warehouse, entries)
+        journal.open_journal(self._records, entries)
+        closed = roll_forward(self._warehouse, self._records, entries)
         given_up = [entry.target for entry in closed if entry.status != "done"]
         if given_up:
             raise PublishError(f"{', '.join(given_up)} was replaced by somebody else meanwhile")
@@ -126,7 +147,7 @@ class Publisher:
 
 def _entry(run_id: str, attempt: int, new: Relation, old: Relation | None) -> Entry:
     target = published_name(new.name)
-    if new.engine in ("MaterializedView", "Dictionary"):
+    if new.engine in NOT_PUBLISHABLE:
         raise PublishError(
             f"{target} is a {new.engine}, which would go on reading the tables of this build:"
             " materialize it as table, incremental or view"

@@ -1,6 +1,6 @@
 """What there is in `analytics`, and dropping it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -27,6 +27,11 @@ def relations(warehouse: Warehouse) -> dict[str, Relation]:
         {"database": DATABASE},
     )
     return {name: Relation(name, UUID(uuid), engine, rows) for name, uuid, engine, rows in found}
+
+
+def holder(uuid: UUID, there: Mapping[str, Relation]) -> str | None:
+    """The name under which the relation of that UUID stands now; None where it is gone."""
+    return next((name for name, relation in there.items() if relation.uuid == uuid != NO_UUID), None)
 
 
 def drop(warehouse: Warehouse, names: Sequence[str]) -> None:

@@ -13,7 +13,7 @@ from uuid import UUID
 from webhook.publishing import journal
 from webhook.publishing.journal import Entry
 from webhook.publishing.names import own_name, quoted
-from webhook.publishing.relations import NO_UUID, Relation, drop, relations
+from webhook.publishing.relations import NO_UUID, Relation, drop, holder, relations
 from webhook.warehouse import Warehouse, WarehouseError
 
 _ATTEMPTS = 5
@@ -21,8 +21,8 @@ _ATTEMPTS = 5
 _OVERTAKEN = (57, 60)
 
 
-def roll_forward(warehouse: Warehouse, entries: Sequence[Entry]) -> list[Entry]:
-    """Do every swap that is not done, and close the journal. Returns it closed.
+def roll_forward(warehouse: Warehouse, records: Warehouse, entries: Sequence[Entry]) -> list[Entry]:
+    """Do every swap of an attempt that is not done, and close its journal through `records`. Returns it closed.
 
     An entry is abandoned only where somebody else has replaced the published table meanwhile. Raises WarehouseError
     with the journal still open; the next call goes on where this one stopped.
@@ -36,10 +36,10 @@ def roll_forward(warehouse: Warehouse, entries: Sequence[Entry]) -> list[Entry]:
     else:
         there = relations(warehouse)
     closed = [_closed(entry, there) for entry in entries]
-    holders = {(entry.target, _holder(uuid, there)) for entry in closed for uuid in (entry.new_uuid, entry.old_uuid)}
+    holders = {(entry.target, holder(uuid, there)) for entry in closed for uuid in (entry.new_uuid, entry.old_uuid)}
     # Gone before the journal says so: nothing late may find what was given up, or was published once.
     drop(warehouse, sorted(name for target, name in holders if name is not None and name != target))
-    journal.write(warehouse, closed)
+    journal.write(records, closed)
     return closed
 
 
@@ -47,10 +47,10 @@ def _swap(warehouse: Warehouse, waiting: Sequence[Entry], there: dict[str, Relat
     own: dict[str, str] = {}
     renames = []
     for entry in waiting:
-        holder = _holder(entry.new_uuid, there)
-        if holder is not None:
+        name = holder(entry.new_uuid, there)
+        if name is not None:
             own[entry.target] = own_name(entry.target)
-            renames.append(f"{quoted(holder)} TO {quoted(own[entry.target])}")
+            renames.append(f"{quoted(name)} TO {quoted(own[entry.target])}")
     _command(warehouse, "RENAME TABLE", renames, together=together)
     there = relations(warehouse)
     exchanges, firsts = [], []
@@ -69,7 +69,7 @@ def _swap(warehouse: Warehouse, waiting: Sequence[Entry], there: dict[str, Relat
 
 
 def _is_waiting(entry: Entry, there: dict[str, Relation]) -> bool:
-    return _uuid(entry.target, there) == entry.old_uuid and _holder(entry.new_uuid, there) is not None
+    return _uuid(entry.target, there) == entry.old_uuid and holder(entry.new_uuid, there) is not None
 
 
 def _closed(entry: Entry, there: dict[str, Relation]) -> Entry:
@@ -79,10 +79,6 @@ def _closed(entry: Entry, there: dict[str, Relation]) -> Entry:
 
 def _uuid(name: str, there: dict[str, Relation]) -> UUID:
     return there[name].uuid if name in there else NO_UUID
-
-
-def _holder(uuid: UUID, there: dict[str, Relation]) -> str | None:
-    return next((name for name, relation in there.items() if relation.uuid == uuid != NO_UUID), None)
 
 
 def _command(warehouse: Warehouse, verb: str, pairs: Sequence[str], *, together: bool) -> None:

@@ -279,7 +279,7 @@ def stack(
         "WEBHOOK_TOKEN": token,
         "DBT_PROJECT_DIR": str(repo / "dbt"),
         "DBT_PROFILES_DIR": str(repo / "dbt"),
-        **clickhouse.env("dbt"),
+        **clickhouse.env("dbt", "webhook"),
         **{"SHOP_TIMEZONE": "UTC", "SHOP_CURRENCY": "USD", "SAMPLE_SHOP": "true"},
     }
     env = {

@@ -21,7 +21,7 @@ def test_killed_builds_leave_all_marts_old_or_after_recovery_all_new(
     clickhouse: Any, builds: Any, refill_raw: None, repo: Path, venvs: Path, tmp_path: Path
 ) -> None:
     assert builds().status == "success", builds.said
-    warehouse = Warehouse(builds.settings)
+    warehouse = Warehouse(builds.settings, "dbt")
 
     def revenue() -> list[int]:
         return [int(warehouse.rows(f"SELECT sum(gross_revenue) * 100 FROM analytics.{mart}")[0][0]) for mart in MARTS]
@@ -37,7 +37,7 @@ def test_killed_builds_leave_all_marts_old_or_after_recovery_all_new(
                 "PYTHONPATH": str(repo / "scripts"),
                 "WEBHOOK_HOME": str(tmp_path),
                 "DBT_PROJECT_DIR": str(repo / "dbt"),
-                **clickhouse.env("dbt"),
+                **clickhouse.env("dbt", "webhook"),
             },
             stdout=subprocess.PIPE,
             text=True,
@@ -59,6 +59,7 @@ def test_killed_builds_leave_all_marts_old_or_after_recovery_all_new(
                 f" VALUES ({1000 + number}, 1, 1, 1, 1, 1)"
             )
         in_raw += 100
+        builds.record(f"killed-{number}")
         with start(number) as build:
             assert build.stdout is not None
             if number % 2:

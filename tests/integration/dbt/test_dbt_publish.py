@@ -288,7 +288,7 @@ class OneByOneWarehouse(CutWarehouse):
 
 @pytest.mark.parametrize("cut_warehouse", [CutWarehouse, HalfCutWarehouse, OneByOneWarehouse])
 def test_a_publish_that_is_cut_anywhere_is_finished_by_the_next(builds: Any, cut_warehouse: type[CutWarehouse]) -> None:
-    warehouse = cut_warehouse(builds.settings)
+    warehouse = cut_warehouse(builds.settings, "dbt")
     tables = ("cut_one", "cut_two", "cut_new")
     try:
         for cut in range(20):
@@ -302,19 +302,20 @@ def test_a_publish_that_is_cut_anywhere_is_finished_by_the_next(builds: Any, cut
                         )
             warehouse.left = cut
             try:
+                builds.record(f"cut-{cut}")
                 builds.publisher._warehouse = warehouse
                 builds.publisher._publish(f"cut-{cut}", 1)
                 finished = True
             except WarehouseError:
                 finished = False
                 warehouse.left = 10**6
-                assert sorted(builds.publisher.recover()) == sorted(tables)
+                assert sorted(builds.publisher.recover().published) == sorted(tables)
             content = {t: warehouse.rows(f"SELECT groupArray(is) FROM analytics.{t}")[0][0] for t in tables}
             assert content == {table: ["new"] for table in tables}, cut
             assert not journal.open_entries(warehouse)
         assert finished, "the loop ends with a publish that was not cut"
     finally:
-        builds.publisher._warehouse = Warehouse(builds.settings)
+        builds.publisher._warehouse = Warehouse(builds.settings, "dbt")
         for table in tables:
             builds.publisher._warehouse.command(f"DROP TABLE IF EXISTS analytics.{table}")
 
@@ -331,7 +332,8 @@ def test_a_swap_that_arrives_late_undoes_nothing(builds: Any) -> None:
                 raise WarehouseError("killed")
             super().command(sql)
 
-    warehouse, late = Warehouse(builds.settings), Late(builds.settings)
+    warehouse, late = Warehouse(builds.settings, "dbt"), Late(builds.settings, "dbt")
+    records = Warehouse(builds.settings, "webhook")
     late.kept = []
     try:
         for name, content in (("late", "old"), ("late__next", "new")):
@@ -342,7 +344,7 @@ def test_a_swap_that_arrives_late_undoes_nothing(builds: Any) -> None:
         with pytest.raises(WarehouseError, match="killed"):
             builds.publisher._publish("late", 1)
         builds.publisher._warehouse = warehouse
-        (entry,) = roll_forward(warehouse, journal.open_entries(warehouse))
+        (entry,) = roll_forward(warehouse, records, journal.open_entries(warehouse))
         assert entry.status == "done"
         (swap,) = late.kept
         with pytest.raises(WarehouseError, match="Code: 60"):

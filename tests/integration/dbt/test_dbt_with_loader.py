@@ -49,7 +49,10 @@ class Stack:
         self._elt = base | clickhouse.env("loader")
         self._elt |= {"SOURCE_URL": shop.dsn(), "ELT_PLAN": str(home / "plan.json"), "MASK_SALT": "salt"}
         self._elt["PYTHONPATH"] = str(repo / "airflow/plugins")
-        names = clickhouse.env("dbt") | {"WEBHOOK_HOME": str(home / "webhook"), "DBT_PROJECT_DIR": str(repo / "dbt")}
+        names = clickhouse.env("dbt", "webhook") | {
+            "WEBHOOK_HOME": str(home / "webhook"),
+            "DBT_PROJECT_DIR": str(repo / "dbt"),
+        }
         settings = Settings.from_environ(names)
         self._database = Database(settings.database)
         self.store = RunStore(self._database)

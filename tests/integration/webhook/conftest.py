@@ -158,7 +158,7 @@ def make_webhook(
         home = tmp_path_factory.mktemp("webhook") / "home"
         # What dbt parsed once serves every home: half of the time of these tests would be parsing.
         shutil.copytree(parsed, home / "target")
-        made.append(Webhook(repo, venvs, home, project, free_port(), clickhouse.env("dbt") | env))
+        made.append(Webhook(repo, venvs, home, project, free_port(), clickhouse.env("dbt", "webhook") | env))
         return made[-1]
 
     yield make

@@ -190,7 +190,7 @@ def module_webhook(
     repo: Any, venvs: Any, clickhouse: Any, project: Any, free_port: Any, tmp_path_factory: Any, webhook_class: Any
 ) -> Iterator[Any]:
     webhook = webhook_class(
-        repo, venvs, tmp_path_factory.mktemp("webhook") / "home", project, free_port(), clickhouse.env("dbt")
+        repo, venvs, tmp_path_factory.mktemp("webhook") / "home", project, free_port(), clickhouse.env("dbt", "webhook")
     )
     webhook.start_web()
     yield webhook

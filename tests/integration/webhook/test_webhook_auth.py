@@ -21,7 +21,10 @@ def webhook(
     repo: Any, venvs: Any, clickhouse: Any, project: Any, free_port: Any, tmp_path_factory: Any, webhook_class: Any
 ) -> Iterator[Any]:
     home = tmp_path_factory.mktemp("webhook") / "home"
-    env = clickhouse.env("dbt") | {"WEBHOOK_SIGNING_SECRET": f"{NEW} {OLD}", "WEBHOOK_FAILED_TRIES": "100000"}
+    env = clickhouse.env("dbt", "webhook") | {
+        "WEBHOOK_SIGNING_SECRET": f"{NEW} {OLD}",
+        "WEBHOOK_FAILED_TRIES": "100000",
+    }
     webhook = webhook_class(repo, venvs, home, project, free_port(), env)
     webhook.start_web()
     yield webhook

@@ -26,7 +26,7 @@ def webhook(
     home = tmp_path_factory.mktemp("webhook") / "home"
     own = tmp_path_factory.mktemp("own") / "dbt"
     shutil.copytree(project, own)
-    webhook = webhook_class(repo, venvs, home, own, free_port(), clickhouse.env("dbt"))
+    webhook = webhook_class(repo, venvs, home, own, free_port(), clickhouse.env("dbt", "webhook"))
     webhook.start_web()
     webhook.start_worker()
     yield webhook

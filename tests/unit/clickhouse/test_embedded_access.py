@@ -98,6 +98,7 @@ def test_our_own_users_file(repo: Path) -> None:
         "CLICKHOUSE_PASSWORD",
         "CLICKHOUSE_LOADER_PASSWORD",
         "CLICKHOUSE_DBT_PASSWORD",
+        "CLICKHOUSE_WEBHOOK_PASSWORD",
         "CLICKHOUSE_SUPERSET_PASSWORD",
     }
     users = read_users(repo / "clickhouse/config/users.xml", dict.fromkeys(names, "x"))
@@ -105,5 +106,6 @@ def test_our_own_users_file(repo: Path) -> None:
         "default": "admin",
         "loader": "loader",
         "dbt": "transformer",
+        "webhook": "recorder",
         "superset": "reader",
     }

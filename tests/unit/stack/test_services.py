@@ -15,6 +15,7 @@ MAY_KNOW = {
     "CLICKHOUSE_PASSWORD": {"clickhouse-server", "clickhouse-init"},
     "CLICKHOUSE_LOADER_PASSWORD": {"clickhouse-server", *TASKS},
     "CLICKHOUSE_DBT_PASSWORD": {"clickhouse-server", "webhook-server", "webhook-worker"},
+    "CLICKHOUSE_WEBHOOK_PASSWORD": {"clickhouse-server", "webhook-server", "webhook-worker"},
     "CLICKHOUSE_SUPERSET_PASSWORD": {"clickhouse-server", "superset", "superset-init"},
     "POSTGRES_READER_PASSWORD": {"postgres-upgrade", *TASKS},
     "AIRFLOW_ADMIN_PASSWORD": {"airflow-init"},

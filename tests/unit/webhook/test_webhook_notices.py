@@ -62,7 +62,13 @@ def notices(tmp_path: Path, store: RunStore, receiver: Receiver) -> Iterator[Cal
     def make(**names: str) -> Notices:
         names = {"NOTIFY_URL": f"http://127.0.0.1:{receiver.server_port}/hook"} | names
         settings = Settings.from_environ(
-            {"WEBHOOK_HOME": str(tmp_path), "DBT_PROJECT_DIR": str(tmp_path), "CLICKHOUSE_DBT_PASSWORD": "x", **names}
+            {
+                "WEBHOOK_HOME": str(tmp_path),
+                "DBT_PROJECT_DIR": str(tmp_path),
+                "CLICKHOUSE_DBT_PASSWORD": "x",
+                "CLICKHOUSE_WEBHOOK_PASSWORD": "x",
+                **names,
+            }
         )
         made.append(Notices(store, settings, retries=(0.05, 0.05)))
         made[-1].start()

@@ -11,6 +11,7 @@ ENVIRONMENT = {
     "DBT_PROJECT_DIR": "/project",
     "WEBHOOK_TOKEN": "t" * 32,
     "CLICKHOUSE_DBT_PASSWORD": "p",
+    "CLICKHOUSE_WEBHOOK_PASSWORD": "q",
 }
 SETTINGS = Settings.from_environ(ENVIRONMENT)
 
@@ -65,17 +66,18 @@ def test_a_full_refresh_goes_with_build_only() -> None:
         RunRequest(command="test", full_refresh=True)
 
 
-def test_dbt_gets_its_own_names_and_never_the_token() -> None:
+def test_dbt_gets_its_own_names_and_never_a_secret_of_the_webhook() -> None:
     environ = {
         "PATH": "/bin",
         "WEBHOOK_TOKEN": "t",
         "CLICKHOUSE_HOST": "h",
+        "CLICKHOUSE_WEBHOOK_PASSWORD": "w",
         "SHOP_TIMEZONE": "UTC",
         "DBT_TARGET": "dev",
     }
     environment = dbt_environment(environ, SETTINGS)
     assert environment["CLICKHOUSE_HOST"] == "h" and environment["SHOP_TIMEZONE"] == "UTC"
-    assert not {"WEBHOOK_TOKEN", "DBT_TARGET"} & environment.keys()
+    assert not {"WEBHOOK_TOKEN", "CLICKHOUSE_WEBHOOK_PASSWORD", "DBT_TARGET"} & environment.keys()
 
 
 def test_settings_name_what_is_wrong_and_carry_no_secret() -> None:
