@@ -78,7 +78,7 @@ def _check_table(settings: Settings, source: Source, entry: TableEntry) -> Check
     table = read_table(source, entry.name)
     found = shape(table, entry, WIDE)
     # Reading no row takes the same rights as reading them all.
-    columns = ", ".join(quote_postgres(column.name) for column in found.columns)
+    columns = ", ".join(quote_postgres(column.source_name) for column in found.columns)
     source.rows(f"SELECT {columns} FROM {entry.name.sql}{where(found)} LIMIT 0")
     return CheckedTable(
         str(entry.name),
@@ -91,11 +91,13 @@ def _check_table(settings: Settings, source: Source, entry: TableEntry) -> Check
 
 
 def _notes(settings: Settings, source: Source, table: SourceTable, found: Shape) -> tuple[str, ...]:
-    kept = {column.name for column in found.columns}
+    kept = {column.source_name for column in found.columns}
     columns = [column for column in table.columns if column.name in kept]
     notes = []
     if texts := [c.name for c in found.columns if c.as_text]:
         notes.append(f"as text: {', '.join(texts)}")
+    if renamed := [f"{c.source_name} as {c.name}" for c in found.columns if c.renamed_from]:
+        notes.append(f"renamed, as ClickHouse takes arrays under dotted names for one: {', '.join(renamed)}")
     if unbounded := [c.name for c in columns if _is_unbounded(c)]:
         notes.append(f"numeric without precision: {', '.join(unbounded)}")
     if table.kind != "table":

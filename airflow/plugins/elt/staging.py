@@ -113,8 +113,9 @@ def _yml(model: str, target: str, shape: Shape, columns: Sequence[tuple[str, str
         f"    description: {json.dumps(f'{_described(shape.table, comments)} {grain}', ensure_ascii=False)}",
         "    columns:",
     ]
+    at_source = {column.name: column.source_name for column in shape.columns}
     for name, plain in columns:
-        about = comments.get(name) or f"{name} of the source, {declared[name]}."
+        about = comments.get(at_source[name]) or f"{name} of the source, {declared[name]}."
         lines += [f"      - name: {plain}", f"        description: {json.dumps(about, ensure_ascii=False)}"]
         if (name,) == key:
             lines.append("        data_tests: [unique, not_null]")

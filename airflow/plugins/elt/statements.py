@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from elt.catalogue import SourceColumn, SourceTable
-from elt.column_types import Carried, YearRange, carry, masked, with_replacement
+from elt.column_types import Carried, YearRange, apart, carry, masked, with_replacement
 from elt.errors import TerminalError
 from elt.names import literal_clickhouse, quote_clickhouse, quote_postgres, raw
 from elt.pipeline import TableEntry
@@ -72,11 +72,11 @@ class Shape:
 
     @property
     def key_to_compare(self) -> str:
-        """The key as a list for ClickHouse's IN. NaN, which Postgres and FINAL take for one key, is in no set: it is told in other words."""
+        """The key as a list for ClickHouse's IN, where NaN is in no set and -0 is not 0: Postgres and FINAL take each for one key."""
         parts, floats = [], self.floats
         for name in self.key:
             quoted = quote_clickhouse(name)
-            parts += [f"isNaN({quoted})", f"if(isNaN({quoted}), 0, {quoted})"] if name in floats else [quoted]
+            parts += [f"isNaN({quoted})", f"if(isNaN({quoted}), 0, {quoted} + 0)"] if name in floats else [quoted]
         return ", ".join(parts)
 
     @property
@@ -118,7 +118,7 @@ def shape(table: SourceTable, entry: TableEntry, years: YearRange) -> Shape:
             "exclude it in pipeline.yml, or rename it at the source"
         )
     try:
-        columns = tuple(_carried(column, entry, years) for column in kept)
+        columns = apart(tuple(_carried(column, entry, years) for column in kept))
     except ValueError as error:
         raise TerminalError(f"{table.name}: {error}; correct what pipeline.yml says of it") from None
     key = entry.key or (table.key if not set(table.key) & set(entry.exclude) else ())
@@ -243,7 +243,7 @@ def find_refused(shape: Shape, condition: str | None = None) -> str | None:
     if not checked:
         return None
     index = " ".join(f"WHEN {column.refused} THEN {i}" for i, column in enumerate(checked))
-    value = " ".join(f"WHEN {column.refused} THEN {quote_postgres(column.name)}::text" for column in checked)
+    value = " ".join(f"WHEN {column.refused} THEN {quote_postgres(column.source_name)}::text" for column in checked)
     anything = " OR ".join(f"({column.refused})" for column in checked)
     return (
         f"SELECT CASE {index} END, left(CASE {value} END, 100), {_key_text(shape)}"
