@@ -51,6 +51,8 @@ class SourceTable:
     """Columns of the primary key, in its order."""
     unique: tuple[frozenset[str], ...] = ()
     """Sets of columns that tell any two rows apart, by an index that holds at every moment."""
+    has_children: bool = False
+    """Whether tables inherit from it, other than as partitions: their rows are read with it, and its indexes do not hold for them."""
 
 
 _TABLE = """
@@ -111,6 +113,8 @@ GROUP BY i.indexrelid
 HAVING bool_and(a.attnotnull)
 """
 
+_CHILDREN = "SELECT EXISTS (SELECT FROM pg_inherits WHERE inhparent = %s)"
+
 # What an extension brought is its own affair, and a partition is read through its parent.
 _ALL = """
 SELECT n.nspname, c.relname
@@ -160,7 +164,8 @@ def read_table(source: Reads, name: TableName) -> SourceTable:
         raise SourceRefusedError(f"{name} has no columns, so there is nothing to copy; take it out of pipeline.yml")
     key = tuple(row[0] for row in source.rows(_KEY, (oid,)))
     unique = tuple(frozenset(row[0]) for row in source.rows(_UNIQUE, (oid,)))
-    return SourceTable(name, kind, oid, estimate, columns, key, unique)
+    has_children = kind == "table" and bool(source.rows(_CHILDREN, (oid,))[0][0])
+    return SourceTable(name, kind, oid, estimate, columns, key, unique, has_children)
 
 
 def _column(row: tuple[Any, ...]) -> SourceColumn:

@@ -10,12 +10,13 @@ from elt.column_types import WIDE
 from elt.copying import processors, sessions
 from elt.errors import EltError
 from elt.horizon import sees_transactions
+from elt.incremental import FARTHEST_ZONE
 from elt.names import quote_postgres
 from elt.pipeline import TableEntry, read_pipeline
 from elt.plan import entries
 from elt.settings import Settings
 from elt.source import Source
-from elt.statements import Shape, shape, where
+from elt.statements import TIMES, Shape, shape, where
 from elt.warehouse import Warehouse
 
 BLIND = (
@@ -111,9 +112,22 @@ def _notes(settings: Settings, source: Source, table: SourceTable, found: Shape)
         )
     if found.incremental:
         notes.append(f"incremental by {found.entry.cursor}; deletes are not followed")
+        if future := _count_future(source, table, found):
+            notes.append(f"{future:,} rows have a {found.entry.cursor} that no clock shows yet: every run reads them")
         if not _indexed(source, table, str(found.entry.cursor)):
             notes.append(f"no index begins with {found.entry.cursor}, so that every load reads the whole table")
     return tuple(notes)
+
+
+def _count_future(source: Source, table: SourceTable, found: Shape) -> int:
+    """Rows whose cursor is later than any clock on earth shows now."""
+    (column,) = [column for column in table.columns if column.name == found.entry.cursor]
+    if column.base not in TIMES:
+        return 0
+    hours = FARTHEST_ZONE.total_seconds() / 3600
+    latest = f"(now() AT TIME ZONE 'UTC' + interval '{hours:.0f} hours')::{column.base}"
+    counted = where(found, f"{quote_postgres(column.name)} > {latest}")
+    return int(source.rows(f"SELECT count(*) FROM {table.name.sql}{counted}")[0][0])
 
 
 def _is_unbounded(column: SourceColumn) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
@@ -30,7 +31,12 @@ class Recovered:
 
 
 def recover(
-    warehouse: Warehouse, lock: RunLock, *, own_run: int | None = None, wait_seconds: float = WAIT_SECONDS
+    warehouse: Warehouse,
+    lock: RunLock,
+    *,
+    own_run: int | None = None,
+    wait_seconds: float = WAIT_SECONDS,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> Recovered:
     """Under the run lock: rolls open journals forward, closes dead runs, drops the loading tables of final runs.
 
@@ -39,7 +45,7 @@ def recover(
     journal = ops.open_publishes(warehouse)
     finished = []
     if journal:
-        publish.await_turn(warehouse, journal, lock, wait_seconds=wait_seconds)
+        publish.await_turn(warehouse, journal, lock, wait_seconds=wait_seconds, tell=tell)
         finished = publish.roll_forward(warehouse, journal)
     closed = _close_dead_runs(warehouse, own_run)
     dropped = _sweep(warehouse)

@@ -118,6 +118,12 @@ class Source:
         return str(self._connection.info.host or "")
 
     @property
+    def address(self) -> str:
+        """Host and port as the address says them, of several hosts all; where it says none, those that libpq chose."""
+        given = self._connection.info.dsn_parameters
+        return f"{given.get('host') or self.host}:{given.get('port') or self._connection.info.port}"
+
+    @property
     def copying(self) -> CopySession:
         """The session beside this one that copies, after `begin(.., copies=True)`."""
         assert self._copying is not None, "begin(.., copies=True) opens it"

@@ -62,8 +62,8 @@ class Shape:
 
     @property
     def key_is_proven(self) -> bool:
-        """Whether the source itself keeps two rows from having the same key."""
-        return any(unique <= set(self.key) for unique in self.table.unique)
+        """Whether the source itself keeps two rows from having the same key. An index holds nothing of the tables that inherit."""
+        return not self.table.has_children and any(unique <= set(self.key) for unique in self.table.unique)
 
     @property
     def floats(self) -> frozenset[str]:
@@ -148,6 +148,11 @@ def check_incremental(shape: Shape) -> None:
     if not shape.key:
         raise TerminalError(
             f"{name} has no primary key that is copied; name the columns that tell its rows apart with key: in pipeline.yml"
+        )
+    if shape.table.has_children and not entry.key:
+        raise TerminalError(
+            f"{name} has tables that inherit from it, in which its primary key may stand again; take mode full, copy each of the tables by itself, "
+            "or name columns with key: in pipeline.yml that tell the rows of all of them apart"
         )
     (column,) = [column for column in shape.table.columns if column.name == entry.cursor]
     if column.dimensions or column.base not in (*TIMES, *NUMBERS):
@@ -235,6 +240,16 @@ def where(shape: Shape, *conditions: str | None) -> str:
     # On a line of its own, so that a comment in the file ends where it should.
     found = [f"({text}\n)" for text in (shape.entry.where, *conditions) if text]
     return f" WHERE {' AND '.join(found)}" if found else ""
+
+
+def count_duplicates(shape: Shape, condition: str) -> str:
+    """A query for the number of keys that stand in more than one row, one of which meets `condition`."""
+    key = ", ".join(quote_postgres(name) for name in shape.key)
+    table = shape.table.name.sql
+    return (
+        f"SELECT count(*) FROM (SELECT FROM {table}{where(shape)} {'AND' if shape.entry.where else 'WHERE'} ({key}) IN"
+        f" (SELECT {key} FROM {table}{where(shape, condition)}) GROUP BY {key} HAVING count(*) > 1) AS twice"
+    )
 
 
 def find_refused(shape: Shape, condition: str | None = None) -> str | None:
