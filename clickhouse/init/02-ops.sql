@@ -38,6 +38,8 @@ CREATE TABLE IF NOT EXISTS ops.loads
     seconds Float64 COMMENT 'From the start of COPY to the end of the insert',
     watermark String COMMENT 'Where the next incremental load begins, before its lookback: the highest cursor value, held back to ops.runs.horizon',
     shape String COMMENT 'Fingerprint of columns, key and conditions; another one makes the next incremental load a full one',
+    origin String COMMENT 'JSON: server, database and table that the rows come from, as Postgres shows them; another one makes the next incremental load a full one',
+    note String COMMENT 'A sentence that a person should read: why the table was copied whole, or what of it cannot be followed',
     started_at DateTime64(6, 'UTC'),
     ended_at Nullable(DateTime64(6, 'UTC')),
     error String,
@@ -48,6 +50,8 @@ ORDER BY (run, target, try)
 TTL toDateTime(started_at) + INTERVAL 1 YEAR
 COMMENT 'One row for each attempt to load a table';
 ALTER TABLE ops.loads ADD COLUMN IF NOT EXISTS shape String AFTER watermark;
+ALTER TABLE ops.loads ADD COLUMN IF NOT EXISTS origin String AFTER shape;
+ALTER TABLE ops.loads ADD COLUMN IF NOT EXISTS note String AFTER origin;
 
 CREATE TABLE IF NOT EXISTS ops.publishes
 (

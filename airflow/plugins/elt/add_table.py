@@ -17,13 +17,13 @@ from elt.cli_progress import shown_progress
 from elt.column_types import WIDE
 from elt.errors import EltError, TerminalError
 from elt.names import TableName
-from elt.pipeline import TableEntry
+from elt.pipeline import TableEntry, read_pipeline
 from elt.pipeline_edit import add_entry
 from elt.plan import write_plan
 from elt.run import all_entries
 from elt.settings import Settings, read_settings
 from elt.source import Source
-from elt.staging import Written, write_staging
+from elt.staging import Written, slug, write_staging
 from elt.statements import shape
 from elt.warehouse import Warehouse
 from elt.whole_run import load_everything
@@ -118,11 +118,23 @@ def _add_all(settings: Settings, options: argparse.Namespace, out: Console) -> i
 
 def _stage(settings: Settings, entries: Sequence[TableEntry], dbt: Path) -> list[Written]:
     written = []
+    name = read_pipeline(settings.elt_pipeline).source.name
+    # A table whose name is plain already comes before one that is only made plain for the view.
+    in_order = sorted(entries, key=lambda entry: (slug(entry.target_name) != entry.target_name, entry.target_name))
     with Source(settings, "elt add") as source:
-        for entry in entries:
+        for entry in in_order:
             table = read_table(source, entry.name)
             comments = {str(name): str(text) for name, text in source.rows(_COMMENTS, (table.oid,))}
-            written.append(write_staging(dbt, shape(table, entry, WIDE), entry.target_name, comments))
+            written.append(
+                write_staging(
+                    dbt,
+                    shape(table, entry, WIDE),
+                    entry.target_name,
+                    comments,
+                    source=name,
+                    with_sample=settings.sample_shop,
+                )
+            )
     return written
 
 

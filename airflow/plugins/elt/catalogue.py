@@ -51,6 +51,8 @@ class SourceTable:
     """Columns of the primary key, in its order."""
     unique: tuple[frozenset[str], ...] = ()
     """Sets of columns that tell any two rows apart, by an index that holds at every moment."""
+    has_children: bool = False
+    """Whether tables inherit from it, other than as partitions: their rows are read with it, and its indexes do not hold for them."""
 
 
 _TABLE = """
@@ -63,25 +65,31 @@ FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname = %s AND c.relname = %s AND c.relkind = ANY (ARRAY['r', 'p', 'v', 'm', 'f'])
 """
 
-# Domains over domains are followed to their base; a domain carries its own typmod and, for arrays, its own depth.
+# Domains are followed to their base, also those of the elements of an array; a domain carries its own typmod and, over an array, its own
+# depth. An array whose elements are a domain over an array ends there: Postgres knows no depth for it.
 _COLUMNS = """
 WITH RECURSIVE base AS (
     SELECT a.attnum, a.attname, format_type(a.atttypid, a.atttypmod) AS declared, a.attnotnull,
-           a.attndims::int AS ndims, a.atttypid AS typid, a.atttypmod AS typmod
+           a.attndims::int AS ndims, a.atttypid AS typid, a.atttypmod AS typmod, false AS is_element
     FROM pg_attribute a
     WHERE a.attrelid = %s AND a.attnum > 0 AND NOT a.attisdropped
     UNION ALL
-    SELECT b.attnum, b.attname, b.declared, b.attnotnull, greatest(b.ndims, t.typndims), t.typbasetype, t.typtypmod
-    FROM base b JOIN pg_type t ON t.oid = b.typid
-    WHERE t.typtype = 'd'
+    SELECT b.attnum, b.attname, b.declared, b.attnotnull,
+           CASE WHEN t.typtype = 'd' AND NOT b.is_element THEN greatest(b.ndims, t.typndims) ELSE b.ndims END,
+           CASE WHEN t.typtype = 'd' THEN t.typbasetype ELSE elem.oid END,
+           CASE WHEN t.typtype = 'd' THEN t.typtypmod ELSE b.typmod END,
+           b.is_element OR t.typtype <> 'd'
+    FROM base b
+    JOIN pg_type t ON t.oid = b.typid
+    LEFT JOIN pg_type elem ON elem.typarray = t.oid
+    WHERE t.typtype = 'd' OR (elem.oid IS NOT NULL AND NOT b.is_element)
 )
-SELECT b.attname, b.declared, b.attnotnull, b.typmod, b.ndims,
-       coalesce(elem.oid IS NOT NULL, false),
-       coalesce(elem.typname, t.typname)::text, coalesce(elem.typtype, t.typtype)::text,
-       coalesce(elem.typnamespace, t.typnamespace) = 'pg_catalog'::regnamespace
+SELECT b.attname, b.declared, b.attnotnull, b.typmod, b.ndims, b.is_element, t.typname::text, t.typtype::text,
+       t.typnamespace = 'pg_catalog'::regnamespace
 FROM base b
-JOIN pg_type t ON t.oid = b.typid AND t.typtype <> 'd'
+JOIN pg_type t ON t.oid = b.typid
 LEFT JOIN pg_type elem ON elem.typarray = t.oid
+WHERE t.typtype <> 'd' AND (b.is_element OR elem.oid IS NULL)
 ORDER BY b.attnum
 """
 
@@ -104,6 +112,8 @@ WHERE i.indrelid = %s AND i.indisunique AND i.indisvalid AND i.indimmediate AND 
 GROUP BY i.indexrelid
 HAVING bool_and(a.attnotnull)
 """
+
+_CHILDREN = "SELECT EXISTS (SELECT FROM pg_inherits WHERE inhparent = %s)"
 
 # What an extension brought is its own affair, and a partition is read through its parent.
 _ALL = """
@@ -154,7 +164,8 @@ def read_table(source: Reads, name: TableName) -> SourceTable:
         raise SourceRefusedError(f"{name} has no columns, so there is nothing to copy; take it out of pipeline.yml")
     key = tuple(row[0] for row in source.rows(_KEY, (oid,)))
     unique = tuple(frozenset(row[0]) for row in source.rows(_UNIQUE, (oid,)))
-    return SourceTable(name, kind, oid, estimate, columns, key, unique)
+    has_children = kind == "table" and bool(source.rows(_CHILDREN, (oid,))[0][0])
+    return SourceTable(name, kind, oid, estimate, columns, key, unique, has_children)
 
 
 def _column(row: tuple[Any, ...]) -> SourceColumn:

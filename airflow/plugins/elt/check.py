@@ -10,12 +10,13 @@ from elt.column_types import WIDE
 from elt.copying import processors, sessions
 from elt.errors import EltError
 from elt.horizon import sees_transactions
+from elt.incremental import FARTHEST_ZONE
 from elt.names import quote_postgres
 from elt.pipeline import TableEntry, read_pipeline
 from elt.plan import entries
 from elt.settings import Settings
 from elt.source import Source
-from elt.statements import Shape, shape, where
+from elt.statements import TIMES, Shape, shape, where
 from elt.warehouse import Warehouse
 
 BLIND = (
@@ -97,7 +98,7 @@ def _check_table(settings: Settings, source: Source, entry: TableEntry) -> Check
     table = read_table(source, entry.name)
     found = shape(table, entry, WIDE)
     # Reading no row takes the same rights as reading them all.
-    columns = ", ".join(quote_postgres(column.name) for column in found.columns)
+    columns = ", ".join(quote_postgres(column.source_name) for column in found.columns)
     source.rows(f"SELECT {columns} FROM {entry.name.sql}{where(found)} LIMIT 0")
     return CheckedTable(
         str(entry.name),
@@ -110,11 +111,13 @@ def _check_table(settings: Settings, source: Source, entry: TableEntry) -> Check
 
 
 def _notes(settings: Settings, source: Source, table: SourceTable, found: Shape) -> tuple[str, ...]:
-    kept = {column.name for column in found.columns}
+    kept = {column.source_name for column in found.columns}
     columns = [column for column in table.columns if column.name in kept]
     notes = []
     if texts := [c.name for c in found.columns if c.as_text]:
         notes.append(f"as text: {', '.join(texts)}")
+    if renamed := [f"{c.source_name} as {c.name}" for c in found.columns if c.renamed_from]:
+        notes.append(f"renamed, as ClickHouse takes arrays under dotted names for one: {', '.join(renamed)}")
     if unbounded := [c.name for c in columns if _is_unbounded(c)]:
         notes.append(f"numeric without precision: {', '.join(unbounded)}")
     if table.kind != "table":
@@ -128,9 +131,22 @@ def _notes(settings: Settings, source: Source, table: SourceTable, found: Shape)
         )
     if found.incremental:
         notes.append(f"incremental by {found.entry.cursor}; deletes are not followed")
+        if future := _count_future(source, table, found):
+            notes.append(f"{future:,} rows have a {found.entry.cursor} that no clock shows yet: every run reads them")
         if not _indexed(source, table, str(found.entry.cursor)):
             notes.append(f"no index begins with {found.entry.cursor}, so that every load reads the whole table")
     return tuple(notes)
+
+
+def _count_future(source: Source, table: SourceTable, found: Shape) -> int:
+    """Rows whose cursor is later than any clock on earth shows now."""
+    (column,) = [column for column in table.columns if column.name == found.entry.cursor]
+    if column.base not in TIMES:
+        return 0
+    hours = FARTHEST_ZONE.total_seconds() / 3600
+    latest = f"(now() AT TIME ZONE 'UTC' + interval '{hours:.0f} hours')::{column.base}"
+    counted = where(found, f"{quote_postgres(column.name)} > {latest}")
+    return int(source.rows(f"SELECT count(*) FROM {table.name.sql}{counted}")[0][0])
 
 
 def _is_unbounded(column: SourceColumn) -> bool:

@@ -114,6 +114,9 @@ def _load(options: argparse.Namespace, settings: Settings, out: Console) -> int:
         cells = (f"{load.rows:,}", f"{load.bytes / 1e6:,.1f}", f"{load.seconds:.2f}", f"{speed:,.0f}")
         table.add_row(escape(f"raw.{load.target}"), load.mode, *cells)
     out.print(table)
+    for load in done.loads:
+        if load.note:
+            out.print(f"[yellow]note[/yellow]: {escape(load.note)}")
     rows = sum(published.rows for published in done.published.tables)
     out.print(f"Published {len(done.published.tables)} tables with {rows:,} rows, all read at one instant.")
     out.print(f"Next: build the marts (POST /webhook/manual), or {_ME} status")
@@ -147,7 +150,9 @@ def _reconcile(options: argparse.Namespace, settings: Settings, out: Console) ->
 
 
 def _recover(options: argparse.Namespace, settings: Settings, out: Console) -> int:
-    found = run.recover(settings, holder=f"{run_key()}, recovering")
+    found = run.recover(
+        settings, holder=f"{run_key()}, recovering", tell=lambda text: out.print(escape(text), style="dim")
+    )
     for target in found.published:
         out.print(f"finished the publish of raw.{escape(target)}")
     for number in found.closed_runs:

@@ -6,6 +6,7 @@ docs/types.md is this module in words.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import dataclass, replace
 
 from elt.catalogue import SourceColumn
@@ -53,6 +54,7 @@ class Carried:
     """How one column travels."""
 
     name: str
+    """In `raw`: that of the source, but for array columns whose names ClickHouse would take for one Nested column."""
     declared: str
     clickhouse: str
     """Type in ClickHouse, Nullable included."""
@@ -66,6 +68,12 @@ class Carried:
     """What is wrong with such a value, to end a sentence."""
     as_text: bool = False
     """Whether the type has no counterpart, so that its text is what arrives."""
+    renamed_from: str | None = None
+    """Name at the source, where that is another one."""
+
+    @property
+    def source_name(self) -> str:
+        return self.renamed_from or self.name
 
 
 def override_problem(text: str) -> str | None:
@@ -116,6 +124,31 @@ def carry(column: SourceColumn, years: YearRange, override: str | None = None) -
     return _as_text(column)
 
 
+def apart(columns: tuple[Carried, ...]) -> tuple[Carried, ...]:
+    """The columns, with `_` for the dots in names of arrays that share what stands before the first dot.
+
+    ClickHouse takes `a.x` and `a.y` for parts of one Nested column, whose arrays must all have the same length.
+    """
+
+    def prefix(column: Carried) -> str | None:
+        before, dot, _ = column.name.partition(".")
+        return before if dot and column.clickhouse.startswith("Array(") else None
+
+    shared = {one for one, count in Counter(map(prefix, columns)).items() if one is not None and count > 1}
+    taken = {column.name for column in columns}
+    found = []
+    for column in columns:
+        if prefix(column) in shared:
+            name = base = column.name.replace(".", "_")
+            number = 2
+            while name in taken:
+                name, number = f"{base}_{number}", number + 1
+            taken.add(name)
+            column = replace(column, name=name, renamed_from=column.name)
+        found.append(column)
+    return tuple(found)
+
+
 def with_replacement(carried: Carried, column: SourceColumn, value: str | None) -> Carried:
     """As `carried`, with `value` in place of every value that its type does not hold; None is NULL.
 
@@ -125,8 +158,10 @@ def with_replacement(carried: Carried, column: SourceColumn, value: str | None) 
         raise ValueError(f"{column.name} is {column.declared}, of which no single value is ever refused")
     if value is None and column.not_null:
         raise ValueError(f"{column.name} is NOT NULL, so that NULL can replace nothing in it")
-    kind = "timestamp" if column.base == "timestamptz" else column.base
-    literal = "NULL" if value is None else "'" + value.replace("'", "''") + f"'::{kind}::text"
+    literal = "NULL"
+    if value is not None:
+        literal = "'" + value.replace("'", "''") + f"'::{column.base}"
+        literal = f"({literal} AT TIME ZONE 'UTC')::text" if column.base == "timestamptz" else f"{literal}::text"
     select = f"CASE WHEN {carried.refused} THEN {literal} ELSE ({carried.select})::text END"
     return replace(carried, select=select, refused=None)
 
@@ -216,7 +251,8 @@ def _array(column: SourceColumn, years: YearRange) -> Carried:
     """Arrays travel as JSON of their elements' texts, and each element is read strictly on the other side."""
     quoted = quote_postgres(column.name)
     depth = column.dimensions
-    texts = f"{quoted}::text[]"
+    # A cast to text takes the blanks off that char(n) is padded with.
+    texts = quoted if column.base == "bpchar" else f"{quoted}::text[]"
     inner = _SIMPLE.get(column.base, "String")
     silent = [f"array_ndims({quoted}) <> {depth}"]
     loud = []
@@ -239,10 +275,9 @@ def _array(column: SourceColumn, years: YearRange) -> Carried:
             # The session's zone is UTC, which is what this cast goes by.
             texts = f"{quoted}::timestamp[]::text[]"
     strings = "Array(" * depth + "Nullable(String)" + ")" * depth
-    parsed = f"JSONExtract({{wire}}, '{strings}')"
-    if not column.not_null:
-        # ClickHouse has no Nullable(Array): a NULL array arrives as an empty one (docs/types.md).
-        parsed = f"JSONExtract(ifNull({{wire}}, '[]'), '{strings}')"
+    # ClickHouse has no Nullable(Array): a NULL array arrives as an empty one (docs/types.md). NOT NULL arrays are told so too, because
+    # ClickHouse (26.9) checks a DEFAULT as if every column that it reads were Nullable.
+    parsed = f"JSONExtract(ifNull({{wire}}, '[]'), '{strings}')"
     element = "unhex(substring({x}, 3))" if column.base == "bytea" else _strictly(inner)
     kind = "Array(" * depth + f"Nullable({inner})" + ")" * depth
     select = _loud(quoted, " OR ".join(silent), f"to_json({texts})")

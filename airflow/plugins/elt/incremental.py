@@ -11,14 +11,17 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 from elt import ops, publish
-from elt.catalogue import SourceColumn
+from elt.catalogue import Reads, SourceColumn
 from elt.errors import TerminalError, WarehouseRefusedError
 from elt.names import publisher_table, quote_clickhouse, quote_postgres, raw
+from elt.origin import Origin, compare
 from elt.statements import LOADED_COLUMN, RUN_COLUMN, TIMES, Shape
 from elt.warehouse import Warehouse
 
 LOOKBACK = timedelta(hours=1)
 LOOKBACK_OF_DATES = timedelta(days=1)
+FARTHEST_ZONE = timedelta(hours=14)
+"""How far a wall clock may be ahead of UTC: a cursor beyond now and this is of no clock, but a mistake."""
 _NO_DEDUPLICATION = {"optimize_on_insert": 0, "insert_deduplicate": 0}
 
 
@@ -30,6 +33,8 @@ class Base:
     rows: int
     """As a reader with FINAL counts them."""
     watermark: str
+    attached: tuple[int, ...] = ()
+    """Oids of partitions of the source that are new, which are read whole."""
 
 
 @dataclass(frozen=True)
@@ -41,23 +46,55 @@ class Arrived:
     """The highest value of the cursor, as text; None where no row has one."""
     known: int
     """Keys among them that are published already."""
+    future: int = 0
+    """Rows whose cursor is later than any clock shows now; `newest` is not theirs."""
 
 
-def find_base(warehouse: Warehouse, run: ops.Run, target: str, shape: Shape) -> Base | None:
-    """None where the table has to be loaded whole: it is not there as it was published, it has another shape or key, it
-    has no watermark, or the run is a full refresh."""
+@dataclass(frozen=True)
+class Start:
+    """What a load begins with: a base to go on from, or None for a whole copy, and a sentence where a person should know why."""
+
+    base: Base | None
+    note: str = ""
+
+
+def find_start(
+    warehouse: Warehouse, run: ops.Run, target: str, shape: Shape, origin: Origin, *, any_host: bool
+) -> Start:
+    """A table is loaded whole where it is not there as it was published, has another shape, key or origin, or no watermark that can be
+    gone on from, and where the run is a full refresh."""
     if run.full_refresh or not shape.incremental:
-        return None
+        return Start(None)
     published = ops.latest_publish(warehouse, target)
     if published is None:
-        return None
+        return Start(None)
+
+    def whole(reason: str) -> Start:
+        return Start(None, f"{shape.table.name} is copied whole: {reason}")
+
     loads = [load for load in ops.loads(warehouse, published.run) if load.target == target]
     load = next((load for load in reversed(loads) if load.status in ("loaded", "published")), None)
-    if load is None or not load.watermark or load.shape != shape.fingerprint:
-        return None
+    if load is None or not load.shape:
+        return Start(None)
+    found = compare(load.origin, origin, frozenset(column.source_name for column in shape.columns), any_host=any_host)
+    if found.reason:
+        return whole(found.reason)
+    if load.shape != shape.fingerprint:
+        return whole("its columns, key, condition or partitions have changed since the run before")
     if publish.uuids(warehouse).get(target) != published.new_uuid:
-        return None
-    return Base(target, published.rows, load.watermark)
+        return whole(f"raw.{target} is not the table that the loader published last")
+    if not load.watermark:
+        return Start(None)
+    mark = _parsed(_cursor(shape), load.watermark)
+    if isinstance(mark, datetime) and mark > _latest():
+        return whole(f"its watermark {load.watermark} lies in the future, so that newer rows were not read")
+    note = ""
+    if found.detached:
+        note = (
+            f"{', '.join(found.detached)} is no partition of {shape.table.name} any more; its rows stay in raw.{target} "
+            "until python -m elt reconcile --deleted"
+        )
+    return Start(Base(target, published.rows, load.watermark, found.attached), note)
 
 
 def changes_table(loading: str) -> str:
@@ -86,8 +123,11 @@ def condition(shape: Shape, base: Base) -> str:
         text = str(mark - lookback)
     else:
         raise TerminalError(f"The lookback of {shape.entry.name} is {lookback}; a cursor of numbers takes a number")
-    # A row without a cursor says nothing of when it changed: it is always read.
-    return f"{quoted} >= {text}" + ("" if column.not_null else f" OR {quoted} IS NULL")
+    # A row without a cursor says nothing of when it changed: it is always read. So is a partition that was attached with older rows.
+    alternatives = [f"{quoted} >= {text}", *([] if column.not_null else [f"{quoted} IS NULL"])]
+    if base.attached:
+        alternatives.append(f"tableoid IN ({', '.join(map(str, base.attached))})")
+    return " OR ".join(alternatives)
 
 
 def look(warehouse: Warehouse, shape: Shape, table: str, base: Base | None) -> Arrived:
@@ -102,10 +142,17 @@ def look(warehouse: Warehouse, shape: Shape, table: str, base: Base | None) -> A
             # What lies beyond all that is published, as most new rows do, need not be looked for. The greatest is known of each part.
             arrived += f" WHERE {first} <= (SELECT max({first}) FROM {raw(base.target)})"
         known = f"(SELECT uniqExact({key}) FROM {raw(base.target)} WHERE ({key}) IN ({arrived}))"
-    rows, cursors, newest, replaced = warehouse.rows(
-        f"SELECT count(), count({cursor}), toString(max({cursor})), {known} FROM {raw(table)}"
+    column = _cursor(shape)
+    plausible = "1"
+    if column.base == "date":
+        plausible = f"{cursor} <= toDate32('{_latest():%Y-%m-%d}')"
+    elif column.base in TIMES:
+        plausible = f"{cursor} <= toDateTime64('{_latest():%Y-%m-%d %H:%M:%S}', 6, 'UTC')"
+    rows, cursors, newest, future, replaced = warehouse.rows(
+        f"SELECT count(), countIf({cursor} IS NOT NULL AND {plausible}), toString(maxIf({cursor}, {plausible})),"
+        f" countIf({cursor} IS NOT NULL AND NOT ({plausible})), {known} FROM {raw(table)}"
     )[0]
-    return Arrived(int(rows), str(newest) if cursors else None, int(replaced))
+    return Arrived(int(rows), str(newest) if cursors else None, int(replaced), int(future))
 
 
 def merge(warehouse: Warehouse, shape: Shape, loading: str) -> None:
@@ -127,10 +174,13 @@ def duplicates(warehouse: Warehouse, shape: Shape, table: str) -> int:
     return int(warehouse.rows(query)[0][0])
 
 
-def watermark(shape: Shape, arrived: Arrived, base: Base | None, horizon: datetime | None) -> str:
+def watermark(
+    shape: Shape, arrived: Arrived, base: Base | None, horizon: datetime | None, wall: datetime | None
+) -> str:
     """How far the rows that have arrived, and those before them, are complete; empty where nobody can tell.
 
-    Never later than `horizon`: a transaction that was open at the snapshot may yet commit rows from then on.
+    Never later than `horizon`: a transaction that was open at the snapshot may yet commit rows from then on. `wall` is that instant by
+    the cursor's wall clock, for a timestamp or a date.
     """
     column = _cursor(shape)
     before = _parsed(column, base.watermark) if base else None
@@ -146,9 +196,36 @@ def watermark(shape: Shape, arrived: Arrived, base: Base | None, horizon: dateti
         return base.watermark if base else ""
     if column.base == "timestamptz":
         return str(min(mark, horizon.astimezone(UTC).replace(tzinfo=None)))
-    # A wall clock's zone is unknown, so it is held back by the age of the oldest transaction.
+    # The clock may be of another zone than is said: so it is held back by the age of the oldest transaction, too.
     age = ops.now() - horizon
-    return str(mark - min(max(age, timedelta(0)), mark - datetime.min))
+    mark -= min(max(age, timedelta(0)), mark - datetime.min)
+    return str(mark if wall is None else min(mark, wall))
+
+
+def horizon_by_wall_clock(source: Reads, shape: Shape, horizon: datetime | None) -> datetime | None:
+    """The horizon as the cursor's own clock shows it; None where the cursor is an instant or a number, or nobody knows the horizon."""
+    if horizon is None or not shape.incremental or _cursor(shape).base not in ("timestamp", "date"):
+        return None
+    zone = shape.entry.cursor_timezone
+    # The loader's session is in UTC; what it would be in by itself is that of the database, or of the role.
+    database_s = "(SELECT reset_val FROM pg_settings WHERE name = 'TimeZone')"
+    (found,) = source.rows(f"SELECT %s::timestamptz AT TIME ZONE coalesce(%s, {database_s})", (horizon, zone))[0]
+    return found if isinstance(found, datetime) else None
+
+
+def future_note(shape: Shape, arrived: Arrived) -> str:
+    """A sentence on rows from the future; empty where there are none."""
+    if not arrived.future:
+        return ""
+    return (
+        f"{arrived.future:,} rows of {shape.table.name} have {shape.entry.cursor} later than {_latest():%Y-%m-%d %H:%M} UTC, which no clock shows now; "
+        "every run reads them, and they move no watermark: correct them at the source"
+    )
+
+
+def _latest() -> datetime:
+    """The latest that any clock on earth shows now, as a wall clock."""
+    return (ops.now() + FARTHEST_ZONE).replace(tzinfo=None)
 
 
 def _cursor(shape: Shape) -> SourceColumn:

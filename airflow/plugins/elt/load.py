@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
+from datetime import datetime
 
 from elt import incremental, ops, statements
 from elt.catalogue import read_table
@@ -20,9 +21,10 @@ from elt.errors import (
     WarehouseRefusedError,
     WarehouseUnavailableError,
 )
-from elt.incremental import Arrived, Base
+from elt.incremental import Arrived, Base, Start
 from elt.names import loading_table, raw
-from elt.pipeline import TableEntry
+from elt.origin import read_origin
+from elt.pipeline import TableEntry, read_pipeline
 from elt.progress import LoadResult, Progress
 from elt.settings import Settings
 from elt.source import Source
@@ -55,7 +57,14 @@ def load(
     """
     table = read_table(source, entry.name)
     shape = statements.shape(table, entry, warehouse.years())
-    base = incremental.find_base(warehouse, run, entry.target_name, shape)
+    start, origin, wall = Start(None), "", None
+    if shape.incremental:
+        known = read_origin(source, table, source.address)
+        any_host = read_pipeline(settings.elt_pipeline).source.any_host
+        start = incremental.find_start(warehouse, run, entry.target_name, shape, known, any_host=any_host)
+        wall = incremental.horizon_by_wall_clock(source, shape, run.horizon)
+        origin = known.text()
+    base = start.base
     event = _claim(warehouse, run, entry, shape, base, attempt, run.snapshot or source.snapshot_text())
     into = event.loading_table if base is None else incremental.changes_table(event.loading_table)
     condition = None if base is None else incremental.condition(shape, base)
@@ -82,7 +91,8 @@ def load(
             for statement in statements.settle(shape, into):
                 warehouse.command(statement)
         if arrived is not None:
-            event = _follow(warehouse, run, shape, event, base, into, arrived)
+            event = _follow(warehouse, source, run, shape, event, base, into, arrived, condition, wall)
+            event = replace(event, origin=origin, note=_joined(start.note, incremental.future_note(shape, arrived)))
     except BaseException as error:
         reason = settings.redact(str(error)) or type(error).__name__
         # What failed is the error to tell; a warehouse that is away cannot be told, and the sweep finds the table.
@@ -110,21 +120,40 @@ def result(event: ops.Load) -> LoadResult:
         event.loading_table,
         event.snapshot,
         event.mode,
+        event.note,
     )
 
 
+def _joined(*sentences: str) -> str:
+    return "; ".join(sentence for sentence in sentences if sentence)
+
+
 def _follow(
-    warehouse: Warehouse, run: ops.Run, shape: Shape, event: ops.Load, base: Base | None, into: str, arrived: Arrived
+    warehouse: Warehouse,
+    source: Source,
+    run: ops.Run,
+    shape: Shape,
+    event: ops.Load,
+    base: Base | None,
+    into: str,
+    arrived: Arrived,
+    condition: str | None,
+    wall: datetime | None,
 ) -> ops.Load:
     """The rows of an incremental table in their place, with what the next load begins from."""
-    if not shape.key_is_proven and (found := incremental.duplicates(warehouse, shape, into)):
-        raise TerminalError(
-            f"{shape.table.name} has {found} keys ({', '.join(shape.key)}) that stand in more than one row; "
-            "name columns with key: in pipeline.yml that tell rows apart, or take mode full"
-        )
+    if not shape.key_is_proven:
+        found = incremental.duplicates(warehouse, shape, into)
+        if not found and condition is not None:
+            # A new row may have the key of one that is not read again: only the source tells that from a changed row.
+            found = int(source.rows(statements.count_duplicates(shape, condition))[0][0])
+        if found:
+            raise TerminalError(
+                f"{shape.table.name} has {found} keys ({', '.join(shape.key)}) that stand in more than one row; "
+                "name columns with key: in pipeline.yml that tell rows apart, or take mode full"
+            )
     if base is not None:
         event = replace(event, rows_present=base.rows + arrived.rows - arrived.known)
-    mark = incremental.watermark(shape, arrived, base, run.horizon)
+    mark = incremental.watermark(shape, arrived, base, run.horizon, wall)
     return replace(event, watermark=mark, shape=shape.fingerprint)
 
 
@@ -210,4 +239,4 @@ def _explain(settings: Settings, warehouse: Warehouse, shape: Shape, condition: 
     if found:
         index, value, key = found[0]
         column = shape.checked[index]
-        raise ValueRefusedError(str(shape.table.name), column.name, key, value, column.because)
+        raise ValueRefusedError(str(shape.table.name), column.source_name, key, value, column.because)

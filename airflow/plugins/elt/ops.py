@@ -66,6 +66,8 @@ class Load:
     seconds: float = 0.0
     watermark: str = ""
     shape: str = ""
+    origin: str = ""
+    note: str = ""
     ended_at: datetime | None = None
     error: str = ""
 

@@ -7,6 +7,7 @@ from collections import Counter
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import yaml
 from pydantic import (
@@ -54,6 +55,14 @@ def _lookback(value: object) -> object:
     raise ValueError(f"{value!r} is no lookback; write 30min, 1h or 2d, or a whole number for a cursor of numbers")
 
 
+def _timezone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError):
+        raise ValueError(f"{name!r} is no time zone; write one as Europe/Berlin or UTC") from None
+    return name
+
+
 class _Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -85,6 +94,8 @@ class TableEntry(_Strict):
     """Incremental: the columns that tell rows apart; the primary key when empty."""
     lookback: Annotated[timedelta | int | None, BeforeValidator(_lookback)] = None
     """Incremental: how far behind the watermark rows are read again; a time, or units of a number."""
+    cursor_timezone: Annotated[str, AfterValidator(_timezone)] | None = None
+    """Incremental by a timestamp or a date: the time zone of its wall clock; the database's own where nothing is said."""
 
     @model_validator(mode="after")
     def _fits(self) -> TableEntry:
@@ -95,8 +106,8 @@ class TableEntry(_Strict):
                 raise ValueError("order_by is for mode full; an incremental table is ordered by its key")
             if self.cursor in (*self.exclude, *self.mask, *self.types):
                 raise ValueError(f"the cursor {self.cursor} can be neither excluded nor masked nor given another type")
-        elif self.cursor or self.key or self.lookback is not None:
-            raise ValueError("cursor, key and lookback are for mode incremental")
+        elif self.cursor or self.key or self.lookback is not None or self.cursor_timezone:
+            raise ValueError("cursor, key, lookback and cursor_timezone are for mode incremental")
         if gone := [name for name in (*self.key, *self.order_by) if name in self.exclude]:
             raise ValueError(f"{', '.join(gone)} is excluded, and cannot order the rows")
         listed = Counter((*self.exclude, *self.mask, *self.types))
@@ -128,6 +139,8 @@ class SourceEntry(_Strict):
     name: Annotated[str, Field(min_length=1)]
     kind: Literal["postgres"]
     tables: Tables
+    any_host: bool = False
+    """Whether the host in SOURCE_URL may change without the source being another one: replicas, failover, a new name."""
     options: tuple[TableEntry, ...] = ()
     """Beside `tables: all`: the tables that are not copied as they are, and what `all` leaves out, such as views."""
 

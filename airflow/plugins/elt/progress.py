@@ -45,6 +45,8 @@ class LoadResult:
     snapshot: str
     mode: str
     """full, or incremental where `rows` are those that had changed."""
+    note: str = ""
+    """A sentence that a person should read; empty where there is none."""
 
 
 @dataclass(frozen=True)

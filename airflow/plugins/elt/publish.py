@@ -129,10 +129,16 @@ def _check_rows(load: ops.Load, own: int, present: int) -> None:
 
 
 def await_turn(
-    warehouse: Warehouse, journal: Sequence[ops.Publish], lock: RunLock, *, wait_seconds: float = WAIT_SECONDS
+    warehouse: Warehouse,
+    journal: Sequence[ops.Publish],
+    lock: RunLock,
+    *,
+    wait_seconds: float = WAIT_SECONDS,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Returns when no dbt run is at work, with the open journal written before, so that none begins.
 
+    `tell` gets a sentence for each dbt run that is waited for.
     Raises TransientError when dbt does not end in time or the lock is lost; no swap was done here then.
     """
     beat = time.monotonic()
@@ -144,7 +150,7 @@ def await_turn(
             lock.check()
             ops.write(warehouse, [replace(entry, heartbeat_at=ops.now()) for entry in journal])
 
-    wait_for_dbt(warehouse, seconds=wait_seconds, while_waiting=keep_alive)
+    wait_for_dbt(warehouse, seconds=wait_seconds, while_waiting=keep_alive, tell=tell)
     lock.check()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
@@ -34,7 +35,12 @@ class Recovered:
 
 
 def recover(
-    warehouse: Warehouse, lock: RunLock, *, own_run: int | None = None, wait_seconds: float = WAIT_SECONDS
+    warehouse: Warehouse,
+    lock: RunLock,
+    *,
+    own_run: int | None = None,
+    wait_seconds: float = WAIT_SECONDS,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> Recovered:
     """Under the run lock: rolls open journals forward, closes dead runs, drops the loading tables of final runs.
 
@@ -43,7 +49,7 @@ def recover(
     found = _sort_out(warehouse)
     finished = []
     if found.publishes:
-        publish.await_turn(warehouse, found.publishes, lock, wait_seconds=wait_seconds)
+        publish.await_turn(warehouse, found.publishes, lock, wait_seconds=wait_seconds, tell=tell)
         finished = publish.roll_forward(warehouse, found.publishes)
     closed = _close_dead_runs(warehouse, own_run)
     dropped = _sweep(warehouse)

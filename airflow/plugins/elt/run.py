@@ -47,12 +47,13 @@ def begin_locked(
     run_key: str,
     tables: Sequence[str] | None,
     full_refresh: bool,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> ops.Run:
     """As `begin`, for a caller that holds the lock."""
     # A run by hand is never taken up again: what has its key is another process that had the same number.
     earlier = None if run_key.startswith(recovery.CLI_PREFIX) else ops.latest_run(warehouse, run_key)
     own = earlier.run if earlier and earlier.status == "running" else None
-    recovery.recover(warehouse, lock, own_run=own)
+    recovery.recover(warehouse, lock, own_run=own, tell=tell)
     if own is not None and (found := ops.find_run(warehouse, own)).status == "running":
         # It starts over, at an instant of its own: what it has loaded from an earlier one no longer counts.
         found = replace(found, snapshot="", horizon=None)
@@ -162,10 +163,16 @@ def load_tables(
     ]
 
 
-def publish(settings: Settings, *, run: int, wait_seconds: float = WAIT_SECONDS) -> PublishResult:
+def publish(
+    settings: Settings,
+    *,
+    run: int,
+    wait_seconds: float = WAIT_SECONDS,
+    tell: Callable[[str], None] = lambda _: None,
+) -> PublishResult:
     """Puts every table of the run in place, all or none, and ends the run as success. Safe to repeat at any point.
 
-    Waits up to `wait_seconds` for a dbt run that is at work. Raises TerminalError when a table is not loaded as it
+    Waits up to `wait_seconds` for a dbt run that is at work, and says so to `tell`. Raises TerminalError when a table is not loaded as it
     was counted or a newer run has published, TransientError when dbt or another run stood in the way.
     """
     with Warehouse(settings) as warehouse:
@@ -173,18 +180,25 @@ def publish(settings: Settings, *, run: int, wait_seconds: float = WAIT_SECONDS)
         if found.status != "success":
             holder = f"{found.run_key}, publishing"
             with run_lock(settings, warehouse, holder=holder, wait_seconds=LOCK_WAIT_SECONDS) as lock:
-                publish_locked(warehouse, lock, run, wait_seconds=wait_seconds)
+                publish_locked(warehouse, lock, run, wait_seconds=wait_seconds, tell=tell)
         return published(warehouse, run)
 
 
-def publish_locked(warehouse: Warehouse, lock: RunLock, run: int, *, wait_seconds: float = WAIT_SECONDS) -> None:
+def publish_locked(
+    warehouse: Warehouse,
+    lock: RunLock,
+    run: int,
+    *,
+    wait_seconds: float = WAIT_SECONDS,
+    tell: Callable[[str], None] = lambda _: None,
+) -> None:
     """As `publish`, for a caller that holds the lock, in which nobody looked for what earlier runs left."""
     # First it goes on, so that recovery does not sweep away the tables of a run that had failed.
     _workable(warehouse, run, publishing_again=True)
-    recovery.recover(warehouse, lock, own_run=run, wait_seconds=wait_seconds)
+    recovery.recover(warehouse, lock, own_run=run, wait_seconds=wait_seconds, tell=tell)
     found = ops.find_run(warehouse, run)
     if found.status != "success":
-        publish_own(warehouse, lock, found, wait_seconds=wait_seconds)
+        publish_own(warehouse, lock, found, wait_seconds=wait_seconds, tell=tell)
 
 
 def publish_own(
@@ -195,6 +209,7 @@ def publish_own(
     attempts: Sequence[ops.Load] | None = None,
     before: Sequence[Callable[[], None]] = (),
     wait_seconds: float = WAIT_SECONDS,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> PublishResult:
     """As `publish`, for a caller that has held the lock since the run began, may know what it has loaded, and may have
     something left to do `before`."""
@@ -202,7 +217,7 @@ def publish_own(
     try:
         with ThreadPoolExecutor(1) as pool:
             confirmed = pool.submit(publishing.confirm, warehouse, opened)
-            publishing.await_turn(warehouse, opened.journal, lock, wait_seconds=wait_seconds)
+            publishing.await_turn(warehouse, opened.journal, lock, wait_seconds=wait_seconds, tell=tell)
         confirmed.result()
     except TransientError:
         publishing.abandon(warehouse, opened.journal)
@@ -237,12 +252,18 @@ def fail(settings: Settings, *, run: int | None, run_key: str, error: str) -> No
         ops.write(warehouse, [replace(found, status="failed", ended_at=ops.now(), error=text)])
 
 
-def recover(settings: Settings, *, holder: str, wait_seconds: float = WAIT_SECONDS) -> recovery.Recovered:
+def recover(
+    settings: Settings,
+    *,
+    holder: str,
+    wait_seconds: float = WAIT_SECONDS,
+    tell: Callable[[str], None] = lambda _: None,
+) -> recovery.Recovered:
     """Finishes what cut runs left, and nothing else. Raises RunLockedError when a run is at work."""
     with Warehouse(settings) as warehouse:
         ops.check_tables(warehouse)
         with run_lock(settings, warehouse, holder=holder, wait_seconds=LOCK_WAIT_SECONDS) as lock:
-            return recovery.recover(warehouse, lock, wait_seconds=wait_seconds)
+            return recovery.recover(warehouse, lock, wait_seconds=wait_seconds, tell=tell)
 
 
 def _still_planned(settings: Settings) -> list[str]:

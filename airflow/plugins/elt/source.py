@@ -31,6 +31,7 @@ _SESSION = """
 SET client_encoding = 'UTF8'; SET timezone = 'UTC'; SET datestyle = 'ISO'; SET intervalstyle = 'iso_8601';
 SET extra_float_digits = 3; SET bytea_output = 'hex'; SET lc_monetary = 'C';
 SET row_security = off; SET default_transaction_read_only = on;
+SET quote_all_identifiers = off; SET standard_conforming_strings = on;
 SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0; SET jit = off;
 SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3
 """
@@ -63,6 +64,8 @@ class Source:
                 **(_salt_option(settings, url) if salted else _NO_OPTION),
                 connect_timeout=_CONNECT_SECONDS,
                 application_name=_short(application),
+                # Said here and not by SET alone: psycopg2 writes parameters, such as names of tables, as it was told when it connected.
+                client_encoding="UTF8",
                 keepalives_idle=30,
                 keepalives_interval=10,
                 keepalives_count=3,
@@ -113,6 +116,12 @@ class Source:
     def host(self) -> str:
         """Where it is connected to: a name, an address, or a folder of sockets."""
         return str(self._connection.info.host or "")
+
+    @property
+    def address(self) -> str:
+        """Host and port as the address says them, of several hosts all; where it says none, those that libpq chose."""
+        given = self._connection.info.dsn_parameters
+        return f"{given.get('host') or self.host}:{given.get('port') or self._connection.info.port}"
 
     @property
     def copying(self) -> CopySession:

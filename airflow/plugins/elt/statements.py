@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from elt.catalogue import SourceColumn, SourceTable
-from elt.column_types import Carried, YearRange, carry, masked, with_replacement
+from elt.column_types import Carried, YearRange, apart, carry, masked, with_replacement
 from elt.errors import TerminalError
 from elt.names import literal_clickhouse, quote_clickhouse, quote_postgres, raw
 from elt.pipeline import TableEntry
@@ -62,8 +62,8 @@ class Shape:
 
     @property
     def key_is_proven(self) -> bool:
-        """Whether the source itself keeps two rows from having the same key."""
-        return any(unique <= set(self.key) for unique in self.table.unique)
+        """Whether the source itself keeps two rows from having the same key. An index holds nothing of the tables that inherit."""
+        return not self.table.has_children and any(unique <= set(self.key) for unique in self.table.unique)
 
     @property
     def floats(self) -> frozenset[str]:
@@ -72,11 +72,11 @@ class Shape:
 
     @property
     def key_to_compare(self) -> str:
-        """The key as a list for ClickHouse's IN. NaN, which Postgres and FINAL take for one key, is in no set: it is told in other words."""
+        """The key as a list for ClickHouse's IN, where NaN is in no set and -0 is not 0: Postgres and FINAL take each for one key."""
         parts, floats = [], self.floats
         for name in self.key:
             quoted = quote_clickhouse(name)
-            parts += [f"isNaN({quoted})", f"if(isNaN({quoted}), 0, {quoted})"] if name in floats else [quoted]
+            parts += [f"isNaN({quoted})", f"if(isNaN({quoted}), 0, {quoted} + 0)"] if name in floats else [quoted]
         return ", ".join(parts)
 
     @property
@@ -118,7 +118,7 @@ def shape(table: SourceTable, entry: TableEntry, years: YearRange) -> Shape:
             "exclude it in pipeline.yml, or rename it at the source"
         )
     try:
-        columns = tuple(_carried(column, entry, years) for column in kept)
+        columns = apart(tuple(_carried(column, entry, years) for column in kept))
     except ValueError as error:
         raise TerminalError(f"{table.name}: {error}; correct what pipeline.yml says of it") from None
     key = entry.key or (table.key if not set(table.key) & set(entry.exclude) else ())
@@ -148,6 +148,11 @@ def check_incremental(shape: Shape) -> None:
     if not shape.key:
         raise TerminalError(
             f"{name} has no primary key that is copied; name the columns that tell its rows apart with key: in pipeline.yml"
+        )
+    if shape.table.has_children and not entry.key:
+        raise TerminalError(
+            f"{name} has tables that inherit from it, in which its primary key may stand again; take mode full, copy each of the tables by itself, "
+            "or name columns with key: in pipeline.yml that tell the rows of all of them apart"
         )
     (column,) = [column for column in shape.table.columns if column.name == entry.cursor]
     if column.dimensions or column.base not in (*TIMES, *NUMBERS):
@@ -237,13 +242,23 @@ def where(shape: Shape, *conditions: str | None) -> str:
     return f" WHERE {' AND '.join(found)}" if found else ""
 
 
+def count_duplicates(shape: Shape, condition: str) -> str:
+    """A query for the number of keys that stand in more than one row, one of which meets `condition`."""
+    key = ", ".join(quote_postgres(name) for name in shape.key)
+    table = shape.table.name.sql
+    return (
+        f"SELECT count(*) FROM (SELECT FROM {table}{where(shape)} {'AND' if shape.entry.where else 'WHERE'} ({key}) IN"
+        f" (SELECT {key} FROM {table}{where(shape, condition)}) GROUP BY {key} HAVING count(*) > 1) AS twice"
+    )
+
+
 def find_refused(shape: Shape, condition: str | None = None) -> str | None:
     """A query for one row with a value that cannot be carried: index of the column, its value, the row's key."""
     checked = shape.checked
     if not checked:
         return None
     index = " ".join(f"WHEN {column.refused} THEN {i}" for i, column in enumerate(checked))
-    value = " ".join(f"WHEN {column.refused} THEN {quote_postgres(column.name)}::text" for column in checked)
+    value = " ".join(f"WHEN {column.refused} THEN {quote_postgres(column.source_name)}::text" for column in checked)
     anything = " OR ".join(f"({column.refused})" for column in checked)
     return (
         f"SELECT CASE {index} END, left(CASE {value} END, 100), {_key_text(shape)}"

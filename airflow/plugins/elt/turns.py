@@ -25,13 +25,21 @@ def running_dbt(warehouse: Warehouse) -> list[str]:
     return [str(row[0]) for row in found]
 
 
-def wait_for_dbt(warehouse: Warehouse, *, seconds: float, while_waiting: Callable[[], None]) -> None:
+def wait_for_dbt(
+    warehouse: Warehouse, *, seconds: float, while_waiting: Callable[[], None], tell: Callable[[str], None]
+) -> None:
     """Returns when no dbt run is at work. Raises TransientError, which names the run, after `seconds`.
 
-    `while_waiting` is called about once a second.
+    `while_waiting` is called about once a second; `tell` gets a sentence for each run that is waited for.
     """
     deadline = time.monotonic() + seconds
+    told: set[str] = set()
     while found := running_dbt(warehouse):
+        if found[0] not in told:
+            told.add(found[0])
+            tell(
+                f"waiting for dbt run {found[0]} to end, for {max(deadline - time.monotonic(), 0) / 60:.0f} min at most"
+            )
         if time.monotonic() >= deadline:
             raise TransientError(
                 f"dbt run {found[0]} has been at work for all of the {seconds:.0f} s that the publish waited; "

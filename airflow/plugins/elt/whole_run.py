@@ -78,7 +78,9 @@ def load_everything(
         ops.check_tables(warehouse)
         with run_lock(settings, warehouse, holder=key, wait_seconds=_LOCK_WAIT_SECONDS) as lock:
             listener.step("finishing what earlier runs left")
-            run = begin_locked(settings, warehouse, lock, run_key=key, tables=tables, full_refresh=full_refresh)
+            run = begin_locked(
+                settings, warehouse, lock, run_key=key, tables=tables, full_refresh=full_refresh, tell=listener.step
+            )
             try:
                 chosen = choose(all_entries(settings), run.tables)
                 listener.step("taking a snapshot of the source")
@@ -92,6 +94,7 @@ def load_everything(
                         attempts=loaded.loads,
                         before=loaded.ends,
                         wait_seconds=wait_seconds,
+                        tell=listener.step,
                     )
             except BaseException as error:
                 _record_failure(settings, warehouse, run.run, error)

@@ -58,6 +58,8 @@ def load_tables(targets: Sequence[str], ti: Any = None, params: Mapping[str, Any
         for done in results:
             size, rows = done.bytes / 1e6, f"{done.rows:,}"
             log.info("%s: %s rows, %.1f MB in %.1f s (%s)", done.target, rows, size, done.seconds, done.mode)
+            if done.note:
+                log.warning("%s", done.note)
         total = {"rows": sum(done.rows for done in results), "bytes": sum(done.bytes for done in results)}
         return {**total, "seconds": sum(done.seconds for done in results)}
 
@@ -70,7 +72,7 @@ def publish_raw(ti: Any = None) -> int:
         from elt.settings import read_settings
 
         settings, run = read_settings(), run_number(ti)
-        published = publish(settings, run=run)
+        published = publish(settings, run=run, tell=log.info)
         log.info("Published %s", ", ".join(f"{table.target} ({table.rows:,} rows)" for table in published.tables))
         plan_next_run(settings)
         return run

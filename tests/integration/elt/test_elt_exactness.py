@@ -1,8 +1,10 @@
 """What arrives is exactly what was there."""
 
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 from uuid import UUID
 
 import pytest
@@ -10,6 +12,7 @@ from elt.column_types import NARROW
 from elt.errors import TerminalError, ValueRefusedError
 from elt.run import begin, load_table
 from elt.warehouse import Warehouse
+from pydantic import SecretStr
 
 EVERY_TYPE = """
 CREATE TYPE mood AS ENUM ('sad', 'it''s ok', 'täglich');
@@ -329,3 +332,61 @@ def test_what_does_not_fit_is_refused_before_anything_is_made(shop: Any, ddl: st
     shop.tables(entry)
     with pytest.raises(TerminalError, match=words):
         shop.load()
+
+
+def test_arrays_under_dotted_names_may_differ_in_length(shop: Any) -> None:
+    shop.sql(
+        'CREATE TABLE d (id int PRIMARY KEY, "a.x" int[], "a.y" int[] NOT NULL, "a_x" text, "b.x" int[], "c.x" int)',
+        "INSERT INTO d VALUES (1, '{1}', '{1,2,3}', 'taken', '{7}', 5)",
+    )
+    shop.tables("public.d")
+    shop.load()
+    # What shares its first part with no other array, or is no array, keeps its name.
+    assert shop.warehouse("SELECT a_x_2, a_y, a_x, `b.x`, `c.x` FROM raw.d") == [([1], [1, 2, 3], "taken", [7], 5)]
+    code, out, _ = shop.command("check")
+    assert code == 0
+    assert "a.x as a_x_2, a.y as a_y" in " ".join(out.split())
+
+
+def test_names_of_a_database_in_another_encoding(shop: Any) -> None:
+    name = "elt_latin1"
+    shop.sql(
+        f"DROP DATABASE IF EXISTS {name}",
+        f"CREATE DATABASE {name} ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0",
+    )
+    own, reader = (
+        urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
+        for url in (shop.admin_dsn, shop.settings.source_url.get_secret_value())
+    )
+    try:
+        other = replace(
+            shop,
+            admin_dsn=own,
+            settings=shop.settings.model_copy(update={"source_url": SecretStr(reader)}),
+            environment=shop.environment | {"SOURCE_URL": reader},
+        )
+        other.sql(
+            'CREATE TABLE "tàble" ("naïve" text PRIMARY KEY, v text)',
+            """INSERT INTO "tàble" VALUES ('é', 'ü')""",
+            'GRANT SELECT ON "tàble" TO elt_test_reader',
+        )
+        other.tables("name: public.tàble, mask: [v], order_by: [naïve]")
+        other.load()
+        assert shop.warehouse("SELECT `naïve`, length(v) FROM raw.`tàble`") == [("é", 64)]
+    finally:
+        shop.sql(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def test_a_role_that_quotes_all_identifiers_changes_nothing(shop: Any) -> None:
+    shop.sql(
+        "CREATE TABLE q (id bigint PRIMARY KEY, n numeric(12,2), t timestamptz, u uuid)",
+        "INSERT INTO q VALUES (1, 1.5, now(), NULL)",
+        "ALTER ROLE elt_test_reader SET quote_all_identifiers = on",
+    )
+    try:
+        shop.tables("public.q")
+        shop.load()
+        comments = shop.warehouse("SELECT comment FROM system.columns WHERE database = 'raw' AND table = 'q' LIMIT 4")
+    finally:
+        shop.sql("ALTER ROLE elt_test_reader RESET quote_all_identifiers")
+    assert comments == [("bigint",), ("numeric(12,2)",), ("timestamp with time zone",), ("uuid",)]

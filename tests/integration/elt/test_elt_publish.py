@@ -279,8 +279,23 @@ def test_a_publish_waits_for_dbt_and_gives_up_its_turn_in_time(two: Any) -> None
         assert two.warehouse("SELECT count() FROM ops.publishes FINAL WHERE status = 'open'") == [(0,)]
         ended = threading.Timer(1.5, dbt_run, (two, "success", datetime.now(UTC)))
         ended.start()
-        publish(two.settings, run=run, wait_seconds=20)
+        said: list[str] = []
+        publish(two.settings, run=run, wait_seconds=20, tell=said.append)
         assert counts(two) == [2, 2]
+        assert said == ["waiting for dbt run elt-test to end, for 0 min at most"]
+    finally:
+        dbt_run(two, "success", datetime.now(UTC))
+
+
+def test_a_load_by_hand_says_that_it_waits_for_dbt(two: Any) -> None:
+    try:
+        dbt_run(two, "running", datetime.now(UTC))
+        with two.python("load") as process:
+            lines = iter(process.stdout.readline, "")
+            assert any("waiting for dbt run elt-test to end, for 30 min at most" in line for line in lines)
+            dbt_run(two, "success", datetime.now(UTC))
+            out, err = process.communicate(timeout=60)
+        assert process.returncode == 0 and "Published 2 tables" in out, err
     finally:
         dbt_run(two, "success", datetime.now(UTC))
 
