@@ -20,12 +20,12 @@ from typing import Any
 
 from report import Figure, of_runs, show, whole_size_bar
 from servers import REPO, VENVS, Source, Warehouse, folder, source, warehouse
-from webhook.dbt_command import dbt_arguments
-from webhook.dbt_process import DbtHost
-from webhook.execution import Outcome
+from webhook.dbt.command import dbt_arguments
+from webhook.dbt.process import DbtHost
 from webhook.publishing import Publisher
-from webhook.runs import RunRequest
+from webhook.queue.runs import RunRequest
 from webhook.settings import Settings
+from webhook.worker.execution import Outcome
 
 RAW = ("customers", "products", "orders", "order_items")
 # A line of dbt's, with the node that it is for.

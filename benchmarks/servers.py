@@ -17,7 +17,8 @@ from typing import Any
 
 import clickhouse_connect
 import psycopg2
-from stack import postgres, warehouse_init
+from stack import warehouse_init
+from stack.native import postgres
 
 REPO = Path(__file__).resolve().parents[1]
 VENVS = Path(os.environ.get("STACK_VENVS", REPO / ".stack" / "venvs"))

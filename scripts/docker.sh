@@ -11,7 +11,7 @@ export STACK_ENV_FILE="$env_file"
 STACK_VERSION="$(<"$repo/VERSION")"
 export STACK_VERSION
 
-# env_value NAME: prints a value of .env, or nothing, as stack/env_lines.py reads it; what that refuses is refused there.
+# env_value NAME: prints a value of .env, or nothing, as stack/env/lines.py reads it; what that refuses is refused there.
 env_value() {
     local line value="" LC_ALL=C
     [[ -f "$env_file" && -r "$env_file" ]] || return 0

@@ -2,7 +2,7 @@
 
 import os
 
-from webhook.app import create_app
 from webhook.settings import Settings
+from webhook.web.app import create_app
 
 app = create_app(Settings.from_environ(os.environ))

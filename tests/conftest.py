@@ -18,8 +18,8 @@ from urllib.parse import quote
 import clickhouse_connect
 import psycopg2
 import pytest
-from stack import postgres as native_postgres
 from stack import warehouse_init
+from stack.native import postgres as native_postgres
 
 REPO = Path(__file__).resolve().parents[1]
 

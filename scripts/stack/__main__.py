@@ -5,12 +5,16 @@ import os
 import subprocess
 import sys
 
-from stack import check, down, env_file, launch, preflight, prepare, proxies, services, summary, supervisor, up
+from stack import down, proxies, summary, up
+from stack.check import all_works as check
+from stack.env import file as env_file
 from stack.errors import StackError
 from stack.first_run import await_first_green_run
 from stack.lock import only_one
+from stack.native import launch, preflight, prepare, supervisor
 from stack.paths import Paths, find_paths, shown
 from stack.screen import Screen, fail
+from stack.table import services
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from stack.commands import commands
+from stack.table.commands import commands
 
 
 def main(arguments: list[str]) -> int:

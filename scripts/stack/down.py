@@ -4,10 +4,11 @@ import os
 import shutil
 import sys
 
-from stack import database_user, processes, services, supervisor
 from stack.errors import StackError
+from stack.native import database_user, processes, supervisor
 from stack.paths import Paths
 from stack.screen import Screen
+from stack.table import services
 
 
 def down(paths: Paths, screen: Screen) -> None:

@@ -4,10 +4,10 @@ import time
 from datetime import datetime
 from typing import Any
 
-from stack.airflow_api import DAG, FINAL, AirflowApi
+from stack.check.airflow_api import DAG, FINAL, AirflowApi
 from stack.errors import StackError
 from stack.screen import Screen
-from stack.services import Context
+from stack.table.services import Context
 
 READ_WITHIN = 300.0
 ENDS_WITHIN = 1800.0

@@ -3,9 +3,9 @@
 import os
 import socket
 
-from stack.env_file import Env
+from stack.env.file import Env
 from stack.screen import Screen
-from stack.services import Context
+from stack.table.services import Context
 
 
 def _password_command(context: Context, name: str) -> str:

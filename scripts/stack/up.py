@@ -1,11 +1,13 @@
 """./run.sh natively: from whatever is there to a stack in which every service is healthy and the first DAG run is green."""
 
-from stack import launch, preflight, prepare, processes, proxies, services, summary, supervisor
+from stack import proxies, summary
 from stack.first_run import await_first_green_run
+from stack.native import launch, preflight, prepare, processes, supervisor
+from stack.native.starter import Starter
 from stack.paths import Paths
 from stack.screen import Screen
-from stack.services import Context, Service
-from stack.starter import Starter
+from stack.table import services
+from stack.table.services import Context, Service
 
 
 def up(paths: Paths, screen: Screen, *, mode: str | None, wait_for_run: bool) -> None:

@@ -10,8 +10,8 @@ from typing import Any, Literal
 import clickhouse_connect
 from clickhouse_connect.driver.exceptions import Error as DriverError
 
-from webhook.dbt_command import TARGET
-from webhook.runs import Node, Run
+from webhook.dbt.command import TARGET
+from webhook.queue.runs import Node, Run
 from webhook.settings import Settings
 
 User = Literal["dbt", "webhook"]

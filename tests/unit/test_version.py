@@ -5,10 +5,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from stack import env_file, summary
+from stack import summary
+from stack.env import file as env_file
 from stack.paths import Paths
 from stack.screen import Screen
-from stack.services import Context
+from stack.table.services import Context
 
 # `version="1.2.3"`, `version: 1.2.3`, `org.opencontainers.image.version=1.2.3`.
 DECLARED = re.compile(r"""(?<!python_)version(?:__)?["']?\s*[=:]\s*["']?v?\d+\.\d+""", re.IGNORECASE)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 from uuid import UUID
 
-from webhook.database import now
+from webhook.queue.database import now
 from webhook.warehouse import Warehouse
 
 _TABLE = "ops.dbt_publishes"

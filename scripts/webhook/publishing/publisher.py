@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from uuid import UUID
 
-from webhook.execution import Outcome
 from webhook.publishing import journal
 from webhook.publishing.failing_rows import FailingRows, failing_rows, failing_tables
 from webhook.publishing.journal import Entry, JournalError
@@ -15,10 +14,11 @@ from webhook.publishing.names import FAILED, MARK, published_name
 from webhook.publishing.relations import NO_UUID, Relation, drop, drop_unpublished, relations
 from webhook.publishing.swap import roll_forward
 from webhook.publishing.views import ViewError, point_to_published
-from webhook.run_log import RunLog
-from webhook.runs import Run, RunRequest
+from webhook.queue.runs import Run, RunRequest
 from webhook.settings import Settings
 from webhook.warehouse import Warehouse, WarehouseError
+from webhook.worker.execution import Outcome
+from webhook.worker.run_log import RunLog
 
 # Dropping a large table may take longer than an answer to a question.
 ANSWER_SECONDS = 300.0

@@ -10,10 +10,12 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from stack import clickhouse_binary, env_file, prepare, services
+from stack.env import file as env_file
 from stack.errors import StackError
+from stack.native import clickhouse_binary, prepare
 from stack.paths import Paths
-from stack.services import Context
+from stack.table import services
+from stack.table.services import Context
 
 ENGINE = """
 import sys

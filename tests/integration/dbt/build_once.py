@@ -6,10 +6,10 @@ import sys
 from types import SimpleNamespace
 from typing import Any
 
-from webhook.execution import Outcome
 from webhook.publishing import Publisher
-from webhook.runs import RunRequest
+from webhook.queue.runs import RunRequest
 from webhook.settings import Settings
+from webhook.worker.execution import Outcome
 
 
 def execute() -> Outcome:

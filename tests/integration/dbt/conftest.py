@@ -8,10 +8,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from webhook.execution import Outcome
 from webhook.publishing import Publisher
-from webhook.runs import RunRequest
+from webhook.queue.runs import RunRequest
 from webhook.settings import Settings
+from webhook.worker.execution import Outcome
 
 RAW_TABLES = ("customers", "products", "orders", "order_items")
 Dbt = Callable[..., "subprocess.CompletedProcess[str]"]

@@ -7,10 +7,10 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from webhook.execution import Outcome
 from webhook.publishing import Publisher
-from webhook.runs import RunRequest
+from webhook.queue.runs import RunRequest
 from webhook.settings import Settings
+from webhook.worker.execution import Outcome
 
 NONE = UUID(int=0)
 HIGHEST = 2**64 - 1

@@ -12,11 +12,11 @@ from typing import Any
 
 import psycopg2
 import pytest
-from webhook.database import Database
-from webhook.intake import accept
-from webhook.runs import RunRequest
+from webhook.queue.database import Database
+from webhook.queue.intake import accept
+from webhook.queue.runs import RunRequest
+from webhook.queue.store import RunStore
 from webhook.settings import Settings
-from webhook.store import RunStore
 
 MARTS = ("fact_sales", "fact_sales_as_sold", "agg_sales_by_state", "agg_sales_daily", "dim_customers")
 # A new customer with a new order of 1.00: in a mix of two loads one of the three rows lacks its partner.

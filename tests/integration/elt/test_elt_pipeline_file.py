@@ -14,7 +14,7 @@ from elt.pipeline import TableEntry
 from elt.source import CopySession, Source
 from elt.statements import ranges
 from pydantic import SecretStr
-from stack import exact
+from stack.check import exact
 
 SALT = "s4l t'\\ \"end"
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import psycopg2
 import pytest
-from stack import database_user
-from stack import postgres as native_postgres
+from stack.native import database_user
+from stack.native import postgres as native_postgres
 
 
 def _connect(port: int, database: str, user: str, password: str, seconds: float = 15) -> Any:

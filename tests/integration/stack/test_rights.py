@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stack import env_file, grants, probes, rights
+from stack import grants
+from stack.check import probes, rights
+from stack.env import file as env_file
 from stack.errors import StackError
 from stack.paths import Paths
-from stack.services import Context
+from stack.table.services import Context
 
 CHANGES = {
     "a right that the file has no more": (

@@ -144,7 +144,7 @@ def test_the_process_that_is_forked_has_one_thread(webhook: Any) -> None:
     (host,) = (
         int(stat.parent.name)
         for stat in Path("/proc").glob("[0-9]*/stat")
-        if _is_child(stat, webhook.processes[-1].pid) and b"dbt_host.py" in (stat.parent / "cmdline").read_bytes()
+        if _is_child(stat, webhook.processes[-1].pid) and b"dbt/host.py" in (stat.parent / "cmdline").read_bytes()
     )
     assert len(list(Path(f"/proc/{host}/task").iterdir())) == 1
 

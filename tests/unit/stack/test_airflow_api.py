@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stack import airflow_api, env_file, first_run
-from stack.airflow_api import AirflowApi
+from stack import first_run
+from stack.check import airflow_api
+from stack.check.airflow_api import AirflowApi
+from stack.env import file as env_file
 from stack.errors import StackError
 from stack.screen import Screen
 

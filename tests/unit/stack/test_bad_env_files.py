@@ -5,8 +5,9 @@ import re
 from pathlib import Path
 
 import pytest
-from stack import env_file, prepare
+from stack.env import file as env_file
 from stack.errors import StackError
+from stack.native import prepare
 from stack.paths import Paths
 from stack.screen import Screen
 

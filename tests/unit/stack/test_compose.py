@@ -9,9 +9,12 @@ from typing import Any
 
 import pytest
 import yaml
-from stack import commands, env_file, grants, health, launch, services
+from stack import grants
+from stack.env import file as env_file
+from stack.native import launch
 from stack.paths import Paths
-from stack.services import Context
+from stack.table import commands, health, services
+from stack.table.services import Context
 
 CONTAINERS = {
     "postgres-source", "airflow-db", "clickhouse-server", "airflow-webserver", "airflow-scheduler",
@@ -144,7 +147,7 @@ def test_no_command_line_stands_in_the_compose_file_that_natively_stands_elsewhe
 
 def test_health_checks_are_those_of_the_native_way(compose: dict[str, Any]) -> None:
     for name in set(health.CHECKS) - {"clickhouse-server"}:
-        assert compose["services"][name]["healthcheck"]["test"] == ["CMD", "python", "-m", "stack.health", name]
+        assert compose["services"][name]["healthcheck"]["test"] == ["CMD", "python", "-m", "stack.table.health", name]
 
 
 def test_every_name_of_the_compose_file_stands_in_the_example_and_every_secret_is_asked_for(
@@ -163,7 +166,7 @@ def test_every_name_of_the_compose_file_stands_in_the_example_and_every_secret_i
 
 def test_every_native_name_is_read_by_somebody(repo: Path) -> None:
     read = {name for row in services.SERVICES for name in row.reads}
-    places = [repo / "docker-compose.yml", *(repo / "scripts" / "stack").glob("*.py")]
+    places = [repo / "docker-compose.yml", *(repo / "scripts" / "stack").rglob("*.py")]
     text = "\n".join(file.read_text() for file in places)
     for name in env_file.read_values(repo / ".env.example"):
         assert name in read or text.count(name) >= 2, name

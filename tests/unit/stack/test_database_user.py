@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from stack import database_user, prepare
-from stack.database_user import NOBODY, User
 from stack.errors import StackError
+from stack.native import database_user, prepare
+from stack.native.database_user import NOBODY, User
 from stack.paths import Paths
 from stack.screen import Screen
 
@@ -24,7 +24,8 @@ NO_USERADD = "mount --bind /dev/null $(command -v useradd)"
 ASKED = """
 import sys
 from pathlib import Path
-from stack import database_user, prepare
+from stack.native import database_user
+from stack.native import prepare
 from stack.paths import Paths
 from stack.screen import Screen
 home = Path(sys.argv[1])
@@ -173,7 +174,7 @@ def test_a_move_that_was_killed_is_completed_by_the_next_one(data: Path, repo: P
     for number in range(4_000):
         (data / "base/1" / str(number)).touch()
     program = (
-        "import sys; from pathlib import Path; from stack.database_user import User, move;"
+        "import sys; from pathlib import Path; from stack.native.database_user import User, move;"
         f"move(Path(sys.argv[1]), User({USER.uid}, {USER.gid}))"
     )
     command = [str(venvs / "scripts/bin/python"), "-c", program, str(data)]

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from stack import env_file
+from stack.env import file as env_file
 
 ANSWERS = """#!/usr/bin/env bash
 case "$*" in

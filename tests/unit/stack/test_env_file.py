@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 import yaml
 from dotenv import dotenv_values
-from stack import currencies, env_checks, env_file, env_lines
+from stack.env import checks as env_checks
+from stack.env import currencies
+from stack.env import file as env_file
+from stack.env import lines as env_lines
 from stack.errors import StackError
 
 

@@ -6,10 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from stack import env_file, lock, ports, preflight, services
-from stack.env_file import Env
+from stack import lock
+from stack.env import file as env_file
+from stack.env.file import Env
 from stack.errors import StackError
+from stack.native import ports, preflight
 from stack.paths import Paths
+from stack.table import services
 
 
 @pytest.fixture

@@ -10,9 +10,12 @@ from pathlib import Path
 import pytest
 import requests
 from clickhouse_connect.driver import httputil
-from stack import env_file, health, launch, proxies, services
+from stack import proxies
+from stack.env import file as env_file
+from stack.native import launch
 from stack.paths import Paths
-from stack.services import Context
+from stack.table import health, services
+from stack.table.services import Context
 
 # Nobody listens there: what asks this proxy fails.
 NOBODY = "http://127.0.0.1:9"

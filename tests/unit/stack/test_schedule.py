@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from stack import schedule
+from stack.env import schedule
 
 GOOD = [
     "@daily", "@hourly", "@weekly", "@monthly", "@quarterly", "@yearly", "@annually", "@midnight", "0 4 * * *",

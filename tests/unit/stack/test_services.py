@@ -3,9 +3,11 @@
 from pathlib import Path
 
 import pytest
-from stack import env_file, health, launch, services, supervisor
+from stack.env import file as env_file
+from stack.native import launch, supervisor
 from stack.paths import Paths
-from stack.services import Context
+from stack.table import health, services
+from stack.table.services import Context
 
 # Who may know which secret. Tasks run in the scheduler, callbacks in the dag-processor.
 TASKS = {"airflow-init", "airflow-scheduler", "airflow-dag-processor"}

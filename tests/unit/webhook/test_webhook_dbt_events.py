@@ -3,7 +3,7 @@
 import subprocess
 from pathlib import Path
 
-from webhook.events import read_event
+from webhook.dbt.events import read_event
 
 # Lines longer than the pipe, so that a thread waits in the middle of one while others go on.
 FIRE = """
@@ -11,7 +11,7 @@ import fcntl, sys, threading
 from dbt_common.events.base_types import EventLevel
 from dbt_common.events.event_manager import EventManager
 from dbt_common.events.types import Note
-from webhook.dbt_events import EventPrinter
+from webhook.dbt.callbacks import EventPrinter
 
 manager = EventManager()
 manager.add_callback(EventPrinter())

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from webhook.dbt_process import DbtHost
+from webhook.dbt.process import DbtHost
 
-# What dbt_host.py imports of dbt: a runner that reads the project when it parses, and else runs a script.
+# What host.py imports of dbt: a runner that reads the project when it parses, and else runs a script.
 FAKE_DBT = """
 import os
 from pathlib import Path

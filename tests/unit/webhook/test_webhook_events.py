@@ -3,7 +3,7 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from webhook.events import read_event
+from webhook.dbt.events import read_event
 
 
 def line(name: str, data: object, level: str = "info") -> str:

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
-from webhook.database import Database
-from webhook.intake import accept
-from webhook.notices import Notices
-from webhook.runs import RunRequest, Status
+from webhook.queue.database import Database
+from webhook.queue.intake import accept
+from webhook.queue.runs import RunRequest, Status
+from webhook.queue.store import RunStore
 from webhook.settings import Settings
-from webhook.store import RunStore
+from webhook.worker.notices import Notices
 
 OLD, NEW = ("whsec_" + base64.b64encode(letter * 32).decode() for letter in (b"o", b"n"))
 

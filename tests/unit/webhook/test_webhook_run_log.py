@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from webhook.run_log import RunLog
+from webhook.worker.run_log import RunLog
 
 
 def test_a_log_never_grows_beyond_its_limit_and_says_so(tmp_path: Path) -> None:

@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
-from webhook.dbt_command import dbt_arguments, dbt_environment
-from webhook.runs import RunRequest
+from webhook.dbt.command import dbt_arguments, dbt_environment
+from webhook.queue.runs import RunRequest
 from webhook.settings import Settings, SettingsError
 
 ENVIRONMENT = {

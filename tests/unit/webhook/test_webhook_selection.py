@@ -1,8 +1,8 @@
 from pathlib import Path
 
 import pytest
-from webhook.runs import RunRequest
-from webhook.selection import unknown_names
+from webhook.queue.runs import RunRequest
+from webhook.web.selection import unknown_names
 
 
 @pytest.fixture(scope="module")

@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from webhook.database import Database
-from webhook.intake import KeyConflictError, QueueFullError, accept
-from webhook.runs import Node, RunRequest, Status
-from webhook.store import RunStore
+from webhook.queue.database import Database
+from webhook.queue.intake import KeyConflictError, QueueFullError, accept
+from webhook.queue.runs import Node, RunRequest, Status
+from webhook.queue.store import RunStore
 
 
 @pytest.fixture

@@ -1,0 +1,97 @@
+"""The few calls of Airflow's REST API that the service manager makes."""
+
+from datetime import datetime
+from typing import Any
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.util import Retry
+
+from stack.env.file import Env
+from stack.errors import StackError
+
+DAG = "elt_pipeline"
+FINAL = ("success", "failed")
+
+# Seconds for one answer: two busy cores take many. A call that may be repeated is tried this often.
+ANSWER_WITHIN = 30.0
+TRIES = 5
+
+
+class AirflowApi:
+    """A session with Airflow as `admin`. Raises StackError where Airflow does not answer as it should."""
+
+    def __init__(self, env: Env) -> None:
+        self._base = env.url("airflow-webserver")
+        self._session = requests.Session()
+        patient = Retry(
+            TRIES - 1,
+            backoff_factor=0.5,
+            status_forcelist=(502, 503, 504),
+            raise_on_status=False,
+            allowed_methods=["GET"],
+        )
+        self._session.mount(self._base, HTTPAdapter(max_retries=patient))
+        # A POST that makes nothing but a token.
+        self._session.mount(f"{self._base}/auth/token", HTTPAdapter(max_retries=patient.new(allowed_methods=["POST"])))
+        token = self._call("POST", "/auth/token", {"username": "admin", "password": env.AIRFLOW_ADMIN_PASSWORD})
+        self._session.headers["Authorization"] = f"Bearer {token['access_token']}"
+
+    def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+        try:
+            answer = self._session.request(method, self._base + path, json=body, timeout=ANSWER_WITHIN)
+        except requests.RequestException as error:
+            raise StackError(
+                f"Airflow does not answer ({type(error).__name__}): see `scripts/logs airflow-webserver`."
+            ) from None
+        if answer.status_code >= 400:
+            raise StackError(
+                f"Airflow answers {answer.status_code} to {method} {path}: see `scripts/logs airflow-webserver`."
+            )
+        return answer.json()
+
+    def dag(self) -> dict[str, Any] | None:
+        """The DAG as Airflow knows it, None while it has not been parsed."""
+        found = self._call("GET", "/api/v2/dags?limit=100")["dags"]
+        return next((dag for dag in found if dag["dag_id"] == DAG), None)
+
+    def processor_start(self) -> datetime | None:
+        """When the dag-processor that runs began, None before the first."""
+        jobs = self._call("GET", "/api/v2/jobs?job_type=DagProcessorJob&order_by=-start_date&limit=1")["jobs"]
+        return datetime.fromisoformat(jobs[0]["start_date"]) if jobs else None
+
+    def import_errors(self, since: datetime | None = None) -> list[str]:
+        """Each file that could not be imported, with its error; only those found after `since`."""
+        rows = self._call("GET", "/api/v2/importErrors")["import_errors"]
+        return [
+            f"{row['filename']}: {row['stack_trace'].strip().splitlines()[-1]}"
+            for row in rows
+            if since is None or datetime.fromisoformat(row["timestamp"]) >= since
+        ]
+
+    def runs(self, limit: int = 5) -> list[dict[str, Any]]:
+        """The latest runs of the DAG, newest first."""
+        query = f"order_by=-run_after&limit={limit}"
+        return list(self._call("GET", f"/api/v2/dags/{DAG}/dagRuns?{query}")["dag_runs"])
+
+    def green_runs(self) -> int:
+        return int(self._call("GET", f"/api/v2/dags/{DAG}/dagRuns?state=success&limit=1")["total_entries"])
+
+    def tasks(self, run_id: str) -> list[dict[str, Any]]:
+        return list(self._call("GET", f"/api/v2/dags/{DAG}/dagRuns/{run_id}/taskInstances")["task_instances"])
+
+    def trigger(self, conf: dict[str, Any] | None = None) -> str:
+        """Start a run now; returns its id."""
+        body = {"logical_date": None, "conf": conf or {}}
+        return str(self._call("POST", f"/api/v2/dags/{DAG}/dagRuns", body)["dag_run_id"])
+
+    def progress(self, run: dict[str, Any]) -> str:
+        """A run in a few words: its state, how many tasks are done, which run or wait to be tried again."""
+        tasks = self.tasks(run["dag_run_id"])
+        done = sum(task["state"] == "success" for task in tasks)
+        now = [
+            f"{task['task_id']} ({task['state']})"
+            for task in tasks
+            if task["state"] in ("running", "up_for_retry", "failed")
+        ]
+        return f"DAG run {run['state']}, {done} of {len(tasks)} tasks done" + (f": {', '.join(now)}" if now else "")

@@ -1,0 +1,79 @@
+"""./check_all_works.sh: every service does its job, one line each."""
+
+import time
+from collections.abc import Callable, Iterator
+
+from rich.console import Console
+from rich.markup import escape
+
+from stack.check import exact, probes
+from stack.errors import StackError
+from stack.table.services import Context
+
+Probe = Callable[[Context], Iterator[str]]
+
+# What was checked, and the probe: it yields words while it waits, and what was seen as its last word.
+PROBES: tuple[tuple[str, Probe], ...] = (
+    ("services run", probes.services_run),
+    ("source answers", probes.source_answers),
+    ("warehouse answers", probes.warehouse_answers),
+    ("rights are those of the file", probes.rights_are_those_of_the_file),
+    ("journals fit what is there", probes.journals_fit),
+    ("DAG is green", probes.dag_is_green),
+    ("webhook is healthy and guarded", probes.webhook_is_healthy_and_guarded),
+    ("raw holds what was loaded", probes.raw_holds_what_was_loaded),
+    ("marts agree with raw", probes.marts_agree_with_raw),
+    ("Superset answers on the marts", probes.superset_answers),
+    ("source since the last load", probes.source_moved_on),
+)
+EXACT: tuple[tuple[str, Probe], ...] = (
+    ("raw equals Postgres", exact.raw_equals_postgres),
+    ("marts equal Postgres", exact.marts_equal_postgres),
+)
+COLORS = {"ok": "green", "FAIL": "bold red", "wait": "yellow"}
+
+
+class _Lines:
+    def __init__(self) -> None:
+        self._console = Console(highlight=False, soft_wrap=True)
+
+    def say(self, word: str, what: str, seen: str) -> None:
+        color = COLORS[word]
+        self._console.print(f"[{color}]{word:4}[/{color}]  {escape(what):31} {escape(seen)}")
+
+
+def check(context: Context, *, exact: bool) -> int:
+    """Run every probe and print its line; 0 if all hold, else 1. A probe that fails does not stop the others."""
+    lines = _Lines()
+    began = time.monotonic()
+    results: list[bool] = []
+    chosen = PROBES + (EXACT if exact else ())
+    for what, probe in chosen:
+        results.append(_run(lines, context, what, probe))
+    failed = results.count(False)
+    seconds = time.monotonic() - began
+    if failed:
+        print(
+            f"{failed} of {len(results)} checks failed ({seconds:.0f} s). Start with the first; scripts/logs SERVICE shows a log."
+        )
+        return 1
+    print(f"All {len(results)} checks hold ({seconds:.0f} s).")
+    return 0
+
+
+def _run(lines: _Lines, context: Context, what: str, probe: Probe) -> bool:
+    seen = ""
+    said_at = 0.0
+    try:
+        for word in probe(context):
+            # Every word but the last is about waiting.
+            if seen and time.monotonic() - said_at > 5:
+                lines.say("wait", what, seen)
+                said_at = time.monotonic()
+            seen = word
+    except (StackError, *probes.FAILURES) as error:
+        said = str(error).strip().splitlines() or [type(error).__name__]
+        lines.say("FAIL", what, said[0])
+        return False
+    lines.say("ok", what, seen)
+    return True

@@ -1,0 +1,1 @@
+"""The file .env: read line by line, checked, made once, written whole."""

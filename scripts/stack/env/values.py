@@ -1,0 +1,175 @@
+"""The kinds of values in `.env`: each says in one sentence what is expected and what to do, and never what was found."""
+
+import base64
+import binascii
+import ipaddress
+import re
+from typing import Annotated
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
+
+import psycopg2
+from psycopg2.extensions import parse_dsn
+from pydantic import AfterValidator, BeforeValidator
+
+from stack.env import currencies, schedule
+
+# What `localhost` means inside a container is the container itself.
+_THIS_MACHINE = re.compile(r"localhost|127\.[0-9.]+|::1")
+
+
+def _matching(pattern: str, expected: str) -> AfterValidator:
+    def check(value: str) -> str:
+        if not re.fullmatch(pattern, value):
+            raise ValueError(expected)
+        return value
+
+    return AfterValidator(check)
+
+
+def _one_of(*words: str) -> AfterValidator:
+    expected = " or ".join(word or "nothing" for word in words)
+    return _matching("|".join(words), f"write {expected}")
+
+
+def is_port(value: str) -> bool:
+    return bool(re.fullmatch("[0-9]{1,5}", value)) and 1 <= int(value) <= 65535
+
+
+def _port(value: str) -> int:
+    if not is_port(value):
+        raise ValueError("a port is a number from 1 to 65535; choose a free one")
+    return int(value)
+
+
+def is_ip_address(value: str) -> bool:
+    try:
+        ipaddress.ip_address(value)
+    except ValueError:
+        return False
+    return True
+
+
+def _ip_address(value: str) -> str:
+    if not is_ip_address(value):
+        raise ValueError("write an IP address of this machine, such as 127.0.0.1")
+    return value
+
+
+def _zone(value: str) -> str:
+    try:
+        ZoneInfo(value)
+    except (KeyError, ValueError, OSError):
+        raise ValueError("write a time zone of the IANA list, such as Europe/Paris") from None
+    return value
+
+
+def _currency(value: str) -> str:
+    if value not in currencies.CODES:
+        raise ValueError("write a code of ISO 4217, such as EUR")
+    return value
+
+
+def _schedule(value: str) -> str:
+    if mistake := schedule.mistake(value):
+        raise ValueError(f"the schedule {mistake}; write @daily or a cron expression in UTC")
+    return value
+
+
+def _source_url(value: str) -> str:
+    if value and not _is_source_url(value):
+        raise ValueError("write an address such as postgresql://user:password@host:5432/database, or nothing")
+    return value
+
+
+def _is_source_url(value: str) -> bool:
+    """As libpq reads it, which takes several hosts."""
+    if not value.startswith(("postgresql://", "postgres://")) or re.search(r"\s", value):
+        return False
+    try:
+        parts = parse_dsn(value)
+    except psycopg2.ProgrammingError:
+        return False
+    return all(not port or is_port(port) for port in parts.get("port", "").split(","))
+
+
+def names_this_machine(source_url: str) -> bool:
+    """Whether one of the hosts of a SOURCE_URL is this machine by the name of localhost."""
+    if not source_url or not _is_source_url(source_url):
+        return False
+    return any(_THIS_MACHINE.fullmatch(host) for host in parse_dsn(source_url).get("host", "").split(","))
+
+
+def _http_url(value: str) -> str:
+    try:
+        parts = urlsplit(value)
+        good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and not re.search(r"\s", value)
+    except ValueError:
+        good = False
+    if value and not good:
+        raise ValueError("write an address such as https://host/path, or nothing")
+    return value
+
+
+def _fernet(value: str) -> str:
+    try:
+        lengths = {len(base64.urlsafe_b64decode(key)) for key in value.split(",")}
+    except (binascii.Error, ValueError):
+        lengths = {0}
+    if lengths != {32}:
+        raise ValueError("a Fernet key is 32 bytes in URL-safe base64; put the old key back")
+    return value
+
+
+def _signing_secrets(value: str) -> str:
+    for secret in value.split():
+        encoded = secret.removeprefix("whsec_")
+        try:
+            length = len(base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True))
+        except ValueError:
+            length = 0
+        if not 24 <= length <= 64:
+            raise ValueError("write whsec_ and the base64 of 24 to 64 random bytes; several are separated by a space")
+    return value
+
+
+def _at_least_one(value: str) -> str:
+    if not value.split():
+        raise ValueError("write whsec_ and the base64 of 24 to 64 random bytes")
+    return value
+
+
+Mode = Annotated[str, _one_of("native", "docker")]
+Switch = Annotated[str, _one_of("true", "false")]
+DatabaseEngine = Annotated[str, _one_of("", "Replicated")]
+TableEngine = Annotated[str, _one_of("MergeTree", "ReplicatedMergeTree")]
+Port = Annotated[int, BeforeValidator(_port)]
+IpAddress = Annotated[str, AfterValidator(_ip_address)]
+TimeZone = Annotated[str, AfterValidator(_zone)]
+Currency = Annotated[str, AfterValidator(_currency)]
+Schedule = Annotated[str, AfterValidator(_schedule)]
+Identifier = Annotated[
+    str, _matching(r"[a-z_][a-z0-9_]{0,62}", "write small letters, digits and _, such as ecommerce, up to 63")
+]
+HostName = Annotated[
+    str,
+    _matching(
+        r"|[A-Za-z0-9._-]+|\[[0-9A-Fa-f:]+\]",
+        "write the name of a host alone, without https:// and port, which CLICKHOUSE_SECURE and CLICKHOUSE_HTTP_PORT say",
+    ),
+]
+PostgresUrl = Annotated[str, AfterValidator(_source_url)]
+HttpUrl = Annotated[str, AfterValidator(_http_url)]
+Secret = Annotated[
+    str, _matching(r"[^\s'\"\\$#`]{8,}", r"a secret has at least 8 characters, and no space, quote, \, $, # or `")
+]
+Token = Annotated[
+    str, _matching(r"[^\s'\"\\$#`]{16,}", r"the token has at least 16 characters, and no space, quote, \, $, # or `")
+]
+# Stands inside a database address, in Compose without any quoting.
+UrlSecret = Annotated[
+    str, _matching(r"[A-Za-z0-9._~-]{8,}", "this secret has at least 8 characters: letters, digits, and . _ ~ -")
+]
+FernetKey = Annotated[str, AfterValidator(_fernet)]
+SigningSecrets = Annotated[str, AfterValidator(_signing_secrets)]
+SomeSigningSecrets = Annotated[str, AfterValidator(_signing_secrets), AfterValidator(_at_least_one)]

@@ -1,0 +1,1 @@
+"""The native way: Postgres, the environments, one supervisor, and the order of the start."""

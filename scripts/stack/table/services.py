@@ -1,0 +1,389 @@
+"""The one table of services: for each its command, the names it may see, its health and what it waits for.
+
+Natively `stack.native.launch` starts a row's command under the supervisor. One-shots run to their end at every boot.
+A service sees the names in `reads` as they stand in `.env`, those in `computed`, and nothing else of `.env`.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from urllib.parse import quote
+
+from stack.env.file import Env
+from stack.native import postgres
+from stack.paths import Paths
+from stack.table import commands, health
+from stack.table.commands import Command
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a row of the table is made from: where things lie, and the validated `.env`."""
+
+    paths: Paths
+    env: Env
+
+
+def _no_names(_: Context) -> Mapping[str, str]:
+    return {}
+
+
+def _always(_: Env) -> bool:
+    return True
+
+
+@dataclass(frozen=True)
+class Service:
+    """A long-lived service, or a one-shot that must end well before those after it start."""
+
+    name: str
+    reads: tuple[str, ...] = ()
+    computed: Callable[[Context], Mapping[str, str]] = _no_names
+    after: tuple[str, ...] = ()
+    one_shot: bool = False
+    port: str | None = None
+    watches: tuple[str, ...] = ()
+    stop_signal: str = "TERM"
+    stop_seconds: int = 15
+    enabled: Callable[[Env], bool] = _always
+    # What `scripts/exec` adds for people, such as where a client finds the server.
+    for_people: Callable[[Context], Mapping[str, str]] = _no_names
+
+    def names(self, context: Context) -> dict[str, str]:
+        """The names that this service gets from `.env`, as they stand there or computed from it."""
+        # Programs read the one or the other.
+        own = dict.fromkeys(("NO_PROXY", "no_proxy"), context.env.own_hosts)
+        return {**own, **{name: context.env.text(name) for name in self.reads}, **self.computed(context)}
+
+    def ports(self, env: Env) -> list[str]:
+        """The names of the ports that it listens on."""
+        own_server = self.port == "CLICKHOUSE_HTTP_PORT" and bool(env.CLICKHOUSE_BINARY)
+        return [name for name in (self.port, "CLICKHOUSE_NATIVE_PORT" if own_server else None) if name]
+
+    def commands(self, context: Context) -> list[Command]:
+        """One command for a long-lived service; one or more, run in turn, for a one-shot."""
+        if self.name == POSTGRES:
+            return _postgres_commands(context)
+        if self.name == POSTGRES_UPGRADE:
+            return _postgres_upgrade_commands(context)
+        venv, _ = commands.TABLE[self.name]
+        python, repo = str(context.paths.python(venv)), str(context.paths.repo)
+        return commands.commands(self.name, python=python, repo=repo, env=self.names(context))
+
+    def missing(self, context: Context, started: datetime) -> str:
+        """ "" when the service is healthy and has been so since `started`, else what is missing."""
+        if self.name == POSTGRES:
+            return postgres.answers(_postgres_client_names(context))
+        return health.CHECKS[self.name](self.names(context), started)
+
+
+POSTGRES = "postgres-source"
+POSTGRES_UPGRADE = "postgres-upgrade"
+
+# --- Names that several services get ------------------------------------------------------------------------------
+
+SHOP = ("SHOP_TIMEZONE", "SHOP_CURRENCY", "SAMPLE_SHOP")
+
+
+def _warehouse(context: Context) -> dict[str, str]:
+    env = context.env
+    return {
+        "CLICKHOUSE_HOST": env.clickhouse_host,
+        "CLICKHOUSE_HTTP_PORT": env.text("CLICKHOUSE_HTTP_PORT"),
+        "CLICKHOUSE_SECURE": env.CLICKHOUSE_SECURE,
+    }
+
+
+# --- Postgres -----------------------------------------------------------------------------------------------------
+
+
+def _postgres_commands(context: Context) -> list[Command]:
+    data = context.paths.data / "postgres"
+    binaries = postgres.find_binaries(context.paths.venvs, data)
+    return [postgres.server_command(binaries, data, port=context.env.POSTGRES_PORT, bind=context.env.BIND_ADDRESS)]
+
+
+def _postgres_client_names(context: Context) -> dict[str, str]:
+    env = context.env
+    return {
+        "PGHOST": env.address,
+        "PGPORT": env.text("POSTGRES_PORT"),
+        "PGUSER": env.POSTGRES_USER,
+        "PGDATABASE": env.POSTGRES_DB,
+        "PGPASSWORD": env.POSTGRES_PASSWORD,
+    }
+
+
+def _postgres_upgrade_commands(context: Context) -> list[Command]:
+    """In a container the image's psql runs the same script."""
+    binaries = postgres.find_binaries(context.paths.venvs, context.paths.data / "postgres")
+    return [["sh", str(context.paths.repo / "postgres" / "upgrade" / "apply.sh"), binaries["psql"]]]
+
+
+# --- ClickHouse ---------------------------------------------------------------------------------------------------
+
+
+def clickhouse_config(context: Context) -> Path:
+    """The configuration of ClickHouse's own server, where CLICKHOUSE_BINARY names one; its data lie beside it."""
+    return context.paths.data / "clickhouse-server" / "config.xml"
+
+
+def _clickhouse_names(context: Context) -> dict[str, str]:
+    repo = context.paths.repo
+    if context.env.CLICKHOUSE_BINARY:
+        return {"CLICKHOUSE_SERVER_CONFIG": str(clickhouse_config(context))}
+    return {
+        "PYTHONPATH": str(repo / "clickhouse"),
+        "CLICKHOUSE_PATH": str(context.paths.data / "clickhouse"),
+        "CLICKHOUSE_CONFIG": str(repo / "clickhouse" / "config"),
+    }
+
+
+def _clickhouse_init_names(context: Context) -> dict[str, str]:
+    return {"PYTHONPATH": str(context.paths.repo / "scripts"), **_warehouse(context)}
+
+
+# --- The loader and Airflow ---------------------------------------------------------------------------------------
+
+# Who runs no task and no callback needs nothing of the loader.
+AIRFLOW = ("AIRFLOW_PORT", "BIND_ADDRESS")
+LOADER = ("CLICKHOUSE_LOADER_PASSWORD", "MASK_SALT", "NOTIFY_URL", "NOTIFY_SIGNING_SECRET", *SHOP)
+TASKS = (*AIRFLOW, *LOADER, "ELT_SCHEDULE", "WEBHOOK_TOKEN", "WEBHOOK_SIGNING_SECRET")
+AIRFLOW_FILES = ("airflow/requirements.lock", "airflow/config", "airflow/plugins", "airflow/provision.py")
+
+
+def _loader_names(context: Context) -> dict[str, str]:
+    repo = context.paths.repo
+    return {
+        "SOURCE_URL": context.env.source_url,
+        "ELT_PIPELINE": str(repo / "pipeline.yml"),
+        "ELT_PLAN": str(context.paths.data / "airflow" / "plan.json"),
+        **_warehouse(context),
+    }
+
+
+def _constant_names(context: Context) -> dict[str, str]:
+    """The settings of Airflow that are the same on every machine, from airflow/config/airflow.env."""
+    lines = (context.paths.repo / "airflow" / "config" / "airflow.env").read_text().splitlines()
+    pairs = (line.partition("=") for line in lines if line and not line.startswith("#"))
+    return {name: value for name, _, value in pairs}
+
+
+def _metadata_url(env: Env) -> str:
+    password = quote(env.AIRFLOW_DB_PASSWORD, safe="")
+    return f"postgresql+psycopg2://airflow:{password}@{env.address}:{env.POSTGRES_PORT}/airflow"
+
+
+def _airflow_names(context: Context) -> dict[str, str]:
+    env, repo = context.env, context.paths.repo
+    page = f"http://{env.address}:{env.AIRFLOW_PORT}"
+    return {
+        **_constant_names(context),
+        "PYTHONPATH": str(repo / "airflow" / "plugins"),
+        "AIRFLOW_HOME": str(context.paths.data / "airflow"),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(repo / "airflow" / "dags"),
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{page}/execution/",
+        "AIRFLOW__CORE__FERNET_KEY": env.AIRFLOW_FERNET_KEY,
+        "AIRFLOW__API__BASE_URL": page,
+        "AIRFLOW__API__HOST": env.BIND_ADDRESS,
+        "AIRFLOW__API__PORT": env.text("AIRFLOW_PORT"),
+        "AIRFLOW__API__SECRET_KEY": env.AIRFLOW_API_SECRET_KEY,
+        "AIRFLOW__API_AUTH__JWT_SECRET": env.AIRFLOW_JWT_SECRET,
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": _metadata_url(env),
+        "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(context.paths.logs / "airflow"),
+    }
+
+
+def _task_names(context: Context) -> dict[str, str]:
+    """What tasks and their callbacks get. Airflow hides its metadata database from tasks; the clean-up is given it anew."""
+    webhook = f"http://{context.env.address}:{context.env.WEBHOOK_PORT}"
+    return {
+        **_airflow_names(context),
+        **_loader_names(context),
+        "AIRFLOW_METADATA_CONN": _metadata_url(context.env),
+        "WEBHOOK_URL": webhook,
+    }
+
+
+# --- The webhook --------------------------------------------------------------------------------------------------
+
+DBT = ("CLICKHOUSE_DBT_PASSWORD", "CLICKHOUSE_DATABASE_ENGINE", "CLICKHOUSE_TABLE_ENGINE", *SHOP)
+# dbt itself, and people in its surroundings, must not write what the worker records.
+WEBHOOK = (*DBT, "CLICKHOUSE_WEBHOOK_PASSWORD")
+WEBHOOK_FILES = ("scripts/webhook", "scripts/webhook_server.py", "dbt/requirements.lock")
+
+
+def _webhook_names(context: Context) -> dict[str, str]:
+    project = str(context.paths.repo / "dbt")
+    return {
+        **_warehouse(context),
+        "PYTHONPATH": str(context.paths.repo / "scripts"),
+        "WEBHOOK_HOME": str(context.paths.data / "webhook"),
+        "DBT_PROJECT_DIR": project,
+        "DBT_PROFILES_DIR": project,
+        "WEBHOOK_URL": f"http://{context.env.address}:{context.env.WEBHOOK_PORT}",
+    }
+
+
+# --- Superset -----------------------------------------------------------------------------------------------------
+
+SUPERSET = (
+    "SUPERSET_SECRET_KEY",
+    "SUPERSET_PORT",
+    "BIND_ADDRESS",
+    "SUPERSET_DB_PASSWORD",
+    "CLICKHOUSE_SUPERSET_PASSWORD",
+    *SHOP,
+)
+SUPERSET_FILES = ("superset/config", "superset/requirements.lock")
+
+
+def _superset_names(context: Context) -> dict[str, str]:
+    return {
+        **_warehouse(context),
+        "PYTHONPATH": str(context.paths.repo / "superset" / "config"),
+        "SUPERSET_HOME": str(context.paths.data / "superset"),
+        "SUPERSET_CONFIG_PATH": str(context.paths.repo / "superset" / "config" / "superset_config.py"),
+        "SUPERSET_DB_HOST": context.env.address,
+        "SUPERSET_DB_PORT": context.env.text("POSTGRES_PORT"),
+    }
+
+
+# --- The table ----------------------------------------------------------------------------------------------------
+
+SERVICES: tuple[Service, ...] = (
+    Service(
+        name=POSTGRES,
+        port="POSTGRES_PORT",
+        # A fast shutdown: sessions are ended, nothing is lost.
+        stop_signal="INT",
+        stop_seconds=30,
+        for_people=_postgres_client_names,
+    ),
+    # The stack's own Postgres, whatever SOURCE_URL says.
+    Service(
+        name=POSTGRES_UPGRADE,
+        one_shot=True,
+        watches=("postgres/upgrade",),
+        reads=("POSTGRES_READER_PASSWORD",),
+        computed=_postgres_client_names,
+        after=(POSTGRES,),
+    ),
+    Service(
+        name="clickhouse-server",
+        reads=(
+            "BIND_ADDRESS",
+            "CLICKHOUSE_BINARY",
+            "CLICKHOUSE_HTTP_PORT",
+            "CLICKHOUSE_NATIVE_PORT",
+            "CLICKHOUSE_PASSWORD",
+            "CLICKHOUSE_LOADER_PASSWORD",
+            "CLICKHOUSE_DBT_PASSWORD",
+            "CLICKHOUSE_WEBHOOK_PASSWORD",
+            "CLICKHOUSE_SUPERSET_PASSWORD",
+        ),
+        computed=_clickhouse_names,
+        port="CLICKHOUSE_HTTP_PORT",
+        watches=("clickhouse/embedded", "clickhouse/config", "clickhouse/requirements.lock"),
+        stop_seconds=20,
+        enabled=lambda env: env.own_clickhouse,
+    ),
+    Service(
+        name="clickhouse-init",
+        one_shot=True,
+        watches=("clickhouse/init",),
+        reads=("CLICKHOUSE_PASSWORD",),
+        computed=_clickhouse_init_names,
+        after=("clickhouse-server",),
+    ),
+    Service(
+        name="webhook-server",
+        reads=(*WEBHOOK, "WEBHOOK_TOKEN", "WEBHOOK_SIGNING_SECRET", "WEBHOOK_PORT", "BIND_ADDRESS"),
+        computed=_webhook_names,
+        after=("clickhouse-init",),
+        port="WEBHOOK_PORT",
+        watches=("VERSION", *WEBHOOK_FILES),
+    ),
+    Service(
+        name="webhook-worker",
+        # Without a secret for notices the other one signs them.
+        reads=(*WEBHOOK, "WEBHOOK_SIGNING_SECRET", "NOTIFY_URL", "NOTIFY_SIGNING_SECRET", "NOTIFY_SUCCESS"),
+        computed=_webhook_names,
+        after=("webhook-server",),
+        watches=WEBHOOK_FILES,
+        # A running dbt may finish for 30 s, and is then ended in ClickHouse too.
+        stop_seconds=45,
+    ),
+    Service(
+        name="airflow-init",
+        one_shot=True,
+        watches=("airflow/requirements.lock", "airflow/provision.py", "pipeline.yml"),
+        reads=(*TASKS, "AIRFLOW_ADMIN_PASSWORD"),
+        computed=_task_names,
+        after=("postgres-upgrade", "clickhouse-init"),
+    ),
+    # The api-server stands first, and so stops last: tasks that end during a stop report to it.
+    Service(
+        name="airflow-webserver",
+        reads=AIRFLOW,
+        computed=_airflow_names,
+        after=("airflow-init",),
+        port="AIRFLOW_PORT",
+        watches=AIRFLOW_FILES,
+    ),
+    Service(
+        name="airflow-dag-processor",
+        reads=TASKS,
+        computed=_task_names,
+        after=("airflow-init",),
+        watches=AIRFLOW_FILES,
+    ),
+    Service(
+        name="airflow-scheduler",
+        reads=TASKS,
+        computed=_task_names,
+        # A task that finds no api-server fails at once, and is tried again after five minutes only.
+        after=("airflow-init", "airflow-webserver", "webhook-server"),
+        watches=AIRFLOW_FILES,
+        # A graceful stop waits for running tasks.
+        stop_seconds=60,
+    ),
+    Service(
+        name="superset-init",
+        one_shot=True,
+        watches=("superset",),
+        reads=(*SUPERSET, "SUPERSET_ADMIN_PASSWORD"),
+        computed=_superset_names,
+        after=("postgres-source", "clickhouse-init"),
+    ),
+    Service(
+        name="superset",
+        reads=SUPERSET,
+        computed=_superset_names,
+        after=("superset-init",),
+        port="SUPERSET_PORT",
+        watches=SUPERSET_FILES,
+    ),
+)
+
+# `scripts/exec dbt` opens a shell in dbt's surroundings; nothing runs under that name.
+DBT_SHELL = Service(name="dbt", reads=DBT, computed=_webhook_names)
+
+
+def by_name(name: str) -> Service:
+    """The row called `name`. Raises KeyError."""
+    return next(service for service in (*SERVICES, DBT_SHELL) if service.name == name)
+
+
+def programs(context: Context, service: Service) -> Path:
+    """The folder that holds the programs of a service, `python` or `psql` for example."""
+    if service.name == POSTGRES:
+        return postgres.find_binaries(context.paths.venvs, context.paths.data / "postgres").folder
+    venv = "dbt" if service is DBT_SHELL else commands.TABLE[service.name][0]
+    return context.paths.python(venv).parent
+
+
+def enabled(env: Env) -> list[Service]:
+    """The rows that this `.env` asks for, each after what it waits for."""
+    return [service for service in SERVICES if service.enabled(env)]

@@ -1,0 +1,1 @@
+"""Running dbt: its command line, the warm process that forks it, what it prints."""

@@ -1,0 +1,104 @@
+"""dbt's structured log (`--log-format json`): one JSON event a line, read into what a run record needs."""
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from webhook.queue.runs import Node
+
+# As dbt's `rows_affected` of the adapters that tell it; dbt-clickhouse's summary calls it written_rows.
+_ROW_KEYS = ("rows_affected", "written_rows")
+_MESSAGE_LENGTH = 2000
+
+
+@dataclass(frozen=True)
+class Event:
+    """One line of dbt's output."""
+
+    name: str
+    level: str
+    text: str
+    node: Node | None = None
+    total: int | None = None
+
+    @property
+    def is_for_people(self) -> bool:
+        """Whether the line belongs in a log that people read; debug lines carry nodes and do not."""
+        return self.level != "debug"
+
+
+def read_event(line: str) -> Event:
+    """Never raises: a line that is no event of dbt's (a traceback, a warning of Python) is an event of level `raw`."""
+    try:
+        record = json.loads(line)
+        info, data = record["info"], record["data"]
+        name, level, text = str(info["name"]), str(info["level"]), str(info["msg"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return Event(name="", level="raw", text=line)
+    if not isinstance(data, dict):
+        return Event(name, level, text)
+    total = data.get("total") if name == "LogStartLine" else None
+    return Event(
+        name,
+        level,
+        text,
+        node=_node(name, data, _instant(info.get("ts"))),
+        total=total if isinstance(total, int) else None,
+    )
+
+
+def _node(name: str, data: dict[str, Any], at: datetime) -> Node | None:
+    if name not in {"NodeStart", "NodeFinished"}:
+        return None
+    info = data.get("node_info")
+    if not isinstance(info, dict) or not info.get("unique_id"):
+        return None
+    result = data.get("run_result") if name == "NodeFinished" else None
+    if not isinstance(result, dict):
+        result = {}
+    ended = name == "NodeFinished"
+    return Node(
+        node=str(info["unique_id"]),
+        name=str(info.get("node_name", "")),
+        resource_type=str(info.get("resource_type", "")),
+        status=str(result.get("status") or info.get("node_status") or "") if ended else "running",
+        seconds=_number(result.get("execution_time")) or 0.0,
+        rows=_rows(str(info.get("resource_type", "")), result),
+        message=str(result.get("message") or "")[:_MESSAGE_LENGTH],
+        ended_at=at if ended else None,
+        started_at=at,
+    )
+
+
+def _instant(text: object) -> datetime:
+    """The event's own time; now, where it has none that can be read."""
+    try:
+        instant = datetime.fromisoformat(str(text))
+    except ValueError:
+        return datetime.now(UTC)
+    return instant if instant.tzinfo else instant.replace(tzinfo=UTC)
+
+
+def _rows(resource_type: str, result: dict[str, Any]) -> int | None:
+    """Rows that a model wrote, or failing rows of a test, where dbt tells."""
+    if resource_type in {"test", "unit_test"}:
+        return int(_number(result.get("num_failures")) or 0)
+    response = result.get("adapter_response")
+    if isinstance(response, dict):
+        for key in _ROW_KEYS:
+            rows = _number(response.get(key))
+            if rows is not None:
+                return int(rows)
+    return None
+
+
+def _number(value: object) -> float | None:
+    """Numbers, also written as text, that fit into a column; None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if abs(number) < 2**62 else None

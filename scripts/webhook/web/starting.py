@@ -1,0 +1,41 @@
+"""Reading the body of a start, and what of it the dbt project does not know."""
+
+from http import HTTPStatus
+from pathlib import Path
+
+from flask import Request
+from pydantic import ValidationError
+from werkzeug.exceptions import RequestEntityTooLarge
+
+from webhook.queue.runs import RunRequest
+from webhook.web.problems import Problem, unfit
+from webhook.web.selection import unknown_names
+
+MAX_BODY = 64 * 1024
+
+
+def read_body(request: Request, project: Path) -> RunRequest:
+    """What is asked for, whatever the content type: curl sends JSON as a form unless told otherwise. Raises Problem."""
+    body = request.get_data()
+    if len(body) > MAX_BODY:
+        raise RequestEntityTooLarge
+    try:
+        asked = RunRequest.model_validate_json(body) if body.strip() else RunRequest()
+    except ValidationError as error:
+        if any(one["type"] == "json_invalid" for one in error.errors(include_input=False, include_context=False)):
+            raise Problem(
+                HTTPStatus.BAD_REQUEST, "The body is no valid JSON: send an object such as {} or leave it out."
+            ) from None
+        raise unfit("body", error) from None
+    unknown = unknown_names(asked, project)
+    if unknown:
+        said = [
+            f"Nothing in the dbt project is called '{name}'" + (f"; near it are {', '.join(near)}" if near else "")
+            for name, near in unknown.items()
+        ]
+        raise Problem(
+            HTTPStatus.UNPROCESSABLE_ENTITY,
+            ". ".join(said) + ". Name models, folders, tags or paths of the project.",
+            unknown=unknown,
+        )
+    return asked

@@ -1,0 +1,1 @@
+"""The worker: takes what waits, one run at a time, and tells what became of it."""

@@ -1,0 +1,39 @@
+"""dbt's documentation of the project and its tables as one page, written after a good run."""
+
+import logging
+from collections.abc import Callable
+
+from webhook.dbt.command import documentation_arguments
+from webhook.dbt.events import read_event
+from webhook.dbt.process import DbtHost
+from webhook.settings import Settings
+
+_LOOK = 0.01
+
+logger = logging.getLogger(__name__)
+
+
+class Documentation:
+    """Writes the page when nothing else wants dbt; a run that comes meanwhile goes first, and the page is written later."""
+
+    def __init__(self, settings: Settings, host: DbtHost, *, was_built: bool) -> None:
+        self._settings = settings
+        self._host = host
+        self.is_due = was_built and not settings.documentation.exists()
+
+    def write(self, *, is_wanted: Callable[[], bool]) -> None:
+        """Write the page; give up, and stay due, as soon as it is not wanted. A failure is logged and not tried again."""
+        said = ""
+        with self._host.start(documentation_arguments(self._settings), parsed=None) as dbt:
+            for line in dbt.lines(pause=_LOOK):
+                if not is_wanted():
+                    return
+                if line is not None and (event := read_event(line)).level in {"error", "raw"}:
+                    said = event.text
+            code = dbt.exit_code()
+        self.is_due = False
+        if code != 0:
+            logger.warning("dbt's documentation was not written (exit code %d): %s", code, said)
+            return
+        # In one step: a reader gets the old page or the new one.
+        (self._settings.documentation_target / "static_index.html").replace(self._settings.documentation)

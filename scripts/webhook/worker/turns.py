@@ -1,0 +1,71 @@
+"""Taking turns with the loader: dbt must not read raw while the loader swaps its tables.
+
+Each side first writes its own row to `ops` and then looks for the other's, so that at least one of two who come at the same
+moment sees the other. dbt is the one that gives way: it takes its row back to `queued`, which lets a waiting publish
+go on, and looks again.
+"""
+
+import time
+from collections.abc import Callable
+
+from webhook.queue.runs import Run
+from webhook.queue.store import RunStore
+from webhook.warehouse import OpenPublish, Warehouse, WarehouseError
+from webhook.worker.reporter import Reporter
+from webhook.worker.stop import Stop
+
+RECOVER = "scripts/exec airflow-scheduler python -m elt recover"
+_PAUSE = 1.0
+
+
+class Turns:
+    def __init__(self, store: RunStore, reporter: Reporter, warehouse: Warehouse, *, patience: float) -> None:
+        self._store = store
+        self._reporter = reporter
+        self._warehouse = warehouse
+        self._patience = patience
+
+    def take(self, run: Run, stop: Stop, beat: Callable[[], None]) -> bool:
+        """Wait until dbt may start; True if the run is running and nobody publishes.
+
+        False if it must not start: it was cancelled, the worker is stopping (the run keeps its place in the queue), or
+        it ended as an error because the loader or ClickHouse did not get ready within `patience` seconds.
+        """
+        deadline = time.monotonic() + self._patience
+        while self._store.begin(run.id):
+            obstacle = self._obstacle(report=True)
+            if obstacle is None:
+                return True
+            self._store.give_way(run.id, obstacle)
+            self._reporter.wake()
+            while obstacle is not None:
+                if time.monotonic() >= deadline:
+                    self._store.finish(run.id, "error", obstacle)
+                    return False
+                stop.wait(_PAUSE)
+                beat()
+                if stop.is_asked:
+                    return False
+                current = self._store.get(run.id)
+                if current is None or current.status != "queued":
+                    return False
+                obstacle = self._obstacle(report=False)
+        return False
+
+    def _obstacle(self, *, report: bool) -> str | None:
+        """What keeps dbt from starting, as a sentence with the cure; None if nothing does."""
+        try:
+            if report:
+                self._reporter.report()
+            publishes = self._warehouse.open_publishes()
+        except WarehouseError as error:
+            return f"{error}. Start ClickHouse or mend its address and passwords in .env, then start the run again."
+        return _sentence(publishes[0]) if publishes else None
+
+
+def _sentence(publish: OpenPublish) -> str:
+    tables = ", ".join(f"raw.{table}" for table in publish.tables)
+    return (
+        f"The loader's run {publish.run} has not finished publishing {tables} (last sign of life"
+        f" {publish.seconds_since_heartbeat:.0f} s ago), so raw may be half new: run `{RECOVER}`, then start dbt again."
+    )
