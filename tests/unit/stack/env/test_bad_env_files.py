@@ -11,7 +11,7 @@ from stack.native import prepare
 from stack.paths import Paths
 from stack.screen import Screen
 
-REPO = Path(__file__).resolve().parents[3]
+REPO = Path(__file__).resolve().parents[4]
 SECRET = "a-secret-that-nobody-may-see"
 WHSEC = "write whsec_ and the base64 of 24 to 64 random bytes"
 PORT = "a port is a number from 1 to 65535; choose a free one."
