@@ -20,8 +20,8 @@ from stack_superset.event_log import BoundedEventLogger  # noqa: E402
 from stack_superset.public_role import SecurityManager  # noqa: E402
 from stack_superset.settings import Settings  # noqa: E402
 from stack_superset.static_files import StaticFiles  # noqa: E402
-from stack_superset.time_grain import keep_aliases_apart  # noqa: E402
-from stack_superset.views import list_once  # noqa: E402
+from stack_superset.fixes.time_grain import keep_aliases_apart  # noqa: E402
+from stack_superset.fixes.views import list_once  # noqa: E402
 from stack_superset.warehouse import connection_mutator  # noqa: E402
 
 _settings = Settings.from_environ(os.environ)
