@@ -1,5 +1,6 @@
 """A real Superset: metadata in a real Postgres, the warehouse in the embedded ClickHouse, served by gunicorn as in production."""
 
+import json
 import os
 import secrets
 import subprocess
@@ -12,6 +13,9 @@ from typing import Any
 import psycopg2
 import pytest
 import requests
+
+# Days: of the rows of `logs` and `query` that the server finds when it starts, on both sides of 90.
+AGES = (91, 89)
 
 
 @dataclass(frozen=True)
@@ -129,7 +133,13 @@ def superset(
     assert first.returncode == 0, first.stdout + first.stderr
     metadata = psycopg2.connect(server.dsn)
     with metadata, metadata.cursor() as cur:
-        cur.execute("INSERT INTO logs (action, json, dttm) VALUES ('superset_test_old', '{}', '2000-01-01')")
+        for days in AGES:
+            at = f"now() - interval '{days} days'"
+            cur.execute(f"INSERT INTO logs (action, json, dttm) VALUES ('superset_test_{days}', '{{}}', {at})")
+            cur.execute(
+                "INSERT INTO query (client_id, database_id, sql, changed_on) "
+                f"SELECT 'test_{days}', min(id), 'SELECT 1', {at} FROM dbs"
+            )
     metadata.close()
     config = repo / "superset" / "config"
     serving = {name: value for name, value in env.items() if name != "SUPERSET_ADMIN_PASSWORD"}
@@ -169,23 +179,61 @@ def api(superset: SupersetServer) -> Api:
 
 
 @pytest.fixture(scope="session")
-def first_write(superset: SupersetServer, api: Api) -> tuple[int, bool]:
-    """How many events of the year 2000 the server's first write left, and whether it wrote that of this request.
+def pruned(superset: SupersetServer) -> list[tuple[list[str], list[str]]]:
+    """Which of the rows that the fixture of the server wrote are left in `logs` and in `query` once the server has pruned.
 
-    The server deletes old events once a day: tests that exchange its database wait for this one.
+    The server prunes when it starts: tests that exchange its database wait for this one.
     """
-    api.get("/api/v1/dashboard/")
     connection = psycopg2.connect(superset.dsn)
     connection.autocommit = True
-    deadline = time.monotonic() + 20
-    row = (1, False)
+    tables = {"logs": "action", "query": "client_id"}
+    deadline = time.monotonic() + 60
     with connection.cursor() as cur:
-        while row != (0, True) and time.monotonic() < deadline:
-            time.sleep(0.5)
-            cur.execute(
-                "SELECT count(*) FILTER (WHERE dttm < now() - interval '1 year'), "
-                "coalesce(bool_or(action = 'DashboardRestApi.get_list'), false) FROM logs"
-            )
-            row = cur.fetchone() or row
+        while True:
+            rows = []
+            for table, column in tables.items():
+                cur.execute(f"SELECT {column} FROM {table} WHERE {column} ~ 'test_[0-9]+$' ORDER BY 1")
+                rows.append([name for (name,) in cur.fetchall()])
+            if all(len(names) < len(AGES) for names in rows) or time.monotonic() > deadline:
+                break
+            time.sleep(0.1)
     connection.close()
-    return row
+    return rows
+
+
+# An app of Superset without our FLASK_APP_MUTATOR, asked in its own process: path and body, or null.
+WITHOUT_FIXES = r"""
+import json, os, sys
+from pathlib import Path
+
+home = Path(sys.argv[1])
+config = home / "without_fixes.py"
+config.write_text("from superset_config import *\nFLASK_APP_MUTATOR = lambda app: None\nWTF_CSRF_ENABLED = False\n")
+os.environ["SUPERSET_CONFIG_PATH"] = str(config)
+from superset.app import create_app
+
+client = create_app().test_client()
+body = {"username": "admin", "password": os.environ["SUPERSET_ADMIN_PASSWORD"], "provider": "db"}
+token = client.post("/api/v1/security/login", json=body).json["access_token"]
+headers = {"Authorization": "Bearer " + token}
+path, body = json.loads(sys.argv[2])
+answer = client.get(path, headers=headers) if body is None else client.post(path, json=body, headers=headers)
+print(json.dumps(answer.json))
+"""
+
+
+Asked = tuple[str, Any]
+
+
+@pytest.fixture(scope="session")
+def without_fixes(superset: SupersetServer, server_folder: Path) -> Callable[[Asked], Any]:
+    """Asks a Superset whose functions are as they were shipped, on the same data."""
+
+    def ask(request: Asked) -> Any:
+        env = superset.env | {"PYTHONPATH": str(superset.repo / "superset" / "config")}
+        command = [str(superset.python), "-c", WITHOUT_FIXES, str(server_folder), json.dumps(request)]
+        done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout.splitlines()[-1])
+
+    return ask

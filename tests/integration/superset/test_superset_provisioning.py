@@ -98,9 +98,9 @@ def test_a_broken_asset_fails_with_its_file_and_field_and_changes_nothing(supers
     assert "Nothing changed" in superset.provision().stdout, "the stamp is that of the files that were imported"
 
 
-def test_events_are_written_by_the_running_server_and_old_ones_deleted(first_write: tuple[int, bool]) -> None:
-    """The fixture of the server wrote a row of the year 2000 before it started."""
-    assert first_write == (0, True)
+def test_the_running_server_deletes_events_and_queries_after_ninety_days(pruned: Any) -> None:
+    """The fixture of the server wrote rows of 89 and of 91 days before it started."""
+    assert pruned == [["superset_test_89"], ["test_89"]]
 
 
 @pytest.mark.parametrize(
