@@ -34,6 +34,7 @@ PASSWORDS = (
     "CLICKHOUSE_LOADER_PASSWORD",
     "CLICKHOUSE_DBT_PASSWORD",
     "CLICKHOUSE_SUPERSET_PASSWORD",
+    "CLICKHOUSE_SUPERSET_OPERATIONS_PASSWORD",
 )
 BLOCK = b"".join(b"%d\t%d\tvalue %d\n" % (n, n * 7919 % 1_000_003, n % 1000) for n in range(100_000))
 TABLE = "(a UInt64, b UInt64, s String) ENGINE = MergeTree ORDER BY a"

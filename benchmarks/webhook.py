@@ -36,6 +36,7 @@ USERS = {
     "loader": "CLICKHOUSE_LOADER_PASSWORD",
     "dbt": "CLICKHOUSE_DBT_PASSWORD",
     "superset": "CLICKHOUSE_SUPERSET_PASSWORD",
+    "superset_operations": "CLICKHOUSE_SUPERSET_OPERATIONS_PASSWORD",
 }
 MODEL = "stg_products"
 

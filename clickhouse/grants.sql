@@ -32,8 +32,11 @@ GRANT SELECT ON system.* TO transformer_role;
 
 CREATE ROLE IF NOT EXISTS reader_role;
 GRANT SHOW, SELECT, dictGet ON analytics.* TO reader_role;
-GRANT SHOW, SELECT ON ops.* TO reader_role;
 GRANT CREATE TEMPORARY TABLE ON *.* TO reader_role;
+
+CREATE ROLE IF NOT EXISTS operations_role;
+GRANT SHOW, SELECT ON ops.* TO operations_role;
+GRANT CREATE TEMPORARY TABLE ON *.* TO operations_role;
 
 CREATE USER IF NOT EXISTS loader IDENTIFIED BY '{CLICKHOUSE_LOADER_PASSWORD}';
 ALTER USER loader SETTINGS max_memory_usage = 4000000000, log_queries = 1, format_schema CONST, format_schema_source CONST, format_template_row CONST, format_template_resultset CONST, format_avro_schema_registry_url CONST, output_format_schema CONST, input_format_record_errors_file_path CONST;
@@ -46,3 +49,7 @@ GRANT transformer_role TO dbt;
 CREATE USER IF NOT EXISTS superset IDENTIFIED BY '{CLICKHOUSE_SUPERSET_PASSWORD}';
 ALTER USER superset SETTINGS max_memory_usage = 4000000000 MAX 4000000000, log_queries = 1, max_execution_time = 300 MIN 1 MAX 300, readonly = 2, format_schema CONST, format_schema_source CONST, format_template_row CONST, format_template_resultset CONST, format_avro_schema_registry_url CONST, output_format_schema CONST, input_format_record_errors_file_path CONST;
 GRANT reader_role TO superset;
+
+CREATE USER IF NOT EXISTS superset_operations IDENTIFIED BY '{CLICKHOUSE_SUPERSET_OPERATIONS_PASSWORD}';
+ALTER USER superset_operations SETTINGS max_memory_usage = 4000000000 MAX 4000000000, log_queries = 1, max_execution_time = 300 MIN 1 MAX 300, readonly = 2, format_schema CONST, format_schema_source CONST, format_template_row CONST, format_template_resultset CONST, format_avro_schema_registry_url CONST, output_format_schema CONST, input_format_record_errors_file_path CONST;
+GRANT operations_role TO superset_operations;

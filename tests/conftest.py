@@ -156,6 +156,7 @@ USERS = {
     "loader": "CLICKHOUSE_LOADER_PASSWORD",
     "dbt": "CLICKHOUSE_DBT_PASSWORD",
     "superset": "CLICKHOUSE_SUPERSET_PASSWORD",
+    "superset_operations": "CLICKHOUSE_SUPERSET_OPERATIONS_PASSWORD",
 }
 
 

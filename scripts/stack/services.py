@@ -220,6 +220,7 @@ SUPERSET = (
     "BIND_ADDRESS",
     "SUPERSET_DB_PASSWORD",
     "CLICKHOUSE_SUPERSET_PASSWORD",
+    "CLICKHOUSE_SUPERSET_OPERATIONS_PASSWORD",
     *SHOP,
 )
 SUPERSET_FILES = ("superset/config", "superset/requirements.lock")
@@ -258,6 +259,7 @@ SERVICES: tuple[Service, ...] = (
             "CLICKHOUSE_LOADER_PASSWORD",
             "CLICKHOUSE_DBT_PASSWORD",
             "CLICKHOUSE_SUPERSET_PASSWORD",
+            "CLICKHOUSE_SUPERSET_OPERATIONS_PASSWORD",
         ),
         computed=_clickhouse_names,
         port="CLICKHOUSE_HTTP_PORT",

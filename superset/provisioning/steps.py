@@ -116,8 +116,9 @@ def provision(
             _import_assets(contents)
         if {"lock", "config", "assets"} & set(changed):
             # Superset's own roles may have changed with its version, and ours are made from them.
-            from provisioning import removal, roles
+            from provisioning import moves, removal, roles
 
+            moves.move_operations(say)
             roles.apply(access)
             kept = removal.remove(gone, say)
     step("Provisioned")

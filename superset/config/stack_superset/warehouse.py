@@ -11,7 +11,7 @@ from sqlalchemy.engine.url import URL
 
 from stack_superset.settings import Settings
 
-# The host in superset/assets/warehouse/databases/warehouse.yaml. It exists nowhere: a connection that was not completed here fails.
+# The host in superset/assets/warehouse/databases/*.yaml. It exists nowhere: a connection that was not completed here fails.
 PLACEHOLDER = "warehouse"
 
 # What a client knows of the server (version, settings, time zone) is asked again after that time.
@@ -55,7 +55,8 @@ class Shared:
 
 
 def connection_mutator(settings: Settings) -> Mutator:
-    """A DB_CONNECTION_MUTATOR that completes URLs whose host is the placeholder and leaves every other one alone.
+    """A DB_CONNECTION_MUTATOR that completes URLs whose host is the placeholder and leaves every other one alone. Raises ValueError for an
+    unknown user.
 
     So neither files nor the metadata database hold where the warehouse is or what its password is, and a changed address
     in `.env` needs no import.
@@ -68,9 +69,13 @@ def connection_mutator(settings: Settings) -> Mutator:
     ) -> tuple[URL, dict[str, Any]]:
         if url.get_backend_name() != "clickhousedb" or url.host != PLACEHOLDER:
             return url, params
+        if url.username not in settings.warehouse_passwords:
+            users = ", ".join(settings.warehouse_passwords)
+            raise ValueError(
+                f"The warehouse has no user {url.username!r} for Superset; name one of {users} in the URL."
+            )
         complete_url = url.set(
-            username=settings.warehouse_user,
-            password=settings.warehouse_password,
+            password=settings.warehouse_passwords[url.username],
             host=settings.warehouse_host,
             port=settings.warehouse_port,
             query={

@@ -59,16 +59,16 @@ class Api:
     def delete(self, path: str) -> requests.Response:
         return self._session.delete(self._url + path, timeout=60)
 
-    def warehouse_id(self) -> int:
+    def database_id(self, name: str = "Warehouse") -> int:
         found = self.get("/api/v1/database/").json()["result"]
-        return next(int(row["id"]) for row in found if row["database_name"] == "Warehouse")
+        return next(int(row["id"]) for row in found if row["database_name"] == name)
 
-    def sql(self, query: str) -> requests.Response:
+    def sql(self, query: str, database: str = "Warehouse", schema: str = "analytics") -> requests.Response:
         """Runs a query as SQL Lab does."""
         body = {
-            "database_id": self.warehouse_id(),
+            "database_id": self.database_id(database),
             "sql": query,
-            "schema": "analytics",
+            "schema": schema,
             "runAsync": False,
             "queryLimit": 100,
         }
@@ -77,7 +77,7 @@ class Api:
 
 @pytest.fixture(scope="session")
 def warehouse(clickhouse: Any) -> Any:
-    """The warehouse with a table that Superset may read and one that it may not."""
+    """The warehouse with a mart that Warehouse may read, and a table of `raw` and of `ops` that it may not."""
     with clickhouse.client("default") as admin:
         admin.command(
             "CREATE TABLE analytics.superset_test_days (order_date DateTime64(6, 'UTC'), day Date, amount Decimal(14, 2)) "
@@ -88,7 +88,10 @@ def warehouse(clickhouse: Any) -> Any:
             "INSERT INTO analytics.superset_test_days "
             "SELECT toDateTime64('2026-01-01 12:00:00', 6, 'UTC') + INTERVAL number DAY, toDate('2026-01-01') + number, 1 FROM numbers(90)"
         )
-        admin.command("CREATE TABLE raw.superset_test_secret (id UInt64) ENGINE = MergeTree ORDER BY id")
+        for database in ("raw", "ops"):
+            table = f"{database}.superset_test_secret"
+            admin.command(f"CREATE TABLE {table} (id UInt64, told String) ENGINE = MergeTree ORDER BY id")
+            admin.command(f"INSERT INTO {table} VALUES (1, 'secret of {database}')")
     return clickhouse
 
 
@@ -120,7 +123,7 @@ def superset(
         "SHOP_TIMEZONE": "UTC",
         "SHOP_CURRENCY": "USD",
         "SAMPLE_SHOP": "true",
-        **warehouse.env("superset"),
+        **warehouse.env("superset", "superset_operations"),
     }
     server = SupersetServer(
         url=f"http://127.0.0.1:{port}",

@@ -27,7 +27,7 @@ def test_no_secret_is_in_the_metadata_database(superset: Any, api: Any) -> None:
     # What went wrong is said, and kept in the table of queries; where the warehouse is, is not.
     assert refused.status_code >= 400 and "ACCESS_DENIED" in refused.text
     hidden = {name: value for name, value in superset.env.items() if name.endswith(("PASSWORD", "SECRET_KEY"))}
-    assert len(hidden) == 4
+    assert len(hidden) == 5
     address = f"{superset.env['CLICKHOUSE_HOST']}:{superset.env['CLICKHOUSE_HTTP_PORT']}"
     connection = psycopg2.connect(superset.dsn)
     with connection, connection.cursor() as cur:
@@ -41,7 +41,10 @@ def test_no_secret_is_in_the_metadata_database(superset: Any, api: Any) -> None:
                 assert value not in content, f"{name} stands in table {table}"
             assert address not in content, f"the warehouse's address stands in table {table}"
         cur.execute("SELECT sqlalchemy_uri, password, allow_dml, expose_in_sqllab FROM dbs")
-        assert cur.fetchall() == [("clickhousedb://superset@warehouse/analytics", None, False, True)]
+        assert sorted(cur.fetchall()) == [
+            ("clickhousedb://superset@warehouse/analytics", None, False, True),
+            ("clickhousedb://superset_operations@warehouse/ops", None, False, True),
+        ]
     connection.close()
 
 
@@ -65,13 +68,13 @@ def test_a_changed_admin_password_is_set_and_nothing_else_is_overwritten(superse
     assert superset.login().status_code == 401
     with connection.cursor() as cur:
         cur.execute("SELECT cache_timeout FROM dbs")
-        assert cur.fetchall() == [(77,)], "a hand edit survives"
+        assert cur.fetchall() == [(77,)] * 2, "a hand edit survives"
     back = superset.provision("--force")
     assert back.returncode == 0, back.stderr
     assert superset.login().status_code == 200
     with connection.cursor() as cur:
         cur.execute("SELECT cache_timeout FROM dbs")
-        assert cur.fetchall() == [(None,)], "--force returns to the files"
+        assert cur.fetchall() == [(None,)] * 2, "--force returns to the files"
     connection.close()
 
 

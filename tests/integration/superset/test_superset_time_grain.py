@@ -13,7 +13,7 @@ BY_MONTH = {"2026-01": Decimal(17), "2026-02": Decimal(28), "2026-03": Decimal(1
 
 @pytest.fixture(scope="module")
 def dataset(api: Any) -> int:
-    body = {"database": api.warehouse_id(), "schema": "analytics", "table_name": "superset_test_days"}
+    body = {"database": api.database_id(), "schema": "analytics", "table_name": "superset_test_days"}
     answer = api.post("/api/v1/dataset/", body)
     assert answer.status_code == 201, answer.text
     return int(answer.json()["id"])

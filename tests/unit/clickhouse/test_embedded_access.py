@@ -99,6 +99,7 @@ def test_our_own_users_file(repo: Path) -> None:
         "CLICKHOUSE_LOADER_PASSWORD",
         "CLICKHOUSE_DBT_PASSWORD",
         "CLICKHOUSE_SUPERSET_PASSWORD",
+        "CLICKHOUSE_SUPERSET_OPERATIONS_PASSWORD",
     }
     users = read_users(repo / "clickhouse/config/users.xml", dict.fromkeys(names, "x"))
     assert {name: user.role for name, user in users.items()} == {
@@ -106,4 +107,5 @@ def test_our_own_users_file(repo: Path) -> None:
         "loader": "loader",
         "dbt": "transformer",
         "superset": "reader",
+        "superset_operations": "operations",
     }
