@@ -37,6 +37,7 @@ USERS = {
     "dbt": "CLICKHOUSE_DBT_PASSWORD",
     "superset": "CLICKHOUSE_SUPERSET_PASSWORD",
     "superset_operations": "CLICKHOUSE_SUPERSET_OPERATIONS_PASSWORD",
+    "superset_california": "CLICKHOUSE_SUPERSET_CALIFORNIA_PASSWORD",
 }
 MODEL = "stg_products"
 

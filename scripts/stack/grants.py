@@ -42,6 +42,25 @@ def _profile(root: ElementTree.Element, name: str) -> dict[str, str]:
     return settings
 
 
+def _row_policies(root: ElementTree.Element) -> list[str]:
+    """For each filter of a user a policy of its role, and one that leaves the table whole to all others, whatever the server's default is."""
+    filters: dict[str, dict[str, str]] = {}
+    for user in root.findall("users/*"):
+        if user.tag in LEFT_OUT:
+            continue
+        role = (user.findtext("grants/query") or "").removeprefix("GRANT ").strip()
+        for database in user.findall("databases/*"):
+            for table in database:
+                condition = table.findtext("filter", "").strip()
+                filters.setdefault(f"{database.tag}.{table.tag}", {})[f"{role}_role"] = condition
+    create = "CREATE ROW POLICY OR REPLACE"
+    lines = []
+    for table, roles in filters.items():
+        lines += [f"{create} {role} ON {table} FOR SELECT USING {rows} TO {role};" for role, rows in roles.items()]
+        lines.append(f"{create} others ON {table} FOR SELECT USING 1 TO ALL EXCEPT {', '.join(roles)};")
+    return lines
+
+
 def as_sql(file: Path = USERS_FILE) -> str:
     """The statements, idempotent, one a line."""
     root = ElementTree.parse(file).getroot()
@@ -52,6 +71,8 @@ def as_sql(file: Path = USERS_FILE) -> str:
         lines.append(f"CREATE ROLE IF NOT EXISTS {role.tag}_role;")
         lines += [f"{(query.text or '').strip()} TO {role.tag}_role;" for query in role.findall("grants/query")]
         lines.append("")
+    # Before the users: none of them ever reads rows that a filter hides.
+    lines += [*_row_policies(root), ""]
     for user in root.findall("users/*"):
         if user.tag in LEFT_OUT:
             continue

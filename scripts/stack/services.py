@@ -221,6 +221,7 @@ SUPERSET = (
     "SUPERSET_DB_PASSWORD",
     "CLICKHOUSE_SUPERSET_PASSWORD",
     "CLICKHOUSE_SUPERSET_OPERATIONS_PASSWORD",
+    "CLICKHOUSE_SUPERSET_CALIFORNIA_PASSWORD",
     *SHOP,
 )
 SUPERSET_FILES = ("superset/config", "superset/requirements.lock")
@@ -260,6 +261,7 @@ SERVICES: tuple[Service, ...] = (
             "CLICKHOUSE_DBT_PASSWORD",
             "CLICKHOUSE_SUPERSET_PASSWORD",
             "CLICKHOUSE_SUPERSET_OPERATIONS_PASSWORD",
+            "CLICKHOUSE_SUPERSET_CALIFORNIA_PASSWORD",
         ),
         computed=_clickhouse_names,
         port="CLICKHOUSE_HTTP_PORT",

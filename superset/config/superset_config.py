@@ -16,6 +16,7 @@ sys.path[:0] = [folder for folder in [str(Path(__file__).resolve().parent)] if f
 
 from stack_superset.fixes.time_grain import keep_aliases_apart  # noqa: E402
 from stack_superset.fixes.views import list_once  # noqa: E402
+from stack_superset.people import close_shared_answers  # noqa: E402
 from stack_superset.settings import Settings  # noqa: E402
 from stack_superset.static_files import StaticFiles  # noqa: E402
 from stack_superset.warehouse import connection_mutator  # noqa: E402
@@ -50,6 +51,7 @@ DB_CONNECTION_MUTATOR = connection_mutator(_settings)
 def FLASK_APP_MUTATOR(app: Flask) -> None:  # noqa: N802
     keep_aliases_apart(app)
     list_once(app)
+    close_shared_answers(app)
 
 
 # The limits of the database user's profile hold for everything; these keep answers small enough for a browser.
@@ -74,6 +76,8 @@ ADDITIONAL_MIDDLEWARE = [StaticFiles]
 
 # --- Features ------------------------------------------------------------------------------------------------------
 FEATURE_FLAGS = {
+    # Rows depend on who asks (stack_superset/people.py): nobody gets an answer that another person's query left in the cache.
+    "CACHE_QUERY_BY_USER": True,
     "DASHBOARD_RBAC": True,
     "DRILL_BY": True,
     "DRILL_TO_DETAIL": True,

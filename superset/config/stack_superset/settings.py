@@ -4,8 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-# The users that connections name, each with CLICKHOUSE_<USER>_PASSWORD.
-WAREHOUSE_USERS = ("superset", "superset_operations")
+# Superset asks for holders of the role as that user of the warehouse, whose rows are filtered there, and not as `superset`.
+RESTRICTED_USERS = {"Only California": "superset_california"}
+# All users of the warehouse, each with CLICKHOUSE_<USER>_PASSWORD.
+WAREHOUSE_USERS = ("superset", "superset_operations", *RESTRICTED_USERS.values())
 
 
 class SettingsError(ValueError):

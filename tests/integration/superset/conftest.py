@@ -32,20 +32,30 @@ class SupersetServer:
         command = [str(self.python), str(self.repo / "superset" / "provision.py"), *arguments]
         return subprocess.run(command, env=self.env | env, capture_output=True, text=True, timeout=300, check=False)
 
-    def login(self, password: str | None = None) -> requests.Response:
-        body = {"username": "admin", "password": password or self.env["SUPERSET_ADMIN_PASSWORD"], "provider": "db"}
+    def login(self, password: str | None = None, user: str = "admin") -> requests.Response:
+        body = {"username": user, "password": password or self.env["SUPERSET_ADMIN_PASSWORD"], "provider": "db"}
         return requests.post(f"{self.url}/api/v1/security/login", json=body, timeout=30)
 
 
 class Api:
     """A logged-in session with its CSRF token."""
 
-    def __init__(self, server: SupersetServer) -> None:
+    def __init__(self, server: SupersetServer, user: str = "admin", password: str | None = None) -> None:
         self._url = server.url
+        self.user, self._password = user, password
         self._session = requests.Session()
-        self._session.headers["Authorization"] = f"Bearer {server.login().json()['access_token']}"
+        self._session.headers["Authorization"] = f"Bearer {server.login(password, user).json()['access_token']}"
         token = self.get("/api/v1/security/csrf_token/").json()["result"]
         self._session.headers.update({"X-CSRFToken": token, "Referer": server.url})
+
+    def log_in_by_form(self) -> None:
+        """Gives the session the cookie of a browser, in place of the token of the API."""
+        token = self._session.headers["X-CSRFToken"]
+        form = {"username": self.user, "password": self._password, "csrf_token": token}
+        assert self._session.post(f"{self._url}/login/", data=form, timeout=60).status_code == 200
+        del self._session.headers["Authorization"]
+        self._session.headers["X-CSRFToken"] = self.get("/api/v1/security/csrf_token/").json()["result"]
+        assert self.get("/api/v1/me/").json()["result"]["username"] == self.user
 
     def get(self, path: str) -> requests.Response:
         return self._session.get(self._url + path, timeout=60)
@@ -123,7 +133,7 @@ def superset(
         "SHOP_TIMEZONE": "UTC",
         "SHOP_CURRENCY": "USD",
         "SAMPLE_SHOP": "true",
-        **warehouse.env("superset", "superset_operations"),
+        **warehouse.env("superset", "superset_operations", "superset_california"),
     }
     server = SupersetServer(
         url=f"http://127.0.0.1:{port}",
@@ -179,6 +189,25 @@ def superset(
 @pytest.fixture(scope="session")
 def api(superset: SupersetServer) -> Api:
     return Api(superset)
+
+
+@pytest.fixture(scope="session")
+def new_person(superset: SupersetServer, api: Api) -> Callable[..., Api]:
+    """Makes a user with the given roles and logs in."""
+
+    def make(*roles: str) -> Api:
+        known = {
+            row["name"]: row["id"] for row in api.get("/api/v1/security/roles/?q=(page_size:100)").json()["result"]
+        }
+        name, password = f"person-{secrets.token_hex(4)}", secrets.token_hex(12)
+        user = {"username": name, "first_name": "A", "last_name": "B", "email": f"{name}@example.com", "active": True}
+        answer = api.post(
+            "/api/v1/security/users/", user | {"password": password, "roles": [known[role] for role in roles]}
+        )
+        assert answer.status_code == 201, answer.text
+        return Api(superset, name, password)
+
+    return make
 
 
 @pytest.fixture(scope="session")

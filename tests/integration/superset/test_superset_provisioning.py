@@ -27,7 +27,7 @@ def test_no_secret_is_in_the_metadata_database(superset: Any, api: Any) -> None:
     # What went wrong is said, and kept in the table of queries; where the warehouse is, is not.
     assert refused.status_code >= 400 and "ACCESS_DENIED" in refused.text
     hidden = {name: value for name, value in superset.env.items() if name.endswith(("PASSWORD", "SECRET_KEY"))}
-    assert len(hidden) == 5
+    assert len(hidden) == 6
     address = f"{superset.env['CLICKHOUSE_HOST']}:{superset.env['CLICKHOUSE_HTTP_PORT']}"
     connection = psycopg2.connect(superset.dsn)
     with connection, connection.cursor() as cur:

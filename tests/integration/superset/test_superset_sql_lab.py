@@ -1,11 +1,13 @@
 """SQL Lab on two connections: Warehouse reads the marts, Operations reads `ops`, and no query leads from one to the other.
 
-An admin asks, whom Superset refuses nothing: what is refused here is refused by ClickHouse.
+An admin asks, whom Superset refuses no table. Its parser refuses some of the queries, so ClickHouse is asked without it too.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from clickhouse_connect.driver.exceptions import DatabaseError
 
 SECRET = "superset_test_secret"
 PASSWD = "'/etc/passwd'"
@@ -81,12 +83,25 @@ NOTHING = [
 ]
 
 
+@pytest.fixture(scope="module")
+def reader(warehouse: Any) -> Iterator[Any]:
+    with warehouse.client("superset", database="analytics") as client:
+        yield client
+
+
 @pytest.mark.parametrize("query", OPS + RAW + FILES_AND_NETWORK + OTHER_RIGHTS)
 def test_warehouse_refuses_what_is_not_reading_marts(api: Any, query: str) -> None:
     answer = api.sql(query)
     assert answer.status_code in (400, 403, 422, 500), answer.text
     assert answer.json()["errors"]
     assert "secret of" not in answer.text and "root:" not in answer.text
+
+
+@pytest.mark.parametrize("query", OPS + RAW + FILES_AND_NETWORK + OTHER_RIGHTS + WRITES)
+def test_clickhouse_itself_refuses_it_to_the_user_of_warehouse(reader: Any, query: str) -> None:
+    with pytest.raises(DatabaseError, match=r"Code: \d+") as refused:
+        reader.raw_query(query)
+    assert "secret of" not in str(refused.value) and "root:" not in str(refused.value)
 
 
 @pytest.mark.parametrize("query", WRITES)

@@ -17,10 +17,12 @@ from stack_superset import warehouse
 from stack_superset.settings import Settings
 
 complete = warehouse.connection_mutator(Settings.from_environ(os.environ))
+# Nobody is logged in, and the role Public does not exist.
+security_manager = SimpleNamespace(get_public_role=lambda: None)
 CHART, SQL_LAB = SimpleNamespace(name="CHART"), SimpleNamespace(name="SQL_LAB")
 
 def engine(source, user="superset", database="analytics"):
-    url, params = complete(make_url(f"clickhousedb://{user}@warehouse/{database}"), {"poolclass": NullPool}, None, None, source)
+    url, params = complete(make_url(f"clickhousedb://{user}@warehouse/{database}"), {"poolclass": NullPool}, None, security_manager, source)
     return create_engine(url, **params)
 
 def asked(source, *statements, **url):
@@ -106,7 +108,7 @@ def test_a_server_that_was_away_is_asked_again(superset: Any) -> None:
         superset,
         """
 shared = warehouse.Shared()
-url, _ = complete(make_url("clickhousedb://superset@warehouse/analytics"), {}, None, None, None)
+url, _ = complete(make_url("clickhousedb://superset@warehouse/analytics"), {}, None, security_manager, None)
 try:
     shared.connect(url.set(port=1), {})
     refused = ""

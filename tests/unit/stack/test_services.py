@@ -17,6 +17,7 @@ MAY_KNOW = {
     "CLICKHOUSE_DBT_PASSWORD": {"clickhouse-server", "webhook-server", "webhook-worker"},
     "CLICKHOUSE_SUPERSET_PASSWORD": {"clickhouse-server", "superset", "superset-init"},
     "CLICKHOUSE_SUPERSET_OPERATIONS_PASSWORD": {"clickhouse-server", "superset", "superset-init"},
+    "CLICKHOUSE_SUPERSET_CALIFORNIA_PASSWORD": {"clickhouse-server", "superset", "superset-init"},
     "POSTGRES_READER_PASSWORD": TASKS,
     "AIRFLOW_ADMIN_PASSWORD": {"airflow-init"},
     "AIRFLOW_DB_PASSWORD": AIRFLOW,

@@ -14,6 +14,7 @@ ENVIRON = {
     "CLICKHOUSE_SECURE": "true",
     "CLICKHOUSE_SUPERSET_PASSWORD": "hidden-warehouse",
     "CLICKHOUSE_SUPERSET_OPERATIONS_PASSWORD": "hidden-operations",
+    "CLICKHOUSE_SUPERSET_CALIFORNIA_PASSWORD": "hidden-california",
     "SAMPLE_SHOP": "false",
 }
 
