@@ -55,9 +55,9 @@ def _row_policies(root: ElementTree.Element) -> list[str]:
                 filters.setdefault(f"{database.tag}.{table.tag}", {})[f"{role}_role"] = condition
     create = "CREATE ROW POLICY OR REPLACE"
     lines = []
-    for table, roles in filters.items():
-        lines += [f"{create} {role} ON {table} FOR SELECT USING {rows} TO {role};" for role, rows in roles.items()]
-        lines.append(f"{create} others ON {table} FOR SELECT USING 1 TO ALL EXCEPT {', '.join(roles)};")
+    for name, roles in filters.items():
+        lines += [f"{create} {role} ON {name} FOR SELECT USING {rows} TO {role};" for role, rows in roles.items()]
+        lines.append(f"{create} others ON {name} FOR SELECT USING 1 TO ALL EXCEPT {', '.join(roles)};")
     return lines
 
 
