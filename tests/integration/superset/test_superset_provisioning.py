@@ -106,6 +106,48 @@ def test_the_running_server_deletes_events_and_queries_after_ninety_days(pruned:
     assert pruned == [["superset_test_89"], ["test_89"]]
 
 
+def test_datasets_on_ops_of_a_stack_with_one_connection_move_to_operations(
+    superset: Any, api: Any, pruned: Any
+) -> None:
+    """Charts on them answer on, hand-made datasets included, and what cannot move is named."""
+    found = api.get("/api/v1/dataset/?q=(page_size:100)").json()["result"]
+    before = {row["table_name"]: row["id"] for row in found if row["schema"] == "ops"}
+    hand = {"database": api.database_id("Operations"), "schema": "ops", "table_name": "superset_test_secret"}
+    joined = {
+        "database": api.database_id(), "schema": "analytics", "table_name": "superset_test_joined",
+        "sql": "SELECT 1 AS one FROM superset_test_days, Ops .runs LIMIT 0",
+    }  # fmt: skip
+    made = api.post("/api/v1/dataset/", hand).json()["id"]
+    connection = psycopg2.connect(superset.dsn)
+    connection.autocommit = True
+    with connection.cursor() as cur:
+        # As the version before left it.
+        cur.execute("UPDATE tables SET database_id = (SELECT id FROM dbs WHERE database_name = 'Warehouse')")
+        cur.execute("DELETE FROM query WHERE database_id = (SELECT id FROM dbs WHERE database_name = 'Operations')")
+        cur.execute("DELETE FROM dbs WHERE database_name = 'Operations'")
+        cur.execute(
+            "INSERT INTO tables (table_name, schema, sql, uuid, database_id) "
+            "SELECT %(table_name)s, %(schema)s, %(sql)s, gen_random_uuid(), id FROM dbs RETURNING id",
+            joined,
+        )
+        (other,) = cur.fetchone()
+    connection.close()
+    try:
+        done = superset.provision("--force")
+        assert done.returncode == 0, done.stderr
+        assert "Moving dataset superset_test_secret to database Operations" in done.stdout
+        assert "Dataset superset_test_joined reads ops in its SQL" in done.stdout
+        found = api.get("/api/v1/dataset/?q=(page_size:100)").json()["result"]
+        after = {row["table_name"]: row["id"] for row in found if row["database"]["database_name"] == "Operations"}
+        assert after == before | {"superset_test_secret": made}
+        charts = {row["slice_name"]: row["id"] for row in api.get("/api/v1/chart/?q=(page_size:100)").json()["result"]}
+        answer = api.get(f"/api/v1/chart/{charts['Now']}/data/?force=true")
+        assert answer.status_code == 200, answer.text
+    finally:
+        for dataset in (made, other):
+            api.delete(f"/api/v1/dataset/{dataset}")
+
+
 @pytest.mark.parametrize(
     ("name", "value", "said"),
     [
