@@ -181,6 +181,14 @@ def test_the_values_of_a_filter_are_those_of_california(people: list[Any], datas
     assert (sorted(of_admin), seen) == (["CA", "NY", "TX"], ["CA"])
 
 
+@pytest.mark.parametrize(("user", "states"), [("default", 3), ("dbt", 3), ("superset", 3), ("superset_california", 1)])
+def test_only_the_restricted_user_of_the_warehouse_is_filtered(
+    warehouse: Any, shop: None, user: str, states: int
+) -> None:
+    with warehouse.client(user) as client:
+        assert client.query("SELECT uniqExact(customer_state) FROM analytics.fact_sales").result_rows == [(states,)]
+
+
 @pytest.mark.parametrize("name", ["agg_sales_daily", "superset_test_copy"])
 def test_a_mart_without_a_filter_is_refused(api: Any, californian: Any, shop: None, name: str) -> None:
     query = f"SELECT customer_state FROM {name}"

@@ -21,7 +21,8 @@ def test_each_filter_of_a_user_stands_at_the_embedded_engine_s_user_for_its_role
     rows = filters(root, "superset_california")
     assert rows
     assert filters(root, "default") == {
-        table: f"NOT has(currentRoles(), 'reader_california') OR {rule}" for table, rule in rows.items()
+        table: f"has(currentRoles(), 'admin') OR NOT has(currentRoles(), 'reader_california') OR {rule}"
+        for table, rule in rows.items()
     }
 
 
