@@ -17,9 +17,7 @@ def _operations(contents: Mapping[str, str]) -> Database:
     asset = parse(contents)["databases/operations.yaml"]
     row = db.session.query(Database).filter_by(uuid=asset["uuid"]).one_or_none()
     if row is None:
-        row = Database(
-            uuid=asset["uuid"], database_name=asset["database_name"], sqlalchemy_uri=asset["sqlalchemy_uri"]
-        )
+        row = Database(uuid=asset["uuid"], database_name=asset["database_name"], sqlalchemy_uri=asset["sqlalchemy_uri"])
         db.session.add(row)
         db.session.flush()
     return row
