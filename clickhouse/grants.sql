@@ -50,9 +50,43 @@ TO recorder_role WITH REPLACE OPTION;
 CREATE ROLE IF NOT EXISTS reader_role;
 GRANT
     SHOW, SELECT, dictGet ON analytics.*,
-    SHOW, SELECT ON ops.*,
     CREATE TEMPORARY TABLE ON *.*
 TO reader_role WITH REPLACE OPTION;
+
+CREATE ROLE IF NOT EXISTS operations_role;
+GRANT
+    SHOW, SELECT ON ops.*,
+    CREATE TEMPORARY TABLE ON *.*
+TO operations_role WITH REPLACE OPTION;
+
+CREATE ROLE IF NOT EXISTS reader_california_role;
+GRANT
+    SHOW, SELECT ON analytics.fact_sales,
+    SHOW, SELECT ON analytics.fact_sales_as_sold,
+    SHOW, SELECT ON analytics.dim_customers,
+    SHOW, SELECT ON analytics.dim_customers_history,
+    SHOW, SELECT ON analytics.agg_sales_by_state,
+    SHOW, SELECT ON analytics.agg_customer_value,
+    SHOW, SELECT ON analytics.agg_cohort_retention,
+    SHOW, SELECT ON analytics.dim_products,
+    SHOW, SELECT ON analytics.dim_products_history,
+    CREATE TEMPORARY TABLE ON *.*
+TO reader_california_role WITH REPLACE OPTION;
+
+CREATE ROW POLICY OR REPLACE reader_california_role ON analytics.fact_sales FOR SELECT USING customer_state = 'CA' TO reader_california_role;
+CREATE ROW POLICY OR REPLACE others ON analytics.fact_sales FOR SELECT USING 1 TO ALL EXCEPT reader_california_role;
+CREATE ROW POLICY OR REPLACE reader_california_role ON analytics.fact_sales_as_sold FOR SELECT USING customer_state = 'CA' TO reader_california_role;
+CREATE ROW POLICY OR REPLACE others ON analytics.fact_sales_as_sold FOR SELECT USING 1 TO ALL EXCEPT reader_california_role;
+CREATE ROW POLICY OR REPLACE reader_california_role ON analytics.dim_customers FOR SELECT USING customer_state = 'CA' TO reader_california_role;
+CREATE ROW POLICY OR REPLACE others ON analytics.dim_customers FOR SELECT USING 1 TO ALL EXCEPT reader_california_role;
+CREATE ROW POLICY OR REPLACE reader_california_role ON analytics.dim_customers_history FOR SELECT USING customer_state = 'CA' TO reader_california_role;
+CREATE ROW POLICY OR REPLACE others ON analytics.dim_customers_history FOR SELECT USING 1 TO ALL EXCEPT reader_california_role;
+CREATE ROW POLICY OR REPLACE reader_california_role ON analytics.agg_sales_by_state FOR SELECT USING customer_state = 'CA' TO reader_california_role;
+CREATE ROW POLICY OR REPLACE others ON analytics.agg_sales_by_state FOR SELECT USING 1 TO ALL EXCEPT reader_california_role;
+CREATE ROW POLICY OR REPLACE reader_california_role ON analytics.agg_customer_value FOR SELECT USING customer_state = 'CA' TO reader_california_role;
+CREATE ROW POLICY OR REPLACE others ON analytics.agg_customer_value FOR SELECT USING 1 TO ALL EXCEPT reader_california_role;
+CREATE ROW POLICY OR REPLACE reader_california_role ON analytics.agg_cohort_retention FOR SELECT USING customer_state = 'CA' TO reader_california_role;
+CREATE ROW POLICY OR REPLACE others ON analytics.agg_cohort_retention FOR SELECT USING 1 TO ALL EXCEPT reader_california_role;
 
 CREATE USER IF NOT EXISTS loader IDENTIFIED BY '{CLICKHOUSE_LOADER_PASSWORD}';
 ALTER USER loader SETTINGS max_memory_usage = 4000000000, log_queries = 1, format_schema CONST, format_schema_source CONST, format_template_row CONST, format_template_resultset CONST, format_avro_schema_registry_url CONST, output_format_schema CONST, input_format_record_errors_file_path CONST;
@@ -77,3 +111,15 @@ ALTER USER superset SETTINGS max_memory_usage = 4000000000 MAX 4000000000, log_q
 GRANT reader_role TO superset WITH REPLACE OPTION;
 ALTER USER superset DEFAULT ROLE ALL;
 REVOKE ALL ON *.* FROM superset;
+
+CREATE USER IF NOT EXISTS superset_operations IDENTIFIED BY '{CLICKHOUSE_SUPERSET_OPERATIONS_PASSWORD}';
+ALTER USER superset_operations SETTINGS max_memory_usage = 4000000000 MAX 4000000000, log_queries = 1, max_execution_time = 300 MIN 1 MAX 300, readonly = 2, format_schema CONST, format_schema_source CONST, format_template_row CONST, format_template_resultset CONST, format_avro_schema_registry_url CONST, output_format_schema CONST, input_format_record_errors_file_path CONST;
+GRANT operations_role TO superset_operations WITH REPLACE OPTION;
+ALTER USER superset_operations DEFAULT ROLE ALL;
+REVOKE ALL ON *.* FROM superset_operations;
+
+CREATE USER IF NOT EXISTS superset_california IDENTIFIED BY '{CLICKHOUSE_SUPERSET_CALIFORNIA_PASSWORD}';
+ALTER USER superset_california SETTINGS max_memory_usage = 4000000000 MAX 4000000000, log_queries = 1, max_execution_time = 300 MIN 1 MAX 300, readonly = 2, format_schema CONST, format_schema_source CONST, format_template_row CONST, format_template_resultset CONST, format_avro_schema_registry_url CONST, output_format_schema CONST, input_format_record_errors_file_path CONST;
+GRANT reader_california_role TO superset_california WITH REPLACE OPTION;
+ALTER USER superset_california DEFAULT ROLE ALL;
+REVOKE ALL ON *.* FROM superset_california;

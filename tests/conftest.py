@@ -174,6 +174,8 @@ USERS = {
     "dbt": "CLICKHOUSE_DBT_PASSWORD",
     "webhook": "CLICKHOUSE_WEBHOOK_PASSWORD",
     "superset": "CLICKHOUSE_SUPERSET_PASSWORD",
+    "superset_operations": "CLICKHOUSE_SUPERSET_OPERATIONS_PASSWORD",
+    "superset_california": "CLICKHOUSE_SUPERSET_CALIFORNIA_PASSWORD",
 }
 
 

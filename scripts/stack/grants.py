@@ -68,6 +68,25 @@ def _queries(element: ElementTree.Element) -> list[str]:
     return [(query.text or "").strip() for query in element.findall("grants/query")]
 
 
+def _row_policies(root: ElementTree.Element) -> list[str]:
+    """For each filter of a user a policy of its role, and one that leaves the table whole to all others, whatever the server's default is."""
+    filters: dict[str, dict[str, str]] = {}
+    for user in root.findall("users/*"):
+        if user.tag in LEFT_OUT:
+            continue
+        role = (user.findtext("grants/query") or "").removeprefix("GRANT ").strip()
+        for database in user.findall("databases/*"):
+            for table in database:
+                condition = table.findtext("filter", "").strip()
+                filters.setdefault(f"{database.tag}.{table.tag}", {})[f"{role}_role"] = condition
+    create = "CREATE ROW POLICY OR REPLACE"
+    lines = []
+    for name, roles in filters.items():
+        lines += [f"{create} {role} ON {name} FOR SELECT USING {rows} TO {role};" for role, rows in roles.items()]
+        lines.append(f"{create} others ON {name} FOR SELECT USING 1 TO ALL EXCEPT {', '.join(roles)};")
+    return lines
+
+
 def as_sql(file: Path = USERS_FILE) -> str:
     """The statements, idempotent."""
     root = ElementTree.parse(file).getroot()
@@ -77,6 +96,8 @@ def as_sql(file: Path = USERS_FILE) -> str:
             continue
         lines.append(f"CREATE ROLE IF NOT EXISTS {role.tag}_role;")
         lines += [*_replacing(role), ""]
+    # Before the users: none of them ever reads rows that a filter hides.
+    lines += [*_row_policies(root), ""]
     for user in root.findall("users/*"):
         if user.tag in LEFT_OUT:
             continue

@@ -14,14 +14,11 @@ from sqlalchemy.engine.url import URL
 # Superset runs this file without making its folder importable when it finds it by SUPERSET_CONFIG_PATH.
 sys.path[:0] = [folder for folder in [str(Path(__file__).resolve().parent)] if folder not in sys.path]
 
-from stack_superset import plurals, styles  # noqa: E402
-from stack_superset.dashboards import open_quickly  # noqa: E402
-from stack_superset.event_log import BoundedEventLogger  # noqa: E402
-from stack_superset.public_role import SecurityManager  # noqa: E402
+from stack_superset.fixes.time_grain import keep_aliases_apart  # noqa: E402
+from stack_superset.fixes.views import list_once  # noqa: E402
+from stack_superset.people import close_shared_answers  # noqa: E402
 from stack_superset.settings import Settings  # noqa: E402
 from stack_superset.static_files import StaticFiles  # noqa: E402
-from stack_superset.time_grain import keep_aliases_apart  # noqa: E402
-from stack_superset.views import list_once  # noqa: E402
 from stack_superset.warehouse import connection_mutator  # noqa: E402
 
 _settings = Settings.from_environ(os.environ)
@@ -45,7 +42,6 @@ SQLALCHEMY_DATABASE_URI = URL.create(
 # A restarted Postgres must not show as an error page.
 SQLALCHEMY_ENGINE_OPTIONS = {"pool_pre_ping": True, "pool_size": 8, "max_overflow": 4}
 ALEMBIC_SKIP_LOG_CONFIG = True
-EVENT_LOGGER = BoundedEventLogger()
 LOG_LEVEL = logging.WARNING
 
 # --- The warehouse -------------------------------------------------------------------------------------------------
@@ -55,7 +51,7 @@ DB_CONNECTION_MUTATOR = connection_mutator(_settings)
 def FLASK_APP_MUTATOR(app: Flask) -> None:  # noqa: N802
     keep_aliases_apart(app)
     list_once(app)
-    open_quickly(app)
+    close_shared_answers(app)
 
 
 # The limits of the database user's profile hold for everything; these keep answers small enough for a browser.
@@ -77,10 +73,11 @@ CACHE_CONFIG = {**_CACHE, "CACHE_DIR": str(_settings.home / "cache" / "metadata"
 DATA_CACHE_CONFIG = {**_CACHE, "CACHE_DIR": str(_settings.home / "cache" / "data")}
 
 ADDITIONAL_MIDDLEWARE = [StaticFiles]
-BLUEPRINTS = [styles.served(), plurals.served()]
 
 # --- Features ------------------------------------------------------------------------------------------------------
 FEATURE_FLAGS = {
+    # Rows depend on who asks (stack_superset/people.py): nobody gets an answer that another person's query left in the cache.
+    "CACHE_QUERY_BY_USER": True,
     "DASHBOARD_RBAC": True,
     "DRILL_BY": True,
     "DRILL_TO_DETAIL": True,
@@ -98,7 +95,6 @@ CELERY_CONFIG = None
 
 # --- Safety --------------------------------------------------------------------------------------------------------
 ENABLE_CORS = False
-CUSTOM_SECURITY_MANAGER = SecurityManager
 WTF_CSRF_ENABLED = True
 # Browsers send a cookie to every port of a host: under the usual name, Airflow's and Superset's would end each other's sessions.
 SESSION_COOKIE_NAME = "superset_session"

@@ -29,8 +29,10 @@ def _present(folder: Path, bundles: Sequence[str]) -> dict[str, tuple[str, Path,
     return found
 
 
-def _new_file(kind: str, asset: Mapping[str, Any], homes: Mapping[str, Path], bundle: str, taken: set[Path]) -> Path:
-    """Beside what it is made of: the bundle of its dataset or of its first chart, else `bundle`."""
+def _new_file(
+    kind: str, asset: Mapping[str, Any], homes: Mapping[str, Path], bundle: str, taken: set[Path], database: str
+) -> Path:
+    """Beside what it is made of: the bundle of its dataset or of its first chart, else `bundle`; a dataset in the folder of `database`."""
     uses = [str(asset.get("dataset_uuid"))]
     uses += [
         str((part.get("meta") or {}).get("uuid"))
@@ -39,7 +41,7 @@ def _new_file(kind: str, asset: Mapping[str, Any], homes: Mapping[str, Path], bu
     ]
     home = next((homes[uuid].parts[0] for uuid in uses if uuid in homes), bundle)
     name = re.sub(r"\W+", "_", str(asset[TITLES[kind]]).lower()).strip("_") or kind
-    place = Path(home, kind, "Warehouse") if kind == "datasets" else Path(home, kind)
+    place = Path(home, kind, database) if kind == "datasets" else Path(home, kind)
     names = (place / f"{name}{number or ''}.yaml" for number in range(1000))
     return next(file for file in names if file not in taken)
 
@@ -53,11 +55,13 @@ def write(
     known = _present(reference, bundles)
     homes = {uuid: file for uuid, (_kind, file, _asset) in known.items()}
     taken = set(homes.values())
+    databases = {str(asset["uuid"]): str(asset["database_name"]) for kind, asset in assets if kind == "databases"}
     lines = []
     for kind, asset in assets:
         uuid = str(asset["uuid"])
         if uuid not in homes:
-            homes[uuid] = _new_file(kind, asset, homes, bundles[-1], taken)
+            database = databases.get(str(asset.get("database_uuid")), "")
+            homes[uuid] = _new_file(kind, asset, homes, bundles[-1], taken, database)
             taken.add(homes[uuid])
         before = known[uuid][2] if uuid in known else {}
         reduced = normal_form.reduce(kind, asset, before, currency)

@@ -12,7 +12,8 @@ from superset.models.sql_lab import SavedQuery
 
 from superset import security_manager
 
-# In the order in which they can go: each may refer to those after it. Rules and roles are known by their names.
+# In the order in which they can go: each may refer to those after it. Roles are known by their
+# names, and so are the row-level rules that versions before this one provisioned.
 MODELS: dict[str, Any] = {
     "dashboards": Dashboard,
     "charts": Slice,

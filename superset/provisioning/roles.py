@@ -1,12 +1,11 @@
-"""Brings roles, row-level rules and the roles of dashboards to what the files say. Importing this module imports Superset."""
+"""Brings roles and the roles of dashboards to what the files say. Importing this module imports Superset."""
 
 from typing import Any
 
-from superset.connectors.sqla.models import RowLevelSecurityFilter, SqlaTable
 from superset.extensions import db
 from superset.models.dashboard import Dashboard
 
-from provisioning.access import Access, Role, Rule
+from provisioning.access import Access, Role
 from provisioning.errors import ProvisionError
 from superset import security_manager
 
@@ -34,23 +33,11 @@ def _permissions(role: Role) -> list[Any]:
     return list(found.values())
 
 
-def _set_rule(rule: Rule) -> None:
-    row = db.session.query(RowLevelSecurityFilter).filter_by(name=rule.name).one_or_none()
-    if row is None:
-        row = RowLevelSecurityFilter(name=rule.name)
-        db.session.add(row)
-    row.description, row.clause, row.filter_type = rule.description, rule.clause, "Regular"
-    row.roles = [security_manager.find_role(rule.role)]
-    row.tables = db.session.query(SqlaTable).filter(SqlaTable.table_name.in_(rule.datasets)).all()
-
-
 def apply(access: Access) -> None:
     """Raises ProvisionError where Superset does not know a role or permission. Roles of dashboards that the files do not name stay."""
     for role in access.roles:
         row = security_manager.find_role(role.name) or security_manager.add_role(role.name)
         row.permissions = _permissions(role)
-    for rule in access.rules:
-        _set_rule(rule)
     for slug, names in access.dashboards.items():
         dashboard = db.session.query(Dashboard).filter_by(slug=slug).one()
         dashboard.roles = [security_manager.find_role(name) for name in names]

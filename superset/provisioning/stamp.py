@@ -16,7 +16,7 @@ from stack_superset.settings import Settings
 from provisioning.errors import ProvisionError
 
 Stamp = Mapping[str, str]
-# The kind, which is the name of its folder, and the uuid; or `roles` and `rules` with their names.
+# The kind, which is the name of its folder, and the uuid; or `roles` with their names.
 Asset = tuple[str, str]
 
 HERE = Path(__file__).resolve().parents[1]

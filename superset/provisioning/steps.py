@@ -113,6 +113,9 @@ def provision(
             _set_admin(admin_password)
         if "assets" in changed:
             step(f"Importing {len(contents)} files of assets")
+            from provisioning import moves
+
+            moves.move_operations(contents, say)
             _import_assets(contents)
         if {"lock", "config", "assets"} & set(changed):
             # Superset's own roles may have changed with its version, and ours are made from them.

@@ -31,24 +31,6 @@ def test_every_chart_is_drawn_and_the_page_complains_of_nothing(
     assert_drawn(admin_visitor, *CHARTS[slug])
 
 
-def test_a_dashboard_is_asked_for_once_before_the_scripts_have_run(admin_visitor: Visitor, believable: None) -> None:
-    """If a newer Superset asks for other addresses, templates/head_custom_extra.html is to follow."""
-    asked: list[str] = []
-    admin_visitor.page.on("request", lambda request: asked.append(request.url))
-    admin_visitor.open("sales")
-    early = [address for address in asked if "/api/v1/dashboard/sales" in address]
-    assert len(early) == 3 and len(set(early)) == 3
-    assert asked.index(early[-1]) < min(
-        number for number, address in enumerate(asked) if "/api/v1/database/" in address
-    )
-
-
-def test_a_page_may_keep_for_a_minute_which_days_a_period_is(admin_visitor: Visitor, believable: None) -> None:
-    with admin_visitor.page.expect_response(lambda answer: "/api/v1/time_range/" in answer.url) as answered:
-        admin_visitor.open("sales")
-    assert answered.value.headers["cache-control"] == "private, max-age=60"
-
-
 def test_a_filter_narrows_the_numbers_that_are_shown(admin_visitor: Visitor, source: Any, today: Any) -> None:
     admin_visitor.open("sales")
     admin_visitor.filter("State", "CA")

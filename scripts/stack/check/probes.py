@@ -239,9 +239,9 @@ def superset_answers(context: Context) -> Iterator[str]:
         session.headers["X-CSRFToken"] = session.get(f"{page}/api/v1/security/csrf_token/", timeout=20).json()["result"]
         session.headers["Referer"] = page
         databases = session.get(f"{page}/api/v1/database/", timeout=20).json()["result"]
-        warehouse = next((row for row in databases if row["backend"].startswith("clickhouse")), None)
+        warehouse = next((row for row in databases if row["database_name"] == "Warehouse"), None)
         if warehouse is None:
-            raise StackError("Superset knows no ClickHouse database: run ./run.sh again.")
+            raise StackError("Superset has no database Warehouse: run ./run.sh again.")
         sql = "SELECT count() AS sales FROM analytics.fact_sales" if env.SAMPLE_SHOP == "true" else "SELECT 1 AS sales"
         answer = session.post(
             f"{page}/api/v1/sqllab/execute/",

@@ -234,6 +234,8 @@ SUPERSET = (
     "BIND_ADDRESS",
     "SUPERSET_DB_PASSWORD",
     "CLICKHOUSE_SUPERSET_PASSWORD",
+    "CLICKHOUSE_SUPERSET_OPERATIONS_PASSWORD",
+    "CLICKHOUSE_SUPERSET_CALIFORNIA_PASSWORD",
     *SHOP,
 )
 SUPERSET_FILES = ("superset/config", "superset/requirements.lock")
@@ -282,6 +284,8 @@ SERVICES: tuple[Service, ...] = (
             "CLICKHOUSE_DBT_PASSWORD",
             "CLICKHOUSE_WEBHOOK_PASSWORD",
             "CLICKHOUSE_SUPERSET_PASSWORD",
+            "CLICKHOUSE_SUPERSET_OPERATIONS_PASSWORD",
+            "CLICKHOUSE_SUPERSET_CALIFORNIA_PASSWORD",
         ),
         computed=_clickhouse_names,
         port="CLICKHOUSE_HTTP_PORT",

@@ -4,6 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+# Superset asks for holders of the role as that user of the warehouse, whose rows are filtered there, and not as `superset`.
+RESTRICTED_USERS = {"Only California": "superset_california"}
+# All users of the warehouse, each with CLICKHOUSE_<USER>_PASSWORD.
+WAREHOUSE_USERS = ("superset", "superset_operations", *RESTRICTED_USERS.values())
+
 
 class SettingsError(ValueError):
     """One sentence: the variable, what was found, and the cure."""
@@ -45,14 +50,13 @@ class Settings:
     warehouse_host: str
     warehouse_port: int
     warehouse_secure: bool
-    warehouse_password: str = field(repr=False)
+    warehouse_passwords: Mapping[str, str] = field(repr=False)
     currency: str
     timezone: str
     sample_shop: bool
 
     database_name: str = "superset"
     database_user: str = "superset"
-    warehouse_user: str = "superset"
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> "Settings":
@@ -66,7 +70,9 @@ class Settings:
             warehouse_host=required(environ, "CLICKHOUSE_HOST"),
             warehouse_port=port(environ, "CLICKHOUSE_HTTP_PORT"),
             warehouse_secure=switch(environ, "CLICKHOUSE_SECURE", default=False),
-            warehouse_password=required(environ, "CLICKHOUSE_SUPERSET_PASSWORD"),
+            warehouse_passwords={
+                user: required(environ, f"CLICKHOUSE_{user.upper()}_PASSWORD") for user in WAREHOUSE_USERS
+            },
             currency=environ.get("SHOP_CURRENCY") or "USD",
             timezone=environ.get("SHOP_TIMEZONE") or "UTC",
             sample_shop=switch(environ, "SAMPLE_SHOP", default=True),

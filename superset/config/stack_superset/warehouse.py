@@ -1,4 +1,4 @@
-"""Puts the warehouse's address and password into a connection at the moment it is opened, and lets the questions of charts share one."""
+"""Puts the warehouse's address, user and password into a connection when it is opened, and lets the queries of charts share one."""
 
 import threading
 import time
@@ -9,9 +9,10 @@ from clickhouse_connect.dbapi.connection import Connection
 from clickhouse_connect.driver.client import Client
 from sqlalchemy.engine.url import URL
 
+from stack_superset.people import warehouse_user
 from stack_superset.settings import Settings
 
-# The host in superset/assets/warehouse/databases/warehouse.yaml. It exists nowhere: a connection that was not completed here fails.
+# The host in superset/assets/warehouse/databases/*.yaml. It exists nowhere: a connection that was not completed here fails.
 PLACEHOLDER = "warehouse"
 
 # What a client knows of the server (version, settings, time zone) is asked again after that time.
@@ -55,7 +56,8 @@ class Shared:
 
 
 def connection_mutator(settings: Settings) -> Mutator:
-    """A DB_CONNECTION_MUTATOR that completes URLs whose host is the placeholder and leaves every other one alone.
+    """A DB_CONNECTION_MUTATOR that completes URLs whose host is the placeholder and leaves every other one alone. Raises ValueError for an
+    unknown user.
 
     So neither files nor the metadata database hold where the warehouse is or what its password is, and a changed address
     in `.env` needs no import.
@@ -64,13 +66,19 @@ def connection_mutator(settings: Settings) -> Mutator:
     shared = Shared()
 
     def complete(
-        url: URL, params: dict[str, Any], _username: str | None, _security_manager: Any, source: Any
+        url: URL, params: dict[str, Any], username: str | None, security_manager: Any, source: Any
     ) -> tuple[URL, dict[str, Any]]:
         if url.get_backend_name() != "clickhousedb" or url.host != PLACEHOLDER:
             return url, params
+        if url.username not in settings.warehouse_passwords:
+            users = ", ".join(settings.warehouse_passwords)
+            raise ValueError(
+                f"The warehouse has no user {url.username!r} for Superset; name one of {users} in the URL."
+            )
+        user = warehouse_user(url.username, username, security_manager)
         complete_url = url.set(
-            username=settings.warehouse_user,
-            password=settings.warehouse_password,
+            username=user,
+            password=settings.warehouse_passwords[user],
             host=settings.warehouse_host,
             port=settings.warehouse_port,
             query={

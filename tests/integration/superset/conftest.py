@@ -1,5 +1,6 @@
 """A real Superset: metadata in a real Postgres, the warehouse in the embedded ClickHouse, served by gunicorn as in production."""
 
+import json
 import os
 import secrets
 import subprocess
@@ -12,6 +13,9 @@ from typing import Any
 import psycopg2
 import pytest
 import requests
+
+# Days: of the rows of `logs` and `query` that the server finds when it starts, on both sides of 90.
+AGES = (91, 89)
 
 
 @dataclass(frozen=True)
@@ -28,20 +32,30 @@ class SupersetServer:
         command = [str(self.python), str(self.repo / "superset" / "provision.py"), *arguments]
         return subprocess.run(command, env=self.env | env, capture_output=True, text=True, timeout=300, check=False)
 
-    def login(self, password: str | None = None) -> requests.Response:
-        body = {"username": "admin", "password": password or self.env["SUPERSET_ADMIN_PASSWORD"], "provider": "db"}
+    def login(self, password: str | None = None, user: str = "admin") -> requests.Response:
+        body = {"username": user, "password": password or self.env["SUPERSET_ADMIN_PASSWORD"], "provider": "db"}
         return requests.post(f"{self.url}/api/v1/security/login", json=body, timeout=30)
 
 
 class Api:
     """A logged-in session with its CSRF token."""
 
-    def __init__(self, server: SupersetServer) -> None:
+    def __init__(self, server: SupersetServer, user: str = "admin", password: str | None = None) -> None:
         self._url = server.url
+        self.user, self._password = user, password
         self._session = requests.Session()
-        self._session.headers["Authorization"] = f"Bearer {server.login().json()['access_token']}"
+        self._session.headers["Authorization"] = f"Bearer {server.login(password, user).json()['access_token']}"
         token = self.get("/api/v1/security/csrf_token/").json()["result"]
         self._session.headers.update({"X-CSRFToken": token, "Referer": server.url})
+
+    def log_in_by_form(self) -> None:
+        """Gives the session the cookie of a browser, in place of the token of the API."""
+        token = self._session.headers["X-CSRFToken"]
+        form = {"username": self.user, "password": self._password, "csrf_token": token}
+        assert self._session.post(f"{self._url}/login/", data=form, timeout=60).status_code == 200
+        del self._session.headers["Authorization"]
+        self._session.headers["X-CSRFToken"] = self.get("/api/v1/security/csrf_token/").json()["result"]
+        assert self.get("/api/v1/me/").json()["result"]["username"] == self.user
 
     def get(self, path: str) -> requests.Response:
         return self._session.get(self._url + path, timeout=60)
@@ -55,16 +69,16 @@ class Api:
     def delete(self, path: str) -> requests.Response:
         return self._session.delete(self._url + path, timeout=60)
 
-    def warehouse_id(self) -> int:
+    def database_id(self, name: str = "Warehouse") -> int:
         found = self.get("/api/v1/database/").json()["result"]
-        return next(int(row["id"]) for row in found if row["database_name"] == "Warehouse")
+        return next(int(row["id"]) for row in found if row["database_name"] == name)
 
-    def sql(self, query: str) -> requests.Response:
+    def sql(self, query: str, database: str = "Warehouse", schema: str = "analytics") -> requests.Response:
         """Runs a query as SQL Lab does."""
         body = {
-            "database_id": self.warehouse_id(),
+            "database_id": self.database_id(database),
             "sql": query,
-            "schema": "analytics",
+            "schema": schema,
             "runAsync": False,
             "queryLimit": 100,
         }
@@ -73,7 +87,7 @@ class Api:
 
 @pytest.fixture(scope="session")
 def warehouse(clickhouse: Any) -> Any:
-    """The warehouse with a table that Superset may read and one that it may not."""
+    """The warehouse with a mart that Warehouse may read, and a table of `raw` and of `ops` that it may not."""
     with clickhouse.client("default") as admin:
         admin.command(
             "CREATE TABLE analytics.superset_test_days (order_date DateTime64(6, 'UTC'), day Date, amount Decimal(14, 2)) "
@@ -84,7 +98,10 @@ def warehouse(clickhouse: Any) -> Any:
             "INSERT INTO analytics.superset_test_days "
             "SELECT toDateTime64('2026-01-01 12:00:00', 6, 'UTC') + INTERVAL number DAY, toDate('2026-01-01') + number, 1 FROM numbers(90)"
         )
-        admin.command("CREATE TABLE raw.superset_test_secret (id UInt64) ENGINE = MergeTree ORDER BY id")
+        for database in ("raw", "ops"):
+            table = f"{database}.superset_test_secret"
+            admin.command(f"CREATE TABLE {table} (id UInt64, told String) ENGINE = MergeTree ORDER BY id")
+            admin.command(f"INSERT INTO {table} VALUES (1, 'secret of {database}')")
     return clickhouse
 
 
@@ -116,7 +133,7 @@ def superset(
         "SHOP_TIMEZONE": "UTC",
         "SHOP_CURRENCY": "USD",
         "SAMPLE_SHOP": "true",
-        **warehouse.env("superset"),
+        **warehouse.env("superset", "superset_operations", "superset_california"),
     }
     server = SupersetServer(
         url=f"http://127.0.0.1:{port}",
@@ -129,7 +146,13 @@ def superset(
     assert first.returncode == 0, first.stdout + first.stderr
     metadata = psycopg2.connect(server.dsn)
     with metadata, metadata.cursor() as cur:
-        cur.execute("INSERT INTO logs (action, json, dttm) VALUES ('superset_test_old', '{}', '2000-01-01')")
+        for days in AGES:
+            at = f"now() - interval '{days} days'"
+            cur.execute(f"INSERT INTO logs (action, json, dttm) VALUES ('superset_test_{days}', '{{}}', {at})")
+            cur.execute(
+                "INSERT INTO query (client_id, database_id, sql, changed_on) "
+                f"SELECT 'test_{days}', min(id), 'SELECT 1', {at} FROM dbs"
+            )
     metadata.close()
     config = repo / "superset" / "config"
     serving = {name: value for name, value in env.items() if name != "SUPERSET_ADMIN_PASSWORD"}
@@ -169,23 +192,80 @@ def api(superset: SupersetServer) -> Api:
 
 
 @pytest.fixture(scope="session")
-def first_write(superset: SupersetServer, api: Api) -> tuple[int, bool]:
-    """How many events of the year 2000 the server's first write left, and whether it wrote that of this request.
+def new_person(superset: SupersetServer, api: Api) -> Callable[..., Api]:
+    """Makes a user with the given roles and logs in."""
 
-    The server deletes old events once a day: tests that exchange its database wait for this one.
+    def make(*roles: str) -> Api:
+        known = {
+            row["name"]: row["id"] for row in api.get("/api/v1/security/roles/?q=(page_size:100)").json()["result"]
+        }
+        name, password = f"person-{secrets.token_hex(4)}", secrets.token_hex(12)
+        user = {"username": name, "first_name": "A", "last_name": "B", "email": f"{name}@example.com", "active": True}
+        answer = api.post(
+            "/api/v1/security/users/", user | {"password": password, "roles": [known[role] for role in roles]}
+        )
+        assert answer.status_code == 201, answer.text
+        return Api(superset, name, password)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def pruned(superset: SupersetServer) -> list[tuple[list[str], list[str]]]:
+    """Which of the rows that the fixture of the server wrote are left in `logs` and in `query` once the server has pruned.
+
+    The server prunes when it starts: tests that exchange its database wait for this one.
     """
-    api.get("/api/v1/dashboard/")
     connection = psycopg2.connect(superset.dsn)
     connection.autocommit = True
-    deadline = time.monotonic() + 20
-    row = (1, False)
+    tables = {"logs": "action", "query": "client_id"}
+    deadline = time.monotonic() + 60
     with connection.cursor() as cur:
-        while row != (0, True) and time.monotonic() < deadline:
-            time.sleep(0.5)
-            cur.execute(
-                "SELECT count(*) FILTER (WHERE dttm < now() - interval '1 year'), "
-                "coalesce(bool_or(action = 'DashboardRestApi.get_list'), false) FROM logs"
-            )
-            row = cur.fetchone() or row
+        while True:
+            rows = []
+            for table, column in tables.items():
+                cur.execute(f"SELECT {column} FROM {table} WHERE {column} ~ 'test_[0-9]+$' ORDER BY 1")
+                rows.append([name for (name,) in cur.fetchall()])
+            if all(len(names) < len(AGES) for names in rows) or time.monotonic() > deadline:
+                break
+            time.sleep(0.1)
     connection.close()
-    return row
+    return rows
+
+
+# An app of Superset without our FLASK_APP_MUTATOR, asked in its own process: path and body, or null.
+WITHOUT_FIXES = r"""
+import json, os, sys
+from pathlib import Path
+
+home = Path(sys.argv[1])
+config = home / "without_fixes.py"
+config.write_text("from superset_config import *\nFLASK_APP_MUTATOR = lambda app: None\nWTF_CSRF_ENABLED = False\n")
+os.environ["SUPERSET_CONFIG_PATH"] = str(config)
+from superset.app import create_app
+
+client = create_app().test_client()
+body = {"username": "admin", "password": os.environ["SUPERSET_ADMIN_PASSWORD"], "provider": "db"}
+token = client.post("/api/v1/security/login", json=body).json["access_token"]
+headers = {"Authorization": "Bearer " + token}
+path, body = json.loads(sys.argv[2])
+answer = client.get(path, headers=headers) if body is None else client.post(path, json=body, headers=headers)
+print(json.dumps(answer.json))
+"""
+
+
+Asked = tuple[str, Any]
+
+
+@pytest.fixture(scope="session")
+def without_fixes(superset: SupersetServer, server_folder: Path) -> Callable[[Asked], Any]:
+    """Asks a Superset whose functions are as they were shipped, on the same data."""
+
+    def ask(request: Asked) -> Any:
+        env = superset.env | {"PYTHONPATH": str(superset.repo / "superset" / "config")}
+        command = [str(superset.python), "-c", WITHOUT_FIXES, str(server_folder), json.dumps(request)]
+        done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout.splitlines()[-1])
+
+    return ask

@@ -27,7 +27,7 @@ def test_no_secret_is_in_the_metadata_database(superset: Any, api: Any) -> None:
     # What went wrong is said, and kept in the table of queries; where the warehouse is, is not.
     assert refused.status_code >= 400 and "ACCESS_DENIED" in refused.text
     hidden = {name: value for name, value in superset.env.items() if name.endswith(("PASSWORD", "SECRET_KEY"))}
-    assert len(hidden) == 4
+    assert len(hidden) == 6
     address = f"{superset.env['CLICKHOUSE_HOST']}:{superset.env['CLICKHOUSE_HTTP_PORT']}"
     connection = psycopg2.connect(superset.dsn)
     with connection, connection.cursor() as cur:
@@ -41,7 +41,10 @@ def test_no_secret_is_in_the_metadata_database(superset: Any, api: Any) -> None:
                 assert value not in content, f"{name} stands in table {table}"
             assert address not in content, f"the warehouse's address stands in table {table}"
         cur.execute("SELECT sqlalchemy_uri, password, allow_dml, expose_in_sqllab FROM dbs")
-        assert cur.fetchall() == [("clickhousedb://superset@warehouse/analytics", None, False, True)]
+        assert sorted(cur.fetchall()) == [
+            ("clickhousedb://superset@warehouse/analytics", None, False, True),
+            ("clickhousedb://superset_operations@warehouse/ops", None, False, True),
+        ]
     connection.close()
 
 
@@ -65,13 +68,13 @@ def test_a_changed_admin_password_is_set_and_nothing_else_is_overwritten(superse
     assert superset.login().status_code == 401
     with connection.cursor() as cur:
         cur.execute("SELECT cache_timeout FROM dbs")
-        assert cur.fetchall() == [(77,)], "a hand edit survives"
+        assert cur.fetchall() == [(77,)] * 2, "a hand edit survives"
     back = superset.provision("--force")
     assert back.returncode == 0, back.stderr
     assert superset.login().status_code == 200
     with connection.cursor() as cur:
         cur.execute("SELECT cache_timeout FROM dbs")
-        assert cur.fetchall() == [(None,)], "--force returns to the files"
+        assert cur.fetchall() == [(None,)] * 2, "--force returns to the files"
     connection.close()
 
 
@@ -98,9 +101,45 @@ def test_a_broken_asset_fails_with_its_file_and_field_and_changes_nothing(supers
     assert "Nothing changed" in superset.provision().stdout, "the stamp is that of the files that were imported"
 
 
-def test_events_are_written_by_the_running_server_and_old_ones_deleted(first_write: tuple[int, bool]) -> None:
-    """The fixture of the server wrote a row of the year 2000 before it started."""
-    assert first_write == (0, True)
+def test_the_running_server_deletes_events_and_queries_after_ninety_days(pruned: Any) -> None:
+    """The fixture of the server wrote rows of 89 and of 91 days before it started."""
+    assert pruned == [["superset_test_89"], ["test_89"]]
+
+
+def test_datasets_on_ops_of_a_stack_with_one_connection_move_to_operations(
+    superset: Any, api: Any, pruned: Any
+) -> None:
+    """Charts on them answer on, hand-made datasets included, and what cannot move is named."""
+    found = api.get("/api/v1/dataset/?q=(page_size:100)").json()["result"]
+    before = {row["table_name"]: row["id"] for row in found if row["schema"] == "ops"}
+    hand = {"database": api.database_id("Operations"), "schema": "ops", "table_name": "superset_test_secret"}
+    joined = {
+        "database": api.database_id(), "schema": "analytics", "table_name": "superset_test_joined", "sql": "SELECT 1 AS one"
+    }  # fmt: skip
+    made, other = (api.post("/api/v1/dataset/", dataset).json()["id"] for dataset in (hand, joined))
+    connection = psycopg2.connect(superset.dsn)
+    connection.autocommit = True
+    with connection.cursor() as cur:
+        # As the version before left it.
+        cur.execute("UPDATE tables SET database_id = (SELECT id FROM dbs WHERE database_name = 'Warehouse')")
+        cur.execute("DELETE FROM query WHERE database_id = (SELECT id FROM dbs WHERE database_name = 'Operations')")
+        cur.execute("DELETE FROM dbs WHERE database_name = 'Operations'")
+        cur.execute("UPDATE tables SET sql = 'SELECT run FROM superset_test_days, Ops .runs' WHERE id = %s", (other,))
+    connection.close()
+    try:
+        done = superset.provision("--force")
+        assert done.returncode == 0, done.stderr
+        assert "Moving dataset superset_test_secret to database Operations" in done.stdout
+        assert "Dataset superset_test_joined reads ops in its SQL" in done.stdout
+        found = api.get("/api/v1/dataset/?q=(page_size:100)").json()["result"]
+        after = {row["table_name"]: row["id"] for row in found if row["database"]["database_name"] == "Operations"}
+        assert after == before | {"superset_test_secret": made}
+        charts = {row["slice_name"]: row["id"] for row in api.get("/api/v1/chart/?q=(page_size:100)").json()["result"]}
+        answer = api.get(f"/api/v1/chart/{charts['Now']}/data/?force=true")
+        assert answer.status_code == 200, answer.text
+    finally:
+        for dataset in (made, other):
+            api.delete(f"/api/v1/dataset/{dataset}")
 
 
 @pytest.mark.parametrize(

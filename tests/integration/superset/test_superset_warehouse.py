@@ -17,15 +17,17 @@ from stack_superset import warehouse
 from stack_superset.settings import Settings
 
 complete = warehouse.connection_mutator(Settings.from_environ(os.environ))
+# Nobody is logged in, and the role Public does not exist.
+security_manager = SimpleNamespace(get_public_role=lambda: None)
 CHART, SQL_LAB = SimpleNamespace(name="CHART"), SimpleNamespace(name="SQL_LAB")
 
-def engine(source, database="analytics"):
-    url, params = complete(make_url(f"clickhousedb://superset@warehouse/{database}"), {"poolclass": NullPool}, None, None, source)
+def engine(source, user="superset", database="analytics"):
+    url, params = complete(make_url(f"clickhousedb://{user}@warehouse/{database}"), {"poolclass": NullPool}, None, security_manager, source)
     return create_engine(url, **params)
 
-def asked(source, *statements, database="analytics"):
+def asked(source, *statements, **url):
     # The last answer, and the number of the client that gave it.
-    connection = engine(source, database).raw_connection()
+    connection = engine(source, **url).raw_connection()
     for statement in statements:
         cursor = connection.cursor()
         cursor.execute(statement)
@@ -57,7 +59,7 @@ print(json.dumps([
     asked(None, "{SETTING}"),
     asked(CHART, "SET max_block_size = 4321", "{SETTING}"),
     asked(CHART, "{SETTING}"),
-    asked(CHART, "SELECT currentDatabase()", database="ops"),
+    asked(CHART, "SELECT currentDatabase()", user="superset_operations", database="ops"),
 ]))""",
     )
     first, before, while_set, after, other = answers
@@ -65,6 +67,19 @@ print(json.dumps([
     assert before[1:] == while_set[1:] == after[1:] == [0, False]
     assert before[0] == while_set[0] == after[0] != "4321"
     assert other == ["ops", 4, False]
+
+
+def test_an_unknown_user_of_the_warehouse_is_refused_by_name(superset: Any) -> None:
+    said = run(
+        superset,
+        """
+try:
+    said = engine(CHART, user="loader")
+except ValueError as error:
+    said = str(error)
+print(json.dumps(said))""",
+    )
+    assert "no user 'loader' for Superset" in said and "superset_operations" in said
 
 
 def test_sql_lab_has_a_connection_of_its_own_where_a_setting_holds(superset: Any) -> None:
@@ -93,7 +108,7 @@ def test_a_server_that_was_away_is_asked_again(superset: Any) -> None:
         superset,
         """
 shared = warehouse.Shared()
-url, _ = complete(make_url("clickhousedb://superset@warehouse/analytics"), {}, None, None, None)
+url, _ = complete(make_url("clickhousedb://superset@warehouse/analytics"), {}, None, security_manager, None)
 try:
     shared.connect(url.set(port=1), {})
     refused = ""

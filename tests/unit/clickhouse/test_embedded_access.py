@@ -100,6 +100,8 @@ def test_our_own_users_file(repo: Path) -> None:
         "CLICKHOUSE_DBT_PASSWORD",
         "CLICKHOUSE_WEBHOOK_PASSWORD",
         "CLICKHOUSE_SUPERSET_PASSWORD",
+        "CLICKHOUSE_SUPERSET_OPERATIONS_PASSWORD",
+        "CLICKHOUSE_SUPERSET_CALIFORNIA_PASSWORD",
     }
     users = read_users(repo / "clickhouse/config/users.xml", dict.fromkeys(names, "x"))
     assert {name: user.role for name, user in users.items()} == {
@@ -108,4 +110,6 @@ def test_our_own_users_file(repo: Path) -> None:
         "dbt": "transformer",
         "webhook": "recorder",
         "superset": "reader",
+        "superset_operations": "operations",
+        "superset_california": "reader_california",
     }

@@ -13,6 +13,8 @@ ENVIRON = {
     "CLICKHOUSE_HTTP_PORT": "8443",
     "CLICKHOUSE_SECURE": "true",
     "CLICKHOUSE_SUPERSET_PASSWORD": "hidden-warehouse",
+    "CLICKHOUSE_SUPERSET_OPERATIONS_PASSWORD": "hidden-operations",
+    "CLICKHOUSE_SUPERSET_CALIFORNIA_PASSWORD": "hidden-california",
     "SAMPLE_SHOP": "false",
 }
 

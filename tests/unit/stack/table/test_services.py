@@ -19,6 +19,8 @@ MAY_KNOW = {
     "CLICKHOUSE_DBT_PASSWORD": {"clickhouse-server", "webhook-server", "webhook-worker"},
     "CLICKHOUSE_WEBHOOK_PASSWORD": {"clickhouse-server", "webhook-server", "webhook-worker"},
     "CLICKHOUSE_SUPERSET_PASSWORD": {"clickhouse-server", "superset", "superset-init"},
+    "CLICKHOUSE_SUPERSET_OPERATIONS_PASSWORD": {"clickhouse-server", "superset", "superset-init"},
+    "CLICKHOUSE_SUPERSET_CALIFORNIA_PASSWORD": {"clickhouse-server", "superset", "superset-init"},
     "POSTGRES_READER_PASSWORD": {"postgres-upgrade", *TASKS},
     "AIRFLOW_ADMIN_PASSWORD": {"airflow-init"},
     "AIRFLOW_DB_PASSWORD": AIRFLOW,
