@@ -78,7 +78,7 @@ def parse(text: str, *, complete: bool) -> Statement | None:
 
 def _insert(text: str, seen: list[Token], complete: bool) -> Statement | None:
     """An INSERT whose data follow in the text, found without looking at the data."""
-    stream = tokens(text)
+    stream = tokens(text, complete=complete)
     first = next(stream, None)
     if first is None or first.upper not in ("INSERT", "WITH"):
         return None
