@@ -12,6 +12,7 @@ import time
 from embedded.engine import Engine
 from embedded.errors import StartError
 from embedded.queries import Queries
+from embedded.running import Limits
 from embedded.server import Server, start_expiry
 from embedded.settings import Settings
 from embedded.users import read_users
@@ -27,7 +28,7 @@ def serve() -> None:
     users = read_users(settings.config / "users.xml", os.environ)
     started = time.monotonic()
     engine = Engine(settings.data, settings.config)
-    queries = Queries(engine, users)
+    queries = Queries(engine, users, Limits.read(settings.config / "server.xml"))
     try:
         server = Server((settings.host, settings.port), queries, engine.version)
     except OSError as error:

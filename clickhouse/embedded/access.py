@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Container, Iterator
 
+from embedded import interface
 from embedded.definer import check_definer
 from embedded.errors import QueryError
 from embedded.lexer import Token
@@ -37,6 +38,7 @@ _READS_FILES = re.compile(r"\w*(?:local|file|filesystem|flight)(?:cluster)?", re
 
 def check_setting(user: User, name: str, value: str) -> None:
     """Refuse a setting that a request may not bring, wherever it stands."""
+    interface.check(name, value)
     name = name.lower()
     if name == "role" and value != user.role:
         raise QueryError(512, f"Role {value} should be granted to set as a current: each user has one fixed role")
@@ -50,7 +52,8 @@ def check_statement(user: User, statement: Statement, table_engines: Container[s
     `table_engines` are the names of all that there are.
     """
     check_supported(statement)
-    for name, value in assignments(statement):
+    for name, value, _ in assignments(statement):
+        interface.check_in_sql(name)
         check_setting(user, name, value)
     if user.admin:
         return
@@ -63,24 +66,34 @@ def check_statement(user: User, statement: Statement, table_engines: Container[s
                 raise QueryError(497, f"{user.name}: Not enough privileges: it needs the grant TABLE ENGINE ON {name}")
 
 
-def assignments(statement: Statement) -> Iterator[tuple[str, str]]:
-    """Names and values in SET and in every SETTINGS clause."""
+def assignments(statement: Statement) -> Iterator[tuple[str, str, str]]:
+    """Names and values in SET and in every SETTINGS clause, and each value as it is written."""
     found = statement.tokens
     for index, token in enumerate(found):
         if token.upper == "SETTINGS" or (index == 0 and token.upper == "SET"):
-            yield from _assignments(found[index + 1 :])
+            yield from _assignments(statement.text, found[index + 1 :])
 
 
-def _assignments(found: tuple[Token, ...]) -> Iterator[tuple[str, str]]:
+def _assignments(text: str, found: tuple[Token, ...]) -> Iterator[tuple[str, str, str]]:
     depth, start = 0, True
     for index, token in enumerate(found):
         following = found[index + 1 : index + 3]
         if start and len(following) == 2 and following[0].text == "=":
-            yield token.name, following[1].name
+            yield token.name, following[1].name, text[following[1].start : _value_end(found[index + 2 :])]
         depth += token.nests
         if depth < 0:
             return
         start = depth == 0 and token.text == ","
+
+
+def _value_end(found: tuple[Token, ...]) -> int:
+    """Where a value ends: with its bracket, or with its only token; a sign has one more."""
+    depth = 0
+    for token in found:
+        depth += token.nests
+        if depth <= 0 and token.text not in ("-", "+"):
+            return token.end
+    return found[-1].end
 
 
 def _check_functions(user: User, statement: Statement) -> None:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import shutil
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 from embedded.errors import QueryError, StartError, from_engine
+from embedded.interface import COUNTS
 from embedded.users import User
 
 # What chDB sets otherwise than a server does.
@@ -78,6 +80,15 @@ class Connection:
     def set(self, settings: Mapping[str, str]) -> None:
         if settings:
             self.run("SET " + ", ".join(f"{name} = {quoted(value)}" for name, value in settings.items()))
+
+    def values(self, settings: Iterable[str]) -> dict[str, str]:
+        """The settings' values as the connection has them. Raises QueryError."""
+        names = list(settings)
+        if not names:
+            return {}
+        columns = ", ".join(f"toString(getSetting({quoted(name)}))" for name in names)
+        row: list[str] = json.loads(self.run(f"SELECT {columns}", "JSONCompactEachRow")[0])
+        return dict(zip(names, row, strict=True))
 
     def statements(self, sql: str) -> int:
         """How many statements the engine's own parser sees; 0 when it sees none that it understands."""
@@ -153,6 +164,7 @@ class Engine:
         connection = Connection(self._connect(self._address))
         values = _AS_A_SERVER | self._profiles.get(user.profile, {})
         readonly = values.pop("readonly", None)
+        values = {name: value for name, value in values.items() if name not in COUNTS}
         if not user.admin:  # whom a materialized view runs as, if it does not say so by itself
             values |= {"default_view_definer": user.name, "default_materialized_view_sql_security": "DEFINER"}
         connection.set(values)

@@ -9,8 +9,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 
-from embedded import compression, multipart
+from embedded import interface, multipart
 from embedded.access import assignments, check_setting, check_statement
+from embedded.asked import Asked
 from embedded.engine import LEAST_FREE, TAG, Engine, quoted, refuse_several
 from embedded.errors import QueryError
 from embedded.inserts import insert
@@ -19,19 +20,12 @@ from embedded.lexer import tokens
 from embedded.reading import read_statement
 from embedded.request import Request
 from embedded.response import Response
+from embedded.running import Running
 from embedded.sessions import Session
 from embedded.statement import Statement, parse
 from embedded.streaming import Runner
 from embedded.users import User
 
-# Parameters of the interface; every other one is a setting.
-_INTERFACE = {
-    "query", "user", "password", "database", "default_format", "session_id", "session_timeout", "session_check",
-    "close_session", "query_id", "quota_key", "role", "wait_end_of_query", "buffer_size", "stacktrace",
-    "client_protocol_version", "compress", "decompress",
-    "send_progress_in_http_headers", "http_headers_progress_interval_ms", "enable_http_compression",
-    "http_zlib_compression_level", "http_write_exception_in_output_format", "cancel_http_readonly_queries_on_client_close",
-}  # fmt: skip
 # Statements that write a definition.
 _DEFINES = {"CREATE", "ATTACH", "DETACH", "REPLACE", "ALTER", "UNDROP", "RESTORE"}
 # Statements that leave nothing in their connection, with CREATE of what is not temporary.
@@ -46,6 +40,7 @@ class Query:
 
     engine: Engine
     runner: Runner
+    queries: Running
     admin: User
     session: Session
     request: Request
@@ -54,11 +49,14 @@ class Query:
     query_id: str
     tag: str
     persistent: bool
+    entered: bool = False
     _external: list[str] = field(default_factory=list)
     _done: Statement | None = None
 
     def run(self) -> None:
         """Answer the request. Raises QueryError, or ClientGoneError when nobody is left to answer."""
+        self.asked = Asked(self.engine, self.session, self.request)
+        self.asked.shape(self.response)  # first of all: an error is packed as the answer would be
         mark = multipart.boundary(self.request.headers) if self.request.method == "POST" else None
         if mark is None:
             self._run()
@@ -82,10 +80,15 @@ class Query:
             return
         if statement.verb == "USE":
             session.own_database = session.database = statement.tokens[-1].name
-        elif statement.verb == "SET":
-            session.own |= {name: quoted(value) for name, value in assignments(statement)}
+        elif statement.verb == "SET" and self.persistent:
+            values = {name: value for name, value, _ in assignments(statement) if not name.startswith("param_")}
+            with suppress(QueryError):  # with the limits just set, even this may fail: then as they are written
+                values = session.connection.values(values)
+            session.own |= values
 
     def _run(self, form: multipart.Form | None = None) -> None:
+        for name, value in self.request.parameters.items():
+            interface.check(name, value)
         statement, data = read_statement(self.request.parameters, self.request.body())
         self.bound = {
             key.removeprefix("param_"): value
@@ -95,6 +98,10 @@ class Query:
         session = self.session
         user = session.user
         check_statement(user, statement, self.engine.table_engines)
+        self.asked.add_statement(statement)
+        self.asked.shape(self.response)
+        self.queries.enter(self.asked.entry(self.tag, self.query_id, statement))
+        self.entered = True
         if statement.verb in _DEFINES and not self.engine.has_room():
             raise QueryError(243, f"Not enough space: {statement.verb} needs {LEAST_FREE >> 20} MB free on the disk")
         self.reads = self.request.method in ("GET", "HEAD")
@@ -121,20 +128,21 @@ class Query:
         lent = {}
         for name, value in asked_settings(self.request.parameters).items():
             table, _, what = name.rpartition("_")
-            if name == "framing_output_format":
-                if value.lower() not in ("", "none") and statement.kind == "output":
-                    raise QueryError(48, "framing_output_format is not supported: leave it out, as /play then does")
-                continue
             if what in ("structure", "types", "format") and table in external:
                 continue
             if name == "readonly" and value in ("1", "2") and self.persistent:
                 self.reads = True  # the engine's own could not be taken back
                 continue
             check_setting(session.user, name, value)
+            if name in interface.COUNTS:
+                continue
             if not re.fullmatch(r"\w+", name):
                 raise QueryError(115, f"Unknown setting '{name}'")
             lent[name] = value
-        back = {name: session.own.get(name) or self._profile_value(name) for name in session.lent.keys() - lent.keys()}
+        back = {
+            name: quoted(session.own[name]) if name in session.own else self._profile_value(name)
+            for name in session.lent.keys() - lent.keys()
+        }
         mark = {} if "log_comment" in session.own | lent else {"log_comment": self.query_id}
         # What a connection has that waited for this request need not be said again; a session may have changed it since.
         there = {} if self.persistent else session.lent
@@ -188,13 +196,11 @@ class Query:
 
     def _choose_answer(self, statement: Statement) -> None:
         parameters, headers = self.request.parameters, self.request.headers
-        default = parameters.get("default_format") or headers.get("X-ClickHouse-Format") or "TabSeparated"
+        default = headers.get("X-ClickHouse-Format") or parameters.get("default_format") or "TabSeparated"
         self.format = statement.format or default
         if not re.fullmatch(r"\w+", self.format):
             raise QueryError(73, f"Unknown format {self.format}", "UNKNOWN_FORMAT")
-        self.response.in_blocks = self.request.flag("compress")
-        if self.request.flag("enable_http_compression") or "enable_http_compression" not in parameters:
-            self.response.coding = compression.accepted(headers.get("Accept-Encoding") or "")
+        self.response.wanted = self.asked.wanted_headers(self.session.connection)
         if statement.kind == "output":
             self._name_format()
 
@@ -205,13 +211,6 @@ class Query:
     def _cancel(self) -> bool:
         return self.engine.kill(self.tag)
 
-    def _progress(self) -> float | None:
-        """Seconds between two progress headers, or None when the client wants none."""
-        if not self.request.flag("send_progress_in_http_headers"):
-            return None
-        milliseconds = self.request.parameters.get("http_headers_progress_interval_ms", "")
-        return max(int(milliseconds), 10) / 1000 if re.fullmatch("[0-9]{1,7}", milliseconds) else 0.1
-
     def _output(self, statement: Statement) -> None:
         refuse_several(self.session.connection, statement.text)
         self.runner.stream(
@@ -221,8 +220,8 @@ class Query:
             self.response,
             self.client,
             self._cancel,
-            whole=self.request.flag("wait_end_of_query"),
-            progress=self._progress(),
+            buffer=self.asked.buffer(),
+            progress=self.asked.progress(),
         )
 
     def _insert(self, statement: Statement, data: Iterable[bytes]) -> None:
@@ -241,7 +240,7 @@ class Query:
 
     def _other(self, statement: Statement) -> None:
         connection, text = self.session.connection, statement.text
-        if self.persistent and ("readonly", "1") in assignments(statement):
+        if self.persistent and ("readonly", "1") in [(name, value) for name, value, _ in assignments(statement)]:
             raise QueryError(48, "SET readonly = 1 is not supported in a session: send readonly=1 with each request")
         refuse_several(connection, statement.text)
         kill = statement.words("KILL", "QUERY")
@@ -254,7 +253,7 @@ class Query:
                 self.response,
                 self.client,
                 self._cancel,
-                progress=self._progress(),
+                progress=self.asked.progress(),
             )
         finally:
             if kill:
@@ -268,7 +267,9 @@ class Query:
 def asked_settings(parameters: Mapping[str, str]) -> dict[str, str]:
     """The settings among the parameters of a request."""
     return {
-        name: value for name, value in parameters.items() if name not in _INTERFACE and not name.startswith("param_")
+        name: value
+        for name, value in parameters.items()
+        if name and name not in interface.NO_SETTINGS and not name.startswith("param_")
     }
 
 

@@ -14,6 +14,7 @@ from io import BufferedReader
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+from embedded import interface
 from embedded.blocks import unpacked
 from embedded.compression import decompressed
 from embedded.errors import ClientGoneError, QueryError
@@ -102,15 +103,17 @@ class Request:
 
     def flag(self, name: str) -> bool:
         """Whether a parameter of the interface is on."""
-        return self.parameters.get(name, "") in ("1", "true")
+        return interface.is_on(self.parameters.get(name))
 
     @property
     def database(self) -> str:
         """The database that the request names, or nothing."""
-        return self.parameters.get("database") or self.headers.get("X-ClickHouse-Database") or ""
+        return self.headers.get("X-ClickHouse-Database") or self.parameters.get("database") or ""
 
     def credentials(self) -> tuple[str, str]:
         """User name and password. Raises QueryError 516 for more than one way at once or a broken header."""
+        for name in interface.REFUSED_HEADERS:
+            interface.check_header(name, self.headers.get(name))
         ways = []
         if self.headers.get("X-ClickHouse-User") is not None or self.headers.get("X-ClickHouse-Key") is not None:
             ways.append(

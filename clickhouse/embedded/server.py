@@ -10,6 +10,7 @@ import time
 from http.server import BaseHTTPRequestHandler
 from typing import Any
 
+from embedded.asked import cors_preflight
 from embedded.compression import accepted
 from embedded.errors import ClientGoneError, QueryError
 from embedded.play import page
@@ -116,6 +117,9 @@ class Handler(BaseHTTPRequestHandler):
             )
         elif request.method in ("GET", "HEAD") and "query" not in request.parameters:
             response.whole(b"Ok.\n")
+        elif request.method == "OPTIONS" and self.server.queries.allows_other_pages(request):
+            response.headers |= cors_preflight()
+            response.whole(b"", status=204)
         elif request.method == "OPTIONS":  # /play asks so whether the server is there
             response.headers["Allow"] = "GET, HEAD, POST, OPTIONS"
             response.whole(b"")
