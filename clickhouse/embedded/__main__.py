@@ -8,14 +8,16 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Mapping
 
+from embedded import interface
 from embedded.engine import Engine
-from embedded.errors import StartError
+from embedded.errors import QueryError, StartError
 from embedded.queries import Queries
-from embedded.running import Limits
+from embedded.running import QueryLimits
 from embedded.server import Server, start_expiry
 from embedded.settings import Settings
-from embedded.users import read_users
+from embedded.users import User, read_users
 
 log = logging.getLogger("embedded")
 _FINISH_SECONDS = 5
@@ -28,7 +30,8 @@ def serve() -> None:
     users = read_users(settings.config / "users.xml", os.environ)
     started = time.monotonic()
     engine = Engine(settings.data, settings.config)
-    queries = Queries(engine, users, Limits.read(settings.config / "server.xml"))
+    _check_profiles(engine, users)
+    queries = Queries(engine, users, QueryLimits.read(settings.config / "server.xml"))
     try:
         server = Server((settings.host, settings.port), queries, engine.version)
     except OSError as error:
@@ -61,6 +64,19 @@ def serve() -> None:
     queries.sessions.close()
     engine.close()
     log.info("Stopped")
+
+
+def _check_profiles(engine: Engine, users: Mapping[str, User]) -> None:
+    """Raises StartError for a profile with a setting that this server cannot follow."""
+    for user in users.values():
+        for name in interface.REFUSED:
+            value = engine.default(user, name)
+            if value is None:
+                continue
+            try:
+                interface.check(name, value)
+            except QueryError as error:
+                raise StartError(f"Profile {user.profile} in users.xml: {error.message}.") from None
 
 
 def _finish(queries: Queries) -> None:

@@ -11,10 +11,11 @@ from embedded import interface
 from embedded.access import check_setting
 from embedded.engine import Engine
 from embedded.errors import QueryError
+from embedded.head import Limits
 from embedded.query import Query, asked_settings
 from embedded.request import Request
 from embedded.response import Response
-from embedded.running import Limits, Running
+from embedded.running import QueryLimits, Running
 from embedded.sessions import DEFAULT_DATABASE, Sessions
 from embedded.streaming import Runner
 from embedded.users import ADMIN, User, authenticate
@@ -23,7 +24,7 @@ from embedded.users import ADMIN, User, authenticate
 class Queries:
     """Serves requests on one engine. Thread-safe."""
 
-    def __init__(self, engine: Engine, users: dict[str, User], limits: Limits) -> None:
+    def __init__(self, engine: Engine, users: dict[str, User], limits: QueryLimits) -> None:
         self.sessions = Sessions(engine)
         self._engine = engine
         self._users = users
@@ -31,6 +32,7 @@ class Queries:
         self._lock = threading.Lock()
         self._queries = Running(limits, engine.kill)
         self._requests = 0
+        self.limits = Limits.of_profile(lambda name: engine.default(users[ADMIN], name))
         self._stopping = False
 
     @property

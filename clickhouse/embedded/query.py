@@ -61,7 +61,7 @@ class Query:
         if mark is None:
             self._run()
             return
-        form = multipart.read_form(self.request.body(), mark)
+        form = multipart.read_form(self.request.body(), mark, self.request.limits)
         try:
             self.request.parameters |= form.fields
             self._run(form)

@@ -15,7 +15,7 @@ _AGAIN_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
-class Limits:
+class QueryLimits:
     """How many queries may run at once, as server.xml says; 0 for any number."""
 
     queries: int = 0
@@ -23,7 +23,7 @@ class Limits:
     selects: int = 0
 
     @classmethod
-    def read(cls, path: Path) -> Limits:
+    def read(cls, path: Path) -> QueryLimits:
         root = ElementTree.parse(path).getroot()
         names = ("max_concurrent_queries", "max_concurrent_insert_queries", "max_concurrent_select_queries")
         return cls(*(int(root.findtext(name) or 0) for name in names))
@@ -50,7 +50,7 @@ class Entry:
 class Running:
     """The queries that run. Thread-safe."""
 
-    def __init__(self, limits: Limits, kill: Callable[[str], object]) -> None:
+    def __init__(self, limits: QueryLimits, kill: Callable[[str], object]) -> None:
         """`kill` asks the engine to stop the query with a tag."""
         self._limits = limits
         self._kill = kill
