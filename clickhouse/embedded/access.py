@@ -28,8 +28,13 @@ _RESERVED = {
 }
 # Functions that read files, run programs or call out without any grant in the embedded engine.
 _CLOSED = re.compile(
-    r"file|executable|executablepool|python|disk|catboostevaluate|ai(?:generate|filter|classify|embed|extract|redact|similarity|translate)",
+    r"file|eval|executable|executablepool|python|disk|catboostevaluate|ai(?:generate|filter|classify|embed|extract|redact|similarity|translate)",
     re.IGNORECASE,
+)
+# What SYSTEM STOP and START can have; without a table the engine passes over what the user has no right to, and says nothing.
+_ACTIONS = re.compile(
+    r"(?:STOP|START) ((?:TTL )?MERGES|MOVES|FETCHES|CLEANUP|VIEWS|REPLICATED SENDS|DISTRIBUTED SENDS|REPLICATION QUEUES"
+    r"|PULLING REPLICATION LOG)(?: ON .*)?"
 )
 _TAKES_FUNCTION = re.compile(r"(?:array|map)\w*", re.IGNORECASE)
 # Table functions that the grant lent for input() would open.
@@ -64,6 +69,15 @@ def check_statement(user: User, statement: Statement, table_engines: Container[s
         for name in engines(statement):  # the engine checks the grant for engines that reach out, but not for Merge
             if name in table_engines and name.lower() not in user.engines:
                 raise QueryError(497, f"{user.name}: Not enough privileges: it needs the grant TABLE ENGINE ON {name}")
+
+
+def right_to(statement: Statement) -> str | None:
+    """The right that a SYSTEM statement for all tables needs, if the engine does not ask for it by itself."""
+    words = " ".join(token.upper for token in statement.tokens[1:])
+    if statement.verb == "SYSTEM" and words == "RESTART REPLICAS":
+        return "SYSTEM RESTART REPLICA"
+    found = _ACTIONS.fullmatch(words) if statement.verb == "SYSTEM" else None
+    return found and f"SYSTEM {found.group(1)}"
 
 
 def assignments(statement: Statement) -> Iterator[tuple[str, str, str]]:

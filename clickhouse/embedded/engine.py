@@ -15,6 +15,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from embedded.errors import QueryError, StartError, from_engine
+from embedded.files import FOLDER
 from embedded.interface import COUNTS
 from embedded.users import User
 
@@ -115,6 +116,7 @@ class Engine:
         os.environ.setdefault("JE_MALLOC_CONF", _ALLOCATOR)
         self._folder_lock = _lock(data)
         self._data = data
+        os.chdir(_user_files(data))  # where the engine looks for paths that do not begin at the root
         # Only chDB's Python API, unused here, needs it: 40 MB.
         sys.modules.setdefault("pyarrow", None)  # type: ignore[arg-type]
         from chdb import _chdb  # type: ignore[import-not-found,unused-ignore] # after the environment is set
@@ -212,6 +214,12 @@ def _lock(data: Path) -> int:
             f"{data} is in use by another server: stop that one first, or give another CLICKHOUSE_PATH."
         ) from None
     return lock
+
+
+def _user_files(data: Path) -> Path:
+    folder = data / FOLDER
+    folder.mkdir(exist_ok=True)
+    return folder
 
 
 def _write_config(data: Path, config: Path) -> Path:

@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from embedded import interface, multipart
-from embedded.access import assignments, check_setting, check_statement
+from embedded.access import assignments, check_setting, check_statement, right_to
 from embedded.asked import Asked
 from embedded.engine import LEAST_FREE, TAG, Engine, quoted, refuse_several
 from embedded.errors import QueryError
+from embedded.files import check_files
 from embedded.inserts import insert
 from embedded.kill import by_client_id
 from embedded.lexer import tokens
@@ -98,6 +99,8 @@ class Query:
         session = self.session
         user = session.user
         check_statement(user, statement, self.engine.table_engines)
+        if user.admin:
+            check_files(statement, self.bound)
         self.asked.add_statement(statement)
         self.asked.shape(self.response)
         self.queries.enter(self.asked.entry(self.tag, self.query_id, statement))
@@ -112,6 +115,9 @@ class Query:
         session.clean = form is None and "readonly" not in session.lent and _leaves_nothing(statement)
         if self.reads:
             self._only_read(statement)
+        right = right_to(statement)
+        if right and self.session.connection.run(f"CHECK GRANT {right} ON *.*")[0].strip() != b"1":
+            raise QueryError(497, f"{user.name}: Not enough privileges: it needs the grant {right} ON *.*")
         self._choose_answer(statement)
         if statement.kind == "output":
             self._output(statement)
