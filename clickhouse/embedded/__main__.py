@@ -17,6 +17,7 @@ from embedded.queries import Queries
 from embedded.running import QueryLimits
 from embedded.server import Server, start_expiry
 from embedded.settings import Settings
+from embedded.shown import create_views
 from embedded.users import User, read_users
 
 log = logging.getLogger("embedded")
@@ -31,6 +32,7 @@ def serve() -> None:
     started = time.monotonic()
     engine = Engine(settings.data, settings.config)
     _check_profiles(engine, users)
+    create_views(engine)
     queries = Queries(engine, users, QueryLimits.read(settings.config / "server.xml"))
     try:
         server = Server((settings.host, settings.port), queries, engine.version)

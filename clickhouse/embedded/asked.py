@@ -84,7 +84,7 @@ class Asked:
             return {}
         text = self._clause_texts.get(_HEADERS)
         clause = "" if text is None else f" SETTINGS {_HEADERS} = {text}"
-        body, _ = connection.run(f"SELECT getSetting('{_HEADERS}') AS headers{clause}", "JSONEachRow")
+        body, _ = connection.own(f"SELECT getSetting('{_HEADERS}') AS headers{clause}", "JSONEachRow")
         found: dict[str, str] = json.loads(body)["headers"]
         for name, value in found.items():
             if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name) or re.search(r"[\x00-\x1f\x7f]", value):

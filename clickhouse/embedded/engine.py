@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import secrets
 import shutil
 import sys
 import threading
@@ -34,6 +35,8 @@ _ALLOCATOR = "background_thread:true,dirty_decay_ms:100,oversize_threshold:20971
 LEAST_FREE = 1 << 24
 # A setting without effect here (no logs are sent): it marks each query with its user and the client's query id.
 TAG = "send_logs_source_regexp"
+# Begins the statements that the server runs for itself; no client can know it.
+OWN = f"/* server {secrets.token_hex(8)} */ "
 
 
 def quoted(value: str) -> str:
@@ -78,9 +81,15 @@ class Connection:
             result.bytes_read(),
         )
 
+    def own(
+        self, sql: str, output_format: str = "TabSeparated", parameters: Mapping[str, str] | None = None
+    ) -> tuple[bytes, Figures]:
+        """Run a statement of the server, which no client has sent and none is shown. Raises QueryError."""
+        return self.run(OWN + sql, output_format, parameters)
+
     def set(self, settings: Mapping[str, str]) -> None:
         if settings:
-            self.run("SET " + ", ".join(f"{name} = {quoted(value)}" for name, value in settings.items()))
+            self.own("SET " + ", ".join(f"{name} = {quoted(value)}" for name, value in settings.items()))
 
     def values(self, settings: Iterable[str]) -> dict[str, str]:
         """The settings' values as the connection has them. Raises QueryError."""
@@ -88,7 +97,7 @@ class Connection:
         if not names:
             return {}
         columns = ", ".join(f"toString(getSetting({quoted(name)}))" for name in names)
-        row: list[str] = json.loads(self.run(f"SELECT {columns}", "JSONCompactEachRow")[0])
+        row: list[str] = json.loads(self.own(f"SELECT {columns}", "JSONCompactEachRow")[0])
         return dict(zip(names, row, strict=True))
 
     def statements(self, sql: str) -> int:
@@ -159,7 +168,7 @@ class Engine:
     def ask(self, sql: str) -> str:
         """Run a statement of the server's own, as admin."""
         with self._lock:
-            return self._keeper.run(sql)[0].decode()
+            return self._keeper.own(sql)[0].decode()
 
     def connect(self, user: User) -> Connection:
         """A connection with the user's role, profile and limits; what a client sends on it cannot widen them."""
@@ -170,10 +179,10 @@ class Engine:
         if not user.admin:  # whom a materialized view runs as, if it does not say so by itself
             values |= {"default_view_definer": user.name, "default_materialized_view_sql_security": "DEFINER"}
         connection.set(values)
-        connection.run(f"SET profile = {quoted(user.profile)}")
+        connection.own(f"SET profile = {quoted(user.profile)}")
         if readonly:
             connection.set({"readonly": readonly})
-        connection.run("SET ROLE ALL" if user.admin else f"SET ROLE {user.role}")
+        connection.own("SET ROLE ALL" if user.admin else f"SET ROLE {user.role}")
         return connection
 
     def default(self, user: User, setting: str) -> str | None:

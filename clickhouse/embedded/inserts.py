@@ -70,7 +70,8 @@ def _from_pipe(statement: Statement, path: str) -> str:
             ):
                 at = token.start
                 break
-        return f"{text[:at]} FROM INFILE {quoted(path)} {text[at:]} FORMAT {data_format}"
+        settings = f" {text[at:].strip()}" if text[at:].strip() else ""
+        return f"{text[:at].rstrip()} FROM INFILE {quoted(path)}{settings} FORMAT {data_format}"
     for token, after in pairwise(found):
         if token.upper == "INPUT" and after.text == "(":  # the engine has no input(), but reads a pipe as a file
             rest = text[after.end :]

@@ -17,6 +17,7 @@ from embedded.request import Request
 from embedded.response import Response
 from embedded.running import QueryLimits, Running
 from embedded.sessions import DEFAULT_DATABASE, Sessions
+from embedded.shown import clients_text
 from embedded.streaming import Runner
 from embedded.users import ADMIN, User, authenticate
 
@@ -69,6 +70,7 @@ class Queries:
         try:
             self._in_session(user, request, response, client, query_id)
         except QueryError as error:
+            error.message = clients_text(error.message)
             if error.message.startswith(f"{ADMIN}: "):  # the engine's only user; the client knows its own name
                 error.message = f"{user.name}: {error.message.removeprefix(f'{ADMIN}: ')}"
             raise

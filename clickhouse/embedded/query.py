@@ -12,17 +12,18 @@ from functools import partial
 from embedded import interface, multipart
 from embedded.access import assignments, check_setting, check_statement, right_to
 from embedded.asked import Asked
-from embedded.engine import LEAST_FREE, TAG, Engine, quoted, refuse_several
+from embedded.engine import LEAST_FREE, TAG, Engine, Figures, quoted, refuse_several
 from embedded.errors import QueryError
 from embedded.files import check_files
 from embedded.inserts import insert
-from embedded.kill import by_client_id
+from embedded.kill import kill_queries
 from embedded.lexer import tokens
 from embedded.reading import read_statement
 from embedded.request import Request
 from embedded.response import Response
 from embedded.running import Running
 from embedded.sessions import Session
+from embedded.shown import for_people, up_to_the_end
 from embedded.statement import Statement, parse
 from embedded.streaming import Runner
 from embedded.users import User
@@ -75,7 +76,7 @@ class Query:
         if self.persistent:
             for name in self._external:
                 with suppress(QueryError):
-                    session.connection.run(f"DROP TEMPORARY TABLE IF EXISTS {_name(name)}")
+                    session.connection.own(f"DROP TEMPORARY TABLE IF EXISTS {_name(name)}")
         self._external.clear()
         if statement is None:
             return
@@ -116,7 +117,7 @@ class Query:
         if self.reads:
             self._only_read(statement)
         right = right_to(statement)
-        if right and self.session.connection.run(f"CHECK GRANT {right} ON *.*")[0].strip() != b"1":
+        if right and self.session.connection.own(f"CHECK GRANT {right} ON *.*")[0].strip() != b"1":
             raise QueryError(497, f"{user.name}: Not enough privileges: it needs the grant {right} ON *.*")
         self._choose_answer(statement)
         if statement.kind == "output":
@@ -154,13 +155,13 @@ class Query:
         there = {} if self.persistent else session.lent
         asked = {name: value for name, value in lent.items() if there.get(name) != value}
         new = {name: quoted(value) for name, value in (mark | {TAG: self.tag} | asked).items()}
-        connection.run("SET " + ", ".join(f"{name} = {value}" for name, value in (back | new).items()))
+        connection.own("SET " + ", ".join(f"{name} = {value}" for name, value in (back | new).items()))
         session.lent = lent
         if "session_timezone" in lent:
             self.response.headers["X-ClickHouse-Timezone"] = lent["session_timezone"]
         database = self.request.database or session.own_database
         if database != session.database:
-            connection.run(f"USE {_name(database)}")
+            connection.own(f"USE {_name(database)}")
             session.database = database
 
     def _profile_value(self, name: str) -> str:
@@ -192,7 +193,7 @@ class Query:
             assert create is not None
             check_statement(self.session.user, create, self.engine.table_engines)
             refuse_several(connection, create.text)
-            connection.run(create.text)
+            connection.own(create.text)
             self._external.append(name)
             target = f"INSERT INTO {_name(name)}"
             into = Statement(target, tuple(tokens(target)), "insert", data_format)
@@ -218,17 +219,23 @@ class Query:
         return self.engine.kill(self.tag)
 
     def _output(self, statement: Statement) -> None:
+        end = len(statement.text.encode(errors="surrogateescape"))
+        statement = for_people(statement, self.session.database)
         refuse_several(self.session.connection, statement.text)
-        self.runner.stream(
-            self.session.connection,
-            lambda path: statement.into_outfile(path, self.format),
-            self.bound,
-            self.response,
-            self.client,
-            self._cancel,
-            buffer=self.asked.buffer(),
-            progress=self.asked.progress(),
-        )
+        try:
+            self.runner.stream(
+                self.session.connection,
+                lambda descriptor: statement.into_outfile(descriptor, self.format),
+                self.bound,
+                self.response,
+                self.client,
+                self._cancel,
+                buffer=self.asked.buffer(),
+                progress=self.asked.progress(),
+            )
+        except QueryError as error:
+            error.message = up_to_the_end(error.message, end)
+            raise
 
     def _insert(self, statement: Statement, data: Iterable[bytes]) -> None:
         connection, user = self.session.connection, self.session.user
@@ -236,12 +243,12 @@ class Query:
         refuse_several(connection, statement.text)
         self.request.leave_in_connection()
         if lent:
-            connection.run(f"SET ROLE {user.role}, {_INPUT_ROLE}")
+            connection.own(f"SET ROLE {user.role}, {_INPUT_ROLE}")
         try:
             figures = insert(connection, self.runner, statement, data, self.bound, self._cancel)
         finally:
             if lent:
-                connection.run(f"SET ROLE {user.role}")
+                connection.own(f"SET ROLE {user.role}")
         self.response.whole(b"", figures)
 
     def _other(self, statement: Statement) -> None:
@@ -251,11 +258,17 @@ class Query:
         refuse_several(connection, statement.text)
         kill = statement.words("KILL", "QUERY")
         if kill:  # the engine's list of queries is not the user's to read
-            connection, text = self.engine.connect(self.admin), by_client_id(self.session.user, statement)
+            connection = self.engine.connect(self.admin)
+
+        def work() -> tuple[bytes, Figures]:
+            if kill:
+                return kill_queries(connection, self.session.user, statement, self.format, self.bound)
+            return connection.run(text, self.format, self.bound)
+
         try:
             body, figures = self.runner.wait(
                 connection,
-                lambda: connection.run(text, self.format, self.bound),
+                work,
                 self.response,
                 self.client,
                 self._cancel,

@@ -70,7 +70,7 @@ class Runner:
     def stream(
         self,
         connection: Connection,
-        statement: Callable[[str], str],
+        statement: Callable[[int], str],
         parameters: Mapping[str, str],
         response: Response,
         client: socket.socket,
@@ -79,7 +79,7 @@ class Runner:
         buffer: int | None,
         progress: float | None,
     ) -> None:
-        """Send the answer of `statement(path)`, which writes it to the path it is given.
+        """Send the answer of `statement(descriptor)`, which writes it to the descriptor it is given.
 
         `buffer`: send nothing before there are so many bytes; None: nothing before the end. `progress`: seconds between the headers that tell of it. `cancel` stops the query.
         Raises QueryError, or ClientGoneError after the query was stopped.
@@ -90,7 +90,7 @@ class Runner:
 
         def work() -> Figures:
             try:
-                return connection.run(statement(f"/dev/fd/{writer}"), parameters=parameters)[1]
+                return connection.run(statement(writer), parameters=parameters)[1]
             finally:
                 os.close(writer)
                 connection.watch(None)

@@ -149,5 +149,5 @@ def test_answer_goes_before_the_format_clause() -> None:
     plain = parse("SELECT 1 -- x", complete=True)
     assert with_format is not None
     assert plain is not None
-    assert with_format.into_outfile("/p", "TSV") == "SELECT 1  INTO OUTFILE '/p' TRUNCATE FORMAT CSV SETTINGS a = 1"
-    assert plain.into_outfile("/p", "TSV") == "SELECT 1 INTO OUTFILE '/p' TRUNCATE FORMAT TSV"
+    assert with_format.into_outfile(7, "TSV") == "SELECT 1  INTO OUTFILE '/dev/fd/7' TRUNCATE FORMAT CSV SETTINGS a = 1"
+    assert plain.into_outfile(7, "TSV") == "SELECT 1 INTO OUTFILE '/proc/self/fd/7' TRUNCATE FORMAT TSV"
