@@ -26,6 +26,8 @@ _GLOB = re.compile(r"[*?{\[]")
 def check_files(statement: Statement, bound: Mapping[str, str]) -> None:
     """Raises QueryError 481 for a file that is not below the folder, or that only the engine could name."""
     found = statement.tokens
+    if statement.verb in ("BACKUP", "RESTORE"):  # whose File has a folder of its own, which the engine guards
+        return
     for index, token in enumerate(found):
         before, after = found[max(index - 2, 0) : index], found[index + 1 : index + 3]
         if token.kind == "quoted" and _outside(token.name) and not (before and before[-1].upper == "AS"):

@@ -70,8 +70,8 @@ def _from_pipe(statement: Statement, path: str) -> str:
             ):
                 at = token.start
                 break
-        settings = f" {text[at:].strip()}" if text[at:].strip() else ""
-        return f"{text[:at].rstrip()} FROM INFILE {quoted(path)}{settings} FORMAT {data_format}"
+        head, tail = (part if part[-1:].isspace() or not part else f"{part} " for part in (text[:at], text[at:]))
+        return f"{head}FROM INFILE {quoted(path)} {tail}FORMAT {data_format}"
     for token, after in pairwise(found):
         if token.upper == "INPUT" and after.text == "(":  # the engine has no input(), but reads a pipe as a file
             rest = text[after.end :]

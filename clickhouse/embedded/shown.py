@@ -19,8 +19,8 @@ _TABLES = ("processes", "query_log")
 _OURS = (
     (r" INTO OUTFILE '/proc/self/fd/[0-9]+' TRUNCATE FORMAT [A-Za-z0-9_]+", ""),
     (r" INTO OUTFILE '/dev/fd/[0-9]+' TRUNCATE ", ""),
-    (r" FROM INFILE '/dev/fd/[0-9]+'((?s:.*)) FORMAT Values$", r"\1 VALUES"),
-    (r" FROM INFILE '/dev/fd/[0-9]+'", ""),
+    (r"FROM INFILE '/dev/fd/[0-9]+' ((?s:.*))FORMAT Values$", r"\1VALUES"),
+    (r"FROM INFILE '/dev/fd/[0-9]+' ", ""),
     (r"file\('/dev/fd/[0-9]+', '([A-Za-z0-9_]+)'(?:, )?((?s:.*?))\s*$", r"input(\2 FORMAT \1"),
     (rf"{_SCHEMA}\.({'|'.join(_TABLES)})", r"system.\1"),
 )
