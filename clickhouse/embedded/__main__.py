@@ -1,7 +1,8 @@
-"""`python -m embedded`: serve the warehouse until SIGTERM."""
+"""`python -m embedded`: serve the warehouse until SIGTERM. `--version` prints whose version is which."""
 
 from __future__ import annotations
 
+import argparse
 import logging
 import os
 import signal
@@ -9,8 +10,9 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
+from importlib import metadata
 
-from embedded import interface
+from embedded import NAME, __version__, interface
 from embedded.engine import Engine
 from embedded.errors import QueryError, StartError
 from embedded.queries import Queries
@@ -46,7 +48,9 @@ def serve() -> None:
     threading.Thread(target=server.serve_forever, args=(0.1,), daemon=True, name="accept").start()
     start_expiry(queries)
     log.info(
-        "ClickHouse %s (embedded) on http://%s:%s after %.1f s",
+        "%s %s with the engine of ClickHouse %s on http://%s:%s after %.1f s",
+        NAME,
+        __version__,
         engine.version,
         settings.host,
         settings.port,
@@ -92,6 +96,13 @@ def _finish(queries: Queries) -> None:
 
 
 def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m embedded",
+        description="Serves ClickHouse's HTTP interface until SIGTERM; settings come from the environment.",
+    )
+    engine = f"chdb-core {metadata.version('chdb-core')}"
+    parser.add_argument("--version", action="version", version=f"{NAME} {__version__} (engine: {engine})")
+    parser.parse_args()
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     try:
         serve()

@@ -11,7 +11,7 @@ from email.utils import formatdate
 from functools import cached_property
 from http import HTTPStatus
 
-from embedded import compression
+from embedded import NAME, __version__, compression
 from embedded.blocks import Blocks
 from embedded.engine import Figures
 from embedded.errors import ClientGoneError, QueryError
@@ -30,7 +30,7 @@ class Response:
         self._status_sent = False
         self.keep = keep
         self.begun = False
-        self.headers = {"Server": "ClickHouse embedded", "X-ClickHouse-Server-Display-Name": "clickhouse-server"}
+        self.headers = {"Server": f"{NAME}/{__version__}", "X-ClickHouse-Server-Display-Name": "clickhouse-server"}
         self.content_type = "text/plain; charset=UTF-8"
         self.coding: str | None = None
         self.level: int | None = None

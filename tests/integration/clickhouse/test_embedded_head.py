@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import http.client
 import socket
+import subprocess
 import time
 from typing import Any
 
 import pytest
+from embedded import __version__
 
 MANY = "".join(f"X-{number}: y\r\n" for number in range(1000))
 PARTS = "".join(f'--zz\r\nContent-Disposition: form-data; name="param_{number}"\r\n\r\n1\r\n' for number in range(1001))
@@ -146,3 +148,17 @@ def test_connection_goes_on_after_an_empty_line(admin: Any) -> None:
             answer = http.client.HTTPResponse(plain)
             answer.begin()
             assert answer.read() == b"Ok.\n"
+
+
+def test_server_says_its_own_version(admin: Any, venvs: Any, repo: Any) -> None:
+    """Beside the engine's, which SELECT version() gives."""
+    told = subprocess.run(
+        [venvs / "clickhouse/bin/python", "-m", "embedded", "--version"],
+        env={"PYTHONPATH": str(repo / "clickhouse")},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert told.startswith(f"clickhouse-embedded {__version__} (engine: chdb-core 26.")
+    assert admin.call(path="/ping").headers["Server"] == f"clickhouse-embedded/{__version__}"
+    assert f"Version {__version__}" in (repo / "clickhouse/embedded/README.md").read_text()
