@@ -43,8 +43,9 @@ class Asked:
     def add_statement(self, statement: Statement) -> None:
         """Its SETTINGS clause counts from now on."""
         if statement.verb != "SET":
-            self._clause = {name: value for name, value, _ in assignments(statement)}
-            self._clause_texts = {name: text for name, _, text in assignments(statement)}
+            found = list(assignments(statement))
+            self._clause = {name: value for name, value, _ in found}
+            self._clause_texts = {name: text for name, _, text in found}
 
     def value(self, name: str) -> str | None:
         for source in (self._clause, self._parameters, self._session.own):
