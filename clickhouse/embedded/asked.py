@@ -1,4 +1,4 @@
-"""What a request asks of the interface: each setting as its statement, address, session or profile has it, the first that does."""
+"""The interface's settings of one request: each from its statement, address, session or profile, the first that has it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _CORS = {
 
 
 class Asked:
-    """The interface's settings of one request."""
+    """Reads the settings, and chooses by them what the answer is like."""
 
     def __init__(self, engine: Engine, session: Session, request: Request) -> None:
         self._engine = engine
@@ -135,5 +135,5 @@ def _kind(statement: Statement) -> str:
 
 
 def cors_preflight() -> dict[str, str]:
-    """What a browser is told that asks whether it may send a query from another page."""
+    """Headers for a browser that asks whether it may send a query from another page."""
     return dict(_CORS)

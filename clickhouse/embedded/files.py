@@ -72,6 +72,7 @@ def _in_array_function(found: tuple[Token, ...], index: int) -> bool:
     return (
         index > 1
         and found[index - 1].text == "("
+        and (index < 3 or (found[index - 3].text != "." and found[index - 3].upper not in ("INTO", "TABLE", "EXISTS")))
         and re.match("array|map", found[index - 2].name, re.IGNORECASE) is not None
     )
 

@@ -1,4 +1,4 @@
-"""Which queries run now, and how many may at once."""
+"""The queries that run now, and how many may at once."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _AGAIN_SECONDS = 0.1
 
 @dataclass(frozen=True)
 class QueryLimits:
-    """How many queries may run at once, as server.xml says; 0 for any number."""
+    """Numbers of queries that may run at once, from server.xml; 0 for any number."""
 
     queries: int = 0
     inserts: int = 0
