@@ -200,7 +200,7 @@ def inserts(blocks: int, runs: int) -> list[Figure]:
         server = Server()
         server.start()
         try:
-            client, file = server.client(), server.folder / "rows.tsv"
+            client, file = server.client(), server.folder / "data/user_files/rows.tsv"
             with file.open("wb") as sink:
                 for _ in range(blocks):
                     sink.write(BLOCK)
@@ -212,7 +212,7 @@ def inserts(blocks: int, runs: int) -> list[Figure]:
             with Peak(server) as peak:
                 seconds = timed(partial(client.insert, "INSERT INTO bench.http FORMAT TSV", blocks))
             above.append(peak.above_idle)
-            read = f"INSERT INTO bench.floor SELECT * FROM file('{file}', 'TSV', 'a UInt64, b UInt64, s String')"
+            read = f"INSERT INTO bench.floor SELECT * FROM file('{file.name}', 'TSV', 'a UInt64, b UInt64, s String')"
             floor = timed(partial(client.ask, read))
             same = "SELECT (SELECT sum(cityHash64(*)) FROM bench.http) = (SELECT sum(cityHash64(*)) FROM bench.floor), count() FROM bench.http"
             if client.ask(same) != f"1\t{rows}":

@@ -1,20 +1,26 @@
-"""`python -m embedded`: serve the warehouse until SIGTERM."""
+"""`python -m embedded`: serve the warehouse until SIGTERM. `--version` prints whose version is which."""
 
 from __future__ import annotations
 
+import argparse
 import logging
 import os
 import signal
 import sys
 import threading
 import time
+from collections.abc import Mapping
+from importlib import metadata
 
+from embedded import NAME, __version__, interface
 from embedded.engine import Engine
-from embedded.errors import StartError
+from embedded.errors import QueryError, StartError
 from embedded.queries import Queries
+from embedded.running import QueryLimits
 from embedded.server import Server, start_expiry
 from embedded.settings import Settings
-from embedded.users import read_users
+from embedded.shown import create_views
+from embedded.users import User, read_users
 
 log = logging.getLogger("embedded")
 _FINISH_SECONDS = 5
@@ -27,7 +33,9 @@ def serve() -> None:
     users = read_users(settings.config / "users.xml", os.environ)
     started = time.monotonic()
     engine = Engine(settings.data, settings.config)
-    queries = Queries(engine, users)
+    _check_profiles(engine, users)
+    create_views(engine)
+    queries = Queries(engine, users, QueryLimits.read(settings.config / "server.xml"))
     try:
         server = Server((settings.host, settings.port), queries, engine.version)
     except OSError as error:
@@ -40,7 +48,9 @@ def serve() -> None:
     threading.Thread(target=server.serve_forever, args=(0.1,), daemon=True, name="accept").start()
     start_expiry(queries)
     log.info(
-        "ClickHouse %s (embedded) on http://%s:%s after %.1f s",
+        "%s %s with the engine of ClickHouse %s on http://%s:%s after %.1f s",
+        NAME,
+        __version__,
         engine.version,
         settings.host,
         settings.port,
@@ -62,6 +72,19 @@ def serve() -> None:
     log.info("Stopped")
 
 
+def _check_profiles(engine: Engine, users: Mapping[str, User]) -> None:
+    """Raises StartError for a profile with a setting that this server cannot follow."""
+    for user in users.values():
+        for name in interface.REFUSED:
+            value = engine.default(user, name)
+            if value is None:
+                continue
+            try:
+                interface.check(name, value)
+            except QueryError as error:
+                raise StartError(f"Profile {user.profile} in users.xml: {error.message}.") from None
+
+
 def _finish(queries: Queries) -> None:
     """Let running queries end by themselves for a while, then cancel them."""
     for seconds, act in ((_FINISH_SECONDS, queries.cancel_all), (_CANCEL_SECONDS, lambda: None)):
@@ -73,6 +96,13 @@ def _finish(queries: Queries) -> None:
 
 
 def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m embedded",
+        description="Serves ClickHouse's HTTP interface until SIGTERM; settings come from the environment.",
+    )
+    engine = f"chdb-core {metadata.version('chdb-core')}"
+    parser.add_argument("--version", action="version", version=f"{NAME} {__version__} (engine: {engine})")
+    parser.parse_args()
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     try:
         serve()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Container, Iterator
 
+from embedded import interface
 from embedded.definer import check_definer
 from embedded.errors import QueryError
 from embedded.lexer import Token
@@ -27,8 +28,13 @@ _RESERVED = {
 }
 # Functions that read files, run programs or call out without any grant in the embedded engine.
 _CLOSED = re.compile(
-    r"file|executable|executablepool|python|disk|catboostevaluate|ai(?:generate|filter|classify|embed|extract|redact|similarity|translate)",
+    r"file|eval|executable|executablepool|python|disk|catboostevaluate|ai(?:generate|filter|classify|embed|extract|redact|similarity|translate)",
     re.IGNORECASE,
+)
+# What SYSTEM STOP and START can have; without a table the engine passes over what the user has no right to, and says nothing.
+_ACTIONS = re.compile(
+    r"(?:STOP|START) ((?:TTL )?MERGES|MOVES|FETCHES|CLEANUP|VIEWS|REPLICATED SENDS|DISTRIBUTED SENDS|REPLICATION QUEUES"
+    r"|PULLING REPLICATION LOG)(?: ON .*)?"
 )
 _TAKES_FUNCTION = re.compile(r"(?:array|map)\w*", re.IGNORECASE)
 # Table functions that the grant lent for input() would open.
@@ -37,6 +43,7 @@ _READS_FILES = re.compile(r"\w*(?:local|file|filesystem|flight)(?:cluster)?", re
 
 def check_setting(user: User, name: str, value: str) -> None:
     """Refuse a setting that a request may not bring, wherever it stands."""
+    interface.check(name, value)
     name = name.lower()
     if name == "role" and value != user.role:
         raise QueryError(512, f"Role {value} should be granted to set as a current: each user has one fixed role")
@@ -50,7 +57,8 @@ def check_statement(user: User, statement: Statement, table_engines: Container[s
     `table_engines` are the names of all that there are.
     """
     check_supported(statement)
-    for name, value in assignments(statement):
+    for name, value, _ in assignments(statement):
+        interface.check_in_sql(name)
         check_setting(user, name, value)
     if user.admin:
         return
@@ -63,24 +71,43 @@ def check_statement(user: User, statement: Statement, table_engines: Container[s
                 raise QueryError(497, f"{user.name}: Not enough privileges: it needs the grant TABLE ENGINE ON {name}")
 
 
-def assignments(statement: Statement) -> Iterator[tuple[str, str]]:
-    """Names and values in SET and in every SETTINGS clause."""
+def right_to(statement: Statement) -> str | None:
+    """The right that a SYSTEM statement for all tables needs, if the engine does not ask for it by itself."""
+    words = " ".join(token.upper for token in statement.tokens[1:])
+    if statement.verb == "SYSTEM" and words == "RESTART REPLICAS":
+        return "SYSTEM RESTART REPLICA"
+    found = _ACTIONS.fullmatch(words) if statement.verb == "SYSTEM" else None
+    return found and f"SYSTEM {found.group(1)}"
+
+
+def assignments(statement: Statement) -> Iterator[tuple[str, str, str]]:
+    """Names and values in SET and in every SETTINGS clause, and each value as it is written."""
     found = statement.tokens
     for index, token in enumerate(found):
         if token.upper == "SETTINGS" or (index == 0 and token.upper == "SET"):
-            yield from _assignments(found[index + 1 :])
+            yield from _assignments(statement.text, found[index + 1 :])
 
 
-def _assignments(found: tuple[Token, ...]) -> Iterator[tuple[str, str]]:
+def _assignments(text: str, found: tuple[Token, ...]) -> Iterator[tuple[str, str, str]]:
     depth, start = 0, True
     for index, token in enumerate(found):
         following = found[index + 1 : index + 3]
         if start and len(following) == 2 and following[0].text == "=":
-            yield token.name, following[1].name
+            yield token.name, following[1].name, text[following[1].start : _value_end(found[index + 2 :])]
         depth += token.nests
         if depth < 0:
             return
         start = depth == 0 and token.text == ","
+
+
+def _value_end(found: tuple[Token, ...]) -> int:
+    """Where a value ends: with its bracket, or with its only token; a sign has one more."""
+    depth = 0
+    for token in found:
+        depth += token.nests
+        if depth <= 0 and token.text not in ("-", "+"):
+            return token.end
+    return found[-1].end
 
 
 def _check_functions(user: User, statement: Statement) -> None:

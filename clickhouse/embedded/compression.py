@@ -25,8 +25,8 @@ class Compressor(Protocol):
 
 
 class _Brotli:
-    def __init__(self) -> None:
-        self._coder = brotli.Compressor(quality=1)
+    def __init__(self, level: int) -> None:
+        self._coder = brotli.Compressor(quality=level)
 
     def compress(self, data: bytes) -> bytes:
         return bytes(self._coder.process(data))
@@ -36,8 +36,8 @@ class _Brotli:
 
 
 class _Lz4:
-    def __init__(self) -> None:
-        self._coder = lz4.frame.LZ4FrameCompressor()
+    def __init__(self, level: int) -> None:
+        self._coder = lz4.frame.LZ4FrameCompressor(compression_level=level)
         self._head = self._coder.begin()
 
     def compress(self, data: bytes) -> bytes:
@@ -49,12 +49,13 @@ class _Lz4:
         return bytes(head + self._coder.flush())
 
 
-_COMPRESSORS: dict[str, Callable[[], Any]] = {
-    "br": _Brotli,
-    "zstd": lambda: zstandard.ZstdCompressor(level=1).compressobj(),
-    "lz4": _Lz4,
-    "gzip": lambda: zlib.compressobj(3, zlib.DEFLATED, 31),
-    "deflate": lambda: zlib.compressobj(3, zlib.DEFLATED, 15),
+# Each with the level that it has unless a client asks for one.
+_COMPRESSORS: dict[str, tuple[int, Callable[[int], Any]]] = {
+    "br": (1, _Brotli),
+    "zstd": (1, lambda level: zstandard.ZstdCompressor(level=level).compressobj()),
+    "lz4": (0, _Lz4),
+    "gzip": (3, lambda level: zlib.compressobj(level, zlib.DEFLATED, 31)),
+    "deflate": (3, lambda level: zlib.compressobj(level, zlib.DEFLATED, 15)),
 }
 
 
@@ -68,8 +69,10 @@ def accepted(header: str) -> str | None:
     return next((coding for coding in PREFERENCE if coding in offered), None)
 
 
-def compressor(coding: str) -> Compressor:
-    made: Compressor = _COMPRESSORS[coding]()
+def compressor(coding: str, level: int | None = None) -> Compressor:
+    """`level` is from 1 (fast) to 9 (small)."""
+    usual, make = _COMPRESSORS[coding]
+    made: Compressor = make(usual if level is None else level)
     return made
 
 

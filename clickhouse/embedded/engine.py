@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
+import secrets
 import shutil
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 from embedded.errors import QueryError, StartError, from_engine
+from embedded.files import FOLDER
+from embedded.interface import COUNTS
 from embedded.users import User
 
 # What chDB sets otherwise than a server does.
@@ -31,6 +35,8 @@ _ALLOCATOR = "background_thread:true,dirty_decay_ms:100,oversize_threshold:20971
 LEAST_FREE = 1 << 24
 # A setting without effect here (no logs are sent): it marks each query with its user and the client's query id.
 TAG = "send_logs_source_regexp"
+# Begins the statements that the server runs for itself; no client can know it.
+OWN = f"/* server {secrets.token_hex(8)} */ "
 
 
 def quoted(value: str) -> str:
@@ -75,9 +81,24 @@ class Connection:
             result.bytes_read(),
         )
 
+    def own(
+        self, sql: str, output_format: str = "TabSeparated", parameters: Mapping[str, str] | None = None
+    ) -> tuple[bytes, Figures]:
+        """Run a statement of the server, which no client has sent and none is shown. Raises QueryError."""
+        return self.run(OWN + sql, output_format, parameters)
+
     def set(self, settings: Mapping[str, str]) -> None:
         if settings:
-            self.run("SET " + ", ".join(f"{name} = {quoted(value)}" for name, value in settings.items()))
+            self.own("SET " + ", ".join(f"{name} = {quoted(value)}" for name, value in settings.items()))
+
+    def values(self, settings: Iterable[str]) -> dict[str, str]:
+        """The settings' values as the connection has them. Raises QueryError."""
+        names = list(settings)
+        if not names:
+            return {}
+        columns = ", ".join(f"toString(getSetting({quoted(name)}))" for name in names)
+        row: list[str] = json.loads(self.own(f"SELECT {columns}", "JSONCompactEachRow")[0])
+        return dict(zip(names, row, strict=True))
 
     def statements(self, sql: str) -> int:
         """How many statements the engine's own parser sees; 0 when it sees none that it understands."""
@@ -104,6 +125,7 @@ class Engine:
         os.environ.setdefault("JE_MALLOC_CONF", _ALLOCATOR)
         self._folder_lock = _lock(data)
         self._data = data
+        os.chdir(_user_files(data))  # where the engine looks for paths that do not begin at the root
         # Only chDB's Python API, unused here, needs it: 40 MB.
         sys.modules.setdefault("pyarrow", None)  # type: ignore[arg-type]
         from chdb import _chdb  # type: ignore[import-not-found,unused-ignore] # after the environment is set
@@ -146,20 +168,21 @@ class Engine:
     def ask(self, sql: str) -> str:
         """Run a statement of the server's own, as admin."""
         with self._lock:
-            return self._keeper.run(sql)[0].decode()
+            return self._keeper.own(sql)[0].decode()
 
     def connect(self, user: User) -> Connection:
         """A connection with the user's role, profile and limits; what a client sends on it cannot widen them."""
         connection = Connection(self._connect(self._address))
         values = _AS_A_SERVER | self._profiles.get(user.profile, {})
         readonly = values.pop("readonly", None)
+        values = {name: value for name, value in values.items() if name not in COUNTS}
         if not user.admin:  # whom a materialized view runs as, if it does not say so by itself
             values |= {"default_view_definer": user.name, "default_materialized_view_sql_security": "DEFINER"}
         connection.set(values)
-        connection.run(f"SET profile = {quoted(user.profile)}")
+        connection.own(f"SET profile = {quoted(user.profile)}")
         if readonly:
             connection.set({"readonly": readonly})
-        connection.run("SET ROLE ALL" if user.admin else f"SET ROLE {user.role}")
+        connection.own("SET ROLE ALL" if user.admin else f"SET ROLE {user.role}")
         return connection
 
     def default(self, user: User, setting: str) -> str | None:
@@ -200,6 +223,12 @@ def _lock(data: Path) -> int:
             f"{data} is in use by another server: stop that one first, or give another CLICKHOUSE_PATH."
         ) from None
     return lock
+
+
+def _user_files(data: Path) -> Path:
+    folder = data / FOLDER
+    folder.mkdir(exist_ok=True)
+    return folder
 
 
 def _write_config(data: Path, config: Path) -> Path:

@@ -70,7 +70,8 @@ def _from_pipe(statement: Statement, path: str) -> str:
             ):
                 at = token.start
                 break
-        return f"{text[:at]} FROM INFILE {quoted(path)} {text[at:]} FORMAT {data_format}"
+        head, tail = (part if part[-1:].isspace() or not part else f"{part} " for part in (text[:at], text[at:]))
+        return f"{head}FROM INFILE {quoted(path)} {tail}FORMAT {data_format}"
     for token, after in pairwise(found):
         if token.upper == "INPUT" and after.text == "(":  # the engine has no input(), but reads a pipe as a file
             rest = text[after.end :]

@@ -2,16 +2,45 @@
 
 from __future__ import annotations
 
-from embedded.engine import TAG, quoted
+import json
+from collections.abc import Mapping
+
+from embedded.engine import TAG, Connection, Figures, quoted
+from embedded.shown import id_sql, query_sql, user_sql
 from embedded.statement import Statement
 from embedded.users import User
 
 _NAMES = {"query_id": f"extract(Settings['{TAG}'], '^[^/]*/(.*)$')", "user": f"extract(Settings['{TAG}'], '^[^/]*')"}
+_COLUMNS = "kill_status String, query_id String, user String, query String"
+
+
+def kill_queries(
+    connection: Connection, user: User, statement: Statement, output_format: str, bound: Mapping[str, str]
+) -> tuple[bytes, Figures]:
+    """Run the KILL on the admin's connection, and tell which queries it met as their clients know them. Raises QueryError."""
+    known = {}
+    shown = f"SELECT query_id, {id_sql()}, {user_sql()}, {query_sql()} FROM system.processes"
+    for row in connection.own(shown, "JSONCompactEachRow")[0].splitlines():
+        engines_id, *clients = json.loads(row.decode(errors="replace"))
+        known[engines_id] = clients
+    body, figures = connection.run(by_client_id(user, statement), "JSONCompactEachRow", bound)
+    rows = []
+    for row in body.splitlines():
+        status, engines_id, *rest = json.loads(row.decode(errors="replace"))
+        rows.append(json.dumps([status, *known.get(engines_id, [engines_id, *rest])]))
+    answer = f"SELECT * FROM format(JSONCompactEachRow, '{_COLUMNS}', {{rows:String}})"
+    return (connection.own(answer, output_format, {"rows": _escaped("\n".join(rows))})[0] if rows else b""), figures
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("\n", "\\n").replace("\t", "\\t")
 
 
 def by_client_id(user: User, statement: Statement) -> str:
-    """The statement with the clients' ids and users in its condition; anybody but the admin reaches own queries only."""
+    """The statement with the clients' ids and users in its condition, and without its FORMAT; anybody but the admin
+    reaches own queries only."""
     parts, position, end = [], 0, len(statement.tokens)
+    sync = ""
     for index, token in enumerate(statement.tokens):
         if token.kind in ("word", "quoted") and token.name in _NAMES:
             parts += [statement.text[position : token.start], _NAMES[token.name]]
@@ -22,5 +51,6 @@ def by_client_id(user: User, statement: Statement) -> str:
             position = token.end
         elif token.upper in ("SYNC", "ASYNC", "TEST", "FORMAT"):
             end = min(end, index)
+            sync = sync or (token.text if token.upper != "FORMAT" else "")
     last = max(statement.tokens[end - 1].end, position)
-    return "".join([*parts, statement.text[position:last], ") ", statement.text[last:]])
+    return "".join([*parts, statement.text[position:last], ") ", sync])

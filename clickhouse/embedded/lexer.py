@@ -39,6 +39,7 @@ _ESCAPED = {
     "N": "",
 }
 _NESTS = {"(": 1, "[": 1, "{": 1, ")": -1, "]": -1, "}": -1}
+_DOLLAR_NAME = re.compile(r"\$[A-Za-z0-9_$]+")
 _COMMENT_EDGE = re.compile(r"/\*|\*/")
 
 
@@ -85,8 +86,11 @@ class Unfinished(QueryError):  # noqa: N818 - it is an error only when no more t
         super().__init__(62, f"Syntax error: a quote or comment that begins at position {start + 1} is never closed")
 
 
-def tokens(text: str) -> Iterator[Token]:
-    """Tokens without white space and comments. Raises Unfinished at an open quote or comment."""
+def tokens(text: str, *, complete: bool = True) -> Iterator[Token]:
+    """Tokens without white space and comments. Raises Unfinished at an open quote or comment.
+
+    `$x$` begins a heredoc if it comes again, and is a name if it does not; unless the text is `complete`, it still may.
+    """
     position, length = 0, len(text)
     while position < length:
         found = _TOKEN.match(text, position)
@@ -97,8 +101,12 @@ def tokens(text: str) -> Iterator[Token]:
             position = _comment_end(text, position, start)
         elif kind == "heredoc":
             end = text.find(found.group(), position)
-            if end < 0:  # the engine then takes it for a name; more text may still bring the end
+            if end < 0 and not complete:
                 raise Unfinished(start)
+            if end < 0:
+                position = _name_end(text, start)
+                yield Token("word", text[start:position], start, position)
+                continue
             position = end + len(found.group())
             yield Token("string", text[start:position], start, position)
         elif kind == "open":
@@ -109,6 +117,14 @@ def tokens(text: str) -> Iterator[Token]:
             )
         elif kind not in ("space", "comment"):
             yield Token(kind, found.group(), start, position)
+
+
+def _name_end(text: str, start: int) -> int:
+    """The end of a name that begins with a dollar sign; one before another dollar sign stands alone."""
+    if text.startswith("$$", start):
+        return start + 1
+    found = _DOLLAR_NAME.match(text, start)
+    return start + 1 if found is None else found.end()
 
 
 def _comment_end(text: str, position: int, start: int) -> int:

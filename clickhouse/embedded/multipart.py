@@ -12,6 +12,7 @@ from typing import IO
 from multipart import MultipartError, MultipartSegment, PushMultipartParser  # type: ignore[import-untyped]
 
 from embedded.errors import QueryError
+from embedded.head import Limits, form_error
 
 _LONGEST_FIELD = 1 << 28
 _IN_MEMORY = 1 << 22
@@ -45,16 +46,20 @@ def boundary(headers: Message) -> bytes | None:
     return value.encode("latin-1", "replace")
 
 
-def read_form(body: Iterator[bytes], mark: bytes) -> Form:
-    """Raises QueryError for a body that is not well formed or ends early."""
-    form = Form()
+def read_form(body: Iterator[bytes], mark: bytes, limits: Limits) -> Form:
+    """Raises QueryError for a body that is not well formed, ends early or has more than the limits let it have."""
+    form, parts = Form(), 0
     try:
         with PushMultipartParser(mark) as parser:
             for event in chain.from_iterable(map(parser.parse, body)):
                 if isinstance(event, MultipartSegment):
-                    segment, content = event, form.content()
+                    segment, content, parts = event, form.content(), parts + 1
+                    if parts > limits.max_fields:
+                        raise form_error("Too many form fields")
                 elif event is not None:
                     content.write(event)
+                    if content.tell() > limits.max_multipart_form_data_size:
+                        raise QueryError(290, f"Part {segment.name} is larger than http_max_multipart_form_data_size")
                 else:
                     content.seek(0)
                     _keep(form, segment, content)

@@ -9,29 +9,25 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 
-from embedded import compression, multipart
-from embedded.access import assignments, check_setting, check_statement
-from embedded.engine import LEAST_FREE, TAG, Engine, quoted, refuse_several
+from embedded import interface, multipart
+from embedded.access import assignments, check_setting, check_statement, right_to
+from embedded.asked import Asked
+from embedded.engine import LEAST_FREE, TAG, Engine, Figures, quoted, refuse_several
 from embedded.errors import QueryError
+from embedded.files import check_files
 from embedded.inserts import insert
-from embedded.kill import by_client_id
+from embedded.kill import kill_queries
 from embedded.lexer import tokens
 from embedded.reading import read_statement
 from embedded.request import Request
 from embedded.response import Response
+from embedded.running import Running
 from embedded.sessions import Session
+from embedded.shown import for_people, up_to_the_end
 from embedded.statement import Statement, parse
 from embedded.streaming import Runner
 from embedded.users import User
 
-# Parameters of the interface; every other one is a setting.
-_INTERFACE = {
-    "query", "user", "password", "database", "default_format", "session_id", "session_timeout", "session_check",
-    "close_session", "query_id", "quota_key", "role", "wait_end_of_query", "buffer_size", "stacktrace",
-    "client_protocol_version", "compress", "decompress",
-    "send_progress_in_http_headers", "http_headers_progress_interval_ms", "enable_http_compression",
-    "http_zlib_compression_level", "http_write_exception_in_output_format", "cancel_http_readonly_queries_on_client_close",
-}  # fmt: skip
 # Statements that write a definition.
 _DEFINES = {"CREATE", "ATTACH", "DETACH", "REPLACE", "ALTER", "UNDROP", "RESTORE"}
 # Statements that leave nothing in their connection, with CREATE of what is not temporary.
@@ -46,6 +42,7 @@ class Query:
 
     engine: Engine
     runner: Runner
+    queries: Running
     admin: User
     session: Session
     request: Request
@@ -54,16 +51,19 @@ class Query:
     query_id: str
     tag: str
     persistent: bool
+    entered: bool = False
     _external: list[str] = field(default_factory=list)
     _done: Statement | None = None
 
     def run(self) -> None:
         """Answer the request. Raises QueryError, or ClientGoneError when nobody is left to answer."""
+        self.asked = Asked(self.engine, self.session, self.request)
+        self.asked.shape(self.response)  # first of all: an error is packed as the answer would be
         mark = multipart.boundary(self.request.headers) if self.request.method == "POST" else None
         if mark is None:
             self._run()
             return
-        form = multipart.read_form(self.request.body(), mark)
+        form = multipart.read_form(self.request.body(), mark, self.request.limits)
         try:
             self.request.parameters |= form.fields
             self._run(form)
@@ -76,16 +76,21 @@ class Query:
         if self.persistent:
             for name in self._external:
                 with suppress(QueryError):
-                    session.connection.run(f"DROP TEMPORARY TABLE IF EXISTS {_name(name)}")
+                    session.connection.own(f"DROP TEMPORARY TABLE IF EXISTS {_name(name)}")
         self._external.clear()
         if statement is None:
             return
         if statement.verb == "USE":
             session.own_database = session.database = statement.tokens[-1].name
-        elif statement.verb == "SET":
-            session.own |= {name: quoted(value) for name, value in assignments(statement)}
+        elif statement.verb == "SET" and self.persistent:
+            values = {name: value for name, value, _ in assignments(statement) if not name.startswith("param_")}
+            with suppress(QueryError):  # with the limits just set, even this may fail: then as they are written
+                values = session.connection.values(values)
+            session.own |= values
 
     def _run(self, form: multipart.Form | None = None) -> None:
+        for name, value in self.request.parameters.items():
+            interface.check(name, value)
         statement, data = read_statement(self.request.parameters, self.request.body())
         self.bound = {
             key.removeprefix("param_"): value
@@ -95,6 +100,12 @@ class Query:
         session = self.session
         user = session.user
         check_statement(user, statement, self.engine.table_engines)
+        if user.admin:
+            check_files(statement, self.bound)
+        self.asked.add_statement(statement)
+        self.asked.shape(self.response)
+        self.queries.enter(self.asked.entry(self.tag, self.query_id, statement))
+        self.entered = True
         if statement.verb in _DEFINES and not self.engine.has_room():
             raise QueryError(243, f"Not enough space: {statement.verb} needs {LEAST_FREE >> 20} MB free on the disk")
         self.reads = self.request.method in ("GET", "HEAD")
@@ -105,6 +116,9 @@ class Query:
         session.clean = form is None and "readonly" not in session.lent and _leaves_nothing(statement)
         if self.reads:
             self._only_read(statement)
+        right = right_to(statement)
+        if right and self.session.connection.own(f"CHECK GRANT {right} ON *.*")[0].strip() != b"1":
+            raise QueryError(497, f"{user.name}: Not enough privileges: it needs the grant {right} ON *.*")
         self._choose_answer(statement)
         if statement.kind == "output":
             self._output(statement)
@@ -121,32 +135,33 @@ class Query:
         lent = {}
         for name, value in asked_settings(self.request.parameters).items():
             table, _, what = name.rpartition("_")
-            if name == "framing_output_format":
-                if value.lower() not in ("", "none") and statement.kind == "output":
-                    raise QueryError(48, "framing_output_format is not supported: leave it out, as /play then does")
-                continue
             if what in ("structure", "types", "format") and table in external:
                 continue
             if name == "readonly" and value in ("1", "2") and self.persistent:
                 self.reads = True  # the engine's own could not be taken back
                 continue
             check_setting(session.user, name, value)
+            if name in interface.COUNTS:
+                continue
             if not re.fullmatch(r"\w+", name):
                 raise QueryError(115, f"Unknown setting '{name}'")
             lent[name] = value
-        back = {name: session.own.get(name) or self._profile_value(name) for name in session.lent.keys() - lent.keys()}
+        back = {
+            name: quoted(session.own[name]) if name in session.own else self._profile_value(name)
+            for name in session.lent.keys() - lent.keys()
+        }
         mark = {} if "log_comment" in session.own | lent else {"log_comment": self.query_id}
         # What a connection has that waited for this request need not be said again; a session may have changed it since.
         there = {} if self.persistent else session.lent
         asked = {name: value for name, value in lent.items() if there.get(name) != value}
         new = {name: quoted(value) for name, value in (mark | {TAG: self.tag} | asked).items()}
-        connection.run("SET " + ", ".join(f"{name} = {value}" for name, value in (back | new).items()))
+        connection.own("SET " + ", ".join(f"{name} = {value}" for name, value in (back | new).items()))
         session.lent = lent
         if "session_timezone" in lent:
             self.response.headers["X-ClickHouse-Timezone"] = lent["session_timezone"]
         database = self.request.database or session.own_database
         if database != session.database:
-            connection.run(f"USE {_name(database)}")
+            connection.own(f"USE {_name(database)}")
             session.database = database
 
     def _profile_value(self, name: str) -> str:
@@ -179,7 +194,7 @@ class Query:
                 raise QueryError(62, f"Syntax error: the structure of external table {name} is not complete")
             check_statement(self.session.user, create, self.engine.table_engines)
             refuse_several(connection, create.text)
-            connection.run(create.text)
+            connection.own(create.text)
             self._external.append(name)
             target = f"INSERT INTO {_name(name)}"
             into = Statement(target, tuple(tokens(target)), "insert", data_format)
@@ -189,13 +204,11 @@ class Query:
 
     def _choose_answer(self, statement: Statement) -> None:
         parameters, headers = self.request.parameters, self.request.headers
-        default = parameters.get("default_format") or headers.get("X-ClickHouse-Format") or "TabSeparated"
+        default = headers.get("X-ClickHouse-Format") or parameters.get("default_format") or "TabSeparated"
         self.format = statement.format or default
         if not re.fullmatch(r"\w+", self.format):
             raise QueryError(73, f"Unknown format {self.format}", "UNKNOWN_FORMAT")
-        self.response.in_blocks = self.request.flag("compress")
-        if self.request.flag("enable_http_compression") or "enable_http_compression" not in parameters:
-            self.response.coding = compression.accepted(headers.get("Accept-Encoding") or "")
+        self.response.wanted = self.asked.wanted_headers(self.session.connection)
         if statement.kind == "output":
             self._name_format()
 
@@ -206,25 +219,24 @@ class Query:
     def _cancel(self) -> bool:
         return self.engine.kill(self.tag)
 
-    def _progress(self) -> float | None:
-        """Seconds between two progress headers, or None when the client wants none."""
-        if not self.request.flag("send_progress_in_http_headers"):
-            return None
-        milliseconds = self.request.parameters.get("http_headers_progress_interval_ms", "")
-        return max(int(milliseconds), 10) / 1000 if re.fullmatch("[0-9]{1,7}", milliseconds) else 0.1
-
     def _output(self, statement: Statement) -> None:
+        end = len(statement.text.encode(errors="surrogateescape"))
+        statement = for_people(statement, self.session.database)
         refuse_several(self.session.connection, statement.text)
-        self.runner.stream(
-            self.session.connection,
-            lambda path: statement.into_outfile(path, self.format),
-            self.bound,
-            self.response,
-            self.client,
-            self._cancel,
-            whole=self.request.flag("wait_end_of_query"),
-            progress=self._progress(),
-        )
+        try:
+            self.runner.stream(
+                self.session.connection,
+                lambda descriptor: statement.into_outfile(descriptor, self.format),
+                self.bound,
+                self.response,
+                self.client,
+                self._cancel,
+                buffer=self.asked.buffer(),
+                progress=self.asked.progress(),
+            )
+        except QueryError as error:
+            error.message = up_to_the_end(error.message, end)
+            raise
 
     def _insert(self, statement: Statement, data: Iterable[bytes]) -> None:
         connection, user = self.session.connection, self.session.user
@@ -232,30 +244,36 @@ class Query:
         refuse_several(connection, statement.text)
         self.request.leave_in_connection()
         if lent:
-            connection.run(f"SET ROLE {user.role}, {_INPUT_ROLE}")
+            connection.own(f"SET ROLE {user.role}, {_INPUT_ROLE}")
         try:
             figures = insert(connection, self.runner, statement, data, self.bound, self._cancel)
         finally:
             if lent:
-                connection.run(f"SET ROLE {user.role}")
+                connection.own(f"SET ROLE {user.role}")
         self.response.whole(b"", figures)
 
     def _other(self, statement: Statement) -> None:
         connection, text = self.session.connection, statement.text
-        if self.persistent and ("readonly", "1") in assignments(statement):
+        if self.persistent and ("readonly", "1") in [(name, value) for name, value, _ in assignments(statement)]:
             raise QueryError(48, "SET readonly = 1 is not supported in a session: send readonly=1 with each request")
         refuse_several(connection, statement.text)
         kill = statement.words("KILL", "QUERY")
         if kill:  # the engine's list of queries is not the user's to read
-            connection, text = self.engine.connect(self.admin), by_client_id(self.session.user, statement)
+            connection = self.engine.connect(self.admin)
+
+        def work() -> tuple[bytes, Figures]:
+            if kill:
+                return kill_queries(connection, self.session.user, statement, self.format, self.bound)
+            return connection.run(text, self.format, self.bound)
+
         try:
             body, figures = self.runner.wait(
                 connection,
-                lambda: connection.run(text, self.format, self.bound),
+                work,
                 self.response,
                 self.client,
                 self._cancel,
-                progress=self._progress(),
+                progress=self.asked.progress(),
             )
         finally:
             if kill:
@@ -269,7 +287,9 @@ class Query:
 def asked_settings(parameters: Mapping[str, str]) -> dict[str, str]:
     """The settings among the parameters of a request."""
     return {
-        name: value for name, value in parameters.items() if name not in _INTERFACE and not name.startswith("param_")
+        name: value
+        for name, value in parameters.items()
+        if name and name not in interface.NO_SETTINGS and not name.startswith("param_")
     }
 
 

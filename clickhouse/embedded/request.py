@@ -14,11 +14,14 @@ from io import BufferedReader
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+from embedded import interface
 from embedded.blocks import unpacked
 from embedded.compression import decompressed
 from embedded.errors import ClientGoneError, QueryError
+from embedded.head import Limits
 
 CHUNK = 1 << 20
+_USUAL = Limits()
 # Python's int() takes signs, underscores and other scripts' digits, and a proxy in front of the server does not.
 _DECIMAL = re.compile(r"[0-9]{0,18}")
 _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;|\r?\n)")
@@ -69,12 +72,15 @@ class Request:
         source: BufferedReader,
         proceed: Callable[[], None],
         connection: socket.socket | None = None,
+        limits: Limits = _USUAL,
     ) -> None:
         """`source` reads from `connection`, which is needed for `leave_in_connection` alone."""
         self.method = method
         self.headers = headers
         address = urlsplit("http:" + target if target.startswith("//") else target)
         self.path = address.path
+        self.limits = limits
+        limits.check_fields(address.query)
         # Bytes that are not UTF-8 survive as surrogates: ClickHouse's strings are bytes.
         self.parameters = dict(
             parse_qsl(address.query, keep_blank_values=True, encoding="utf-8", errors="surrogateescape")
@@ -102,15 +108,17 @@ class Request:
 
     def flag(self, name: str) -> bool:
         """Whether a parameter of the interface is on."""
-        return self.parameters.get(name, "") in ("1", "true")
+        return interface.is_on(self.parameters.get(name))
 
     @property
     def database(self) -> str:
         """The database that the request names, or nothing."""
-        return self.parameters.get("database") or self.headers.get("X-ClickHouse-Database") or ""
+        return self.headers.get("X-ClickHouse-Database") or self.parameters.get("database") or ""
 
     def credentials(self) -> tuple[str, str]:
         """User name and password. Raises QueryError 516 for more than one way at once or a broken header."""
+        for name in interface.REFUSED_HEADERS:
+            interface.check_header(name, self.headers.get(name))
         ways = []
         if self.headers.get("X-ClickHouse-User") is not None or self.headers.get("X-ClickHouse-Key") is not None:
             ways.append(

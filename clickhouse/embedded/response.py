@@ -11,7 +11,7 @@ from email.utils import formatdate
 from functools import cached_property
 from http import HTTPStatus
 
-from embedded import compression
+from embedded import NAME, __version__, compression
 from embedded.blocks import Blocks
 from embedded.engine import Figures
 from embedded.errors import ClientGoneError, QueryError
@@ -30,10 +30,13 @@ class Response:
         self._status_sent = False
         self.keep = keep
         self.begun = False
-        self.headers = {"Server": "ClickHouse embedded", "X-ClickHouse-Server-Display-Name": "clickhouse-server"}
+        self.headers = {"Server": f"{NAME}/{__version__}", "X-ClickHouse-Server-Display-Name": "clickhouse-server"}
         self.content_type = "text/plain; charset=UTF-8"
         self.coding: str | None = None
+        self.level: int | None = None
         self.in_blocks = False
+        # What the client wants to have in the head of a success, in place of the server's own.
+        self.wanted: dict[str, str] = {}
         # Called once before the last bytes go out: whoever has them may use the session again at once.
         self.at_end: Callable[[], None] | None = None
 
@@ -62,6 +65,9 @@ class Response:
             lines += [f"Connection: {'Keep-Alive' if self.keep else 'Close'}"]
             lines += ["Keep-Alive: timeout=30"] if self.keep else []
         fields = self.headers | {"Content-Type": self.content_type} | extra
+        if self.wanted:
+            lower = {name.lower() for name in self.wanted}
+            fields = {name: value for name, value in fields.items() if name.lower() not in lower} | self.wanted
         lines += [f"{name}: {value}" for name, value in fields.items()]
         self.begun = self._status_sent = True
         return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1", "replace")
@@ -72,7 +78,7 @@ class Response:
         if self.coding is None:
             return None
         extra["Content-Encoding"] = self.coding
-        return compression.compressor(self.coding)
+        return compression.compressor(self.coding, self.level)
 
     def summary(self, figures: Figures) -> str:
         """Figures as ClickHouse's summary and progress headers have them."""
@@ -102,7 +108,9 @@ class Response:
         extra = {} if figures is None else {"X-ClickHouse-Summary": self.summary(figures)}
         if body and (coder := self._compressor(extra)) is not None:
             body = coder.compress(body) + coder.flush()
-        head = self._head(status, extra | {"Content-Length": str(len(body))})
+        head = self._head(
+            status, extra if status == HTTPStatus.NO_CONTENT else extra | {"Content-Length": str(len(body))}
+        )
         self._send(head if self._head_only else head + body)
 
     def begin(self, figures: Figures) -> None:
@@ -128,7 +136,7 @@ class Response:
         """Tell an error: as the status before the first byte of the body, in the body after it."""
         text = error.text(self._version).encode(errors="surrogateescape")
         if not self.begun:
-            self.coding, self.in_blocks, self.content_type = None, False, "text/plain; charset=UTF-8"
+            self.content_type, self.wanted = "text/plain; charset=UTF-8", {}
             self.headers.pop("X-ClickHouse-Format", None)
             self.headers["X-ClickHouse-Exception-Code"] = str(error.code)
             if error.status == 401:

@@ -7,18 +7,20 @@ import socket
 import socketserver
 import threading
 import time
-from http.server import BaseHTTPRequestHandler
-from typing import Any
+from contextlib import suppress
+from io import BufferedReader
+from typing import Any, cast
 
+from embedded.asked import cors_preflight
 from embedded.compression import accepted
 from embedded.errors import ClientGoneError, QueryError
+from embedded.head import Head, HeadError, HeadReader
 from embedded.play import page
 from embedded.queries import Queries
 from embedded.request import Request
 from embedded.response import Response
 
 log = logging.getLogger("embedded")
-_LONGEST_TARGET = 1 << 20
 _IDLE_SECONDS = 30
 _STALLED_SECONDS = 300
 _LINGER_SECONDS = 2
@@ -42,47 +44,52 @@ class Server(socketserver.ThreadingTCPServer):
         log.exception("A connection ended by an error of the server itself")
 
 
-class Handler(BaseHTTPRequestHandler):
+class Handler(socketserver.StreamRequestHandler):
     """One connection."""
 
-    protocol_version = "HTTP/1.1"
     rbufsize = 1 << 16
     disable_nagle_algorithm = True
-    timeout = _IDLE_SECONDS
     server: Server
 
-    def handle_one_request(self) -> None:
-        self.close_connection = True
-        self.connection.settimeout(_IDLE_SECONDS)
-        self._expects = False
+    def handle(self) -> None:
+        self._source = cast(BufferedReader, self.rfile)
+        heads = HeadReader(self._source, self.connection, self.server.queries.limits)
         try:
-            self.raw_requestline = self.rfile.readline(_LONGEST_TARGET + 1)
-            if not self.raw_requestline.strip() or len(self.raw_requestline) > _LONGEST_TARGET:
-                return
-            self.connection.settimeout(_STALLED_SECONDS)
-            if not self.parse_request():
-                return
-            self._answer()
+            while (head := heads.read(_IDLE_SECONDS)) is not None:
+                self.connection.settimeout(_STALLED_SECONDS)
+                self._expects = (head.headers.get("Expect") or "").lower() == "100-continue"
+                if not self._answer(head):
+                    return
+        except HeadError as error:
+            log.info("A request was refused: %s", error)
+            response = Response(self.connection, self.server.version, keep=False, head_only=False)
+            with suppress(ClientGoneError):
+                response.whole(b"", status=400)
+                self._linger()
         except (TimeoutError, ConnectionError, ClientGoneError):
-            self.close_connection = True
-
-    def handle_expect_100(self) -> bool:
-        self._expects = True  # answered when the body is read, so that a refused request need not send it
-        return True
+            pass
 
     def _proceed(self) -> None:
+        """Ask for the body, which a client may hold back until then: a refused request need not send it."""
         if self._expects:
             self._expects = False
             self.connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
 
-    def _answer(self) -> None:
-        response = Response(
-            self.connection, self.server.version, keep=not self.close_connection, head_only=self.command == "HEAD"
-        )
+    def _answer(self, head: Head) -> bool:
+        """Whether the connection can serve another request."""
+        response = Response(self.connection, self.server.version, keep=head.keep, head_only=head.method == "HEAD")
         request = None
         started = time.monotonic()
         try:
-            request = Request(self.command, self.path, self.headers, self.rfile, self._proceed, self.connection)  # type: ignore[arg-type]
+            request = Request(
+                head.method,
+                head.target,
+                head.headers,
+                self._source,
+                self._proceed,
+                self.connection,
+                self.server.queries.limits,
+            )
             self._route(request, response)
         except (ClientGoneError, OSError):
             raise
@@ -100,7 +107,7 @@ class Handler(BaseHTTPRequestHandler):
         if request is None or request.unread:
             response.keep = False
             self._linger()
-        self.close_connection = not response.keep
+        return response.keep
 
     def _route(self, request: Request, response: Response) -> None:
         if request.path in ("/ping", "/replicas_status") and request.method in ("GET", "HEAD"):
@@ -116,6 +123,9 @@ class Handler(BaseHTTPRequestHandler):
             )
         elif request.method in ("GET", "HEAD") and "query" not in request.parameters:
             response.whole(b"Ok.\n")
+        elif request.method == "OPTIONS" and self.server.queries.allows_other_pages(request):
+            response.headers |= cors_preflight()
+            response.whole(b"", status=204)
         elif request.method == "OPTIONS":  # /play asks so whether the server is there
             response.headers["Allow"] = "GET, HEAD, POST, OPTIONS"
             response.whole(b"")
@@ -134,9 +144,6 @@ class Handler(BaseHTTPRequestHandler):
                 pass
         except OSError:
             pass
-
-    def log_message(self, format: str, *arguments: Any) -> None:
-        """The base class logs addresses with queries and passwords in them: log nothing here."""
 
 
 def start_expiry(queries: Queries) -> None:

@@ -51,11 +51,11 @@ class Statement:
         found = self.tokens[start : start + len(wanted)]
         return len(found) == len(wanted) and all(token.upper == word for token, word in zip(found, wanted, strict=True))
 
-    def into_outfile(self, path: str, default_format: str) -> str:
-        """The statement with its answer going to `path`."""
-        into = f" INTO OUTFILE '{path}' TRUNCATE "
+    def into_outfile(self, descriptor: int, default_format: str) -> str:
+        """The statement with its answer going to a descriptor of this process; `shown` takes out again what is added."""
         if self.format_at is None:
-            return f"{self.text}{into}FORMAT {default_format}"
+            return f"{self.text} INTO OUTFILE '/proc/self/fd/{descriptor}' TRUNCATE FORMAT {default_format}"
+        into = f" INTO OUTFILE '/dev/fd/{descriptor}' TRUNCATE "
         return f"{self.text[: self.format_at]}{into}{self.text[self.format_at :]}"
 
 
@@ -78,7 +78,7 @@ def parse(text: str, *, complete: bool) -> Statement | None:
 
 def _insert(text: str, seen: list[Token], complete: bool) -> Statement | None:
     """An INSERT whose data follow in the text, found without looking at the data."""
-    stream = tokens(text)
+    stream = tokens(text, complete=complete)
     first = next(stream, None)
     if first is None or first.upper not in ("INSERT", "WITH"):
         return None

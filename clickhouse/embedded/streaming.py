@@ -11,15 +11,15 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
-from typing import Any
+from typing import IO, Any
 
 from embedded.engine import Connection, Figures
 from embedded.errors import ClientGoneError
 from embedded.response import Response
 
 _PIPE = 1 << 18
-# An answer up to this size goes out in one piece, so that its errors are still a status.
-_WHOLE = 1 << 20
+# An answer up to this size goes out in one piece, so that its errors are still a status; a client may ask for more.
+LEAST_BUFFER = 1 << 20
 _IN_MEMORY = 1 << 24
 _LOOK_SECONDS = 0.5
 
@@ -70,18 +70,18 @@ class Runner:
     def stream(
         self,
         connection: Connection,
-        statement: Callable[[str], str],
+        statement: Callable[[int], str],
         parameters: Mapping[str, str],
         response: Response,
         client: socket.socket,
         cancel: Callable[[], object],
         *,
-        whole: bool,
+        buffer: int | None,
         progress: float | None,
     ) -> None:
-        """Send the answer of `statement(path)`, which writes it to the path it is given.
+        """Send the answer of `statement(descriptor)`, which writes it to the descriptor it is given.
 
-        `whole`: send nothing before the end. `progress`: seconds between the headers that tell of it. `cancel` stops the query.
+        `buffer`: send nothing before there are so many bytes; None: nothing before the end. `progress`: seconds between the headers that tell of it. `cancel` stops the query.
         Raises QueryError, or ClientGoneError after the query was stopped.
         """
         reader, writer = pipe()
@@ -90,7 +90,7 @@ class Runner:
 
         def work() -> Figures:
             try:
-                return connection.run(statement(f"/dev/fd/{writer}"), parameters=parameters)[1]
+                return connection.run(statement(writer), parameters=parameters)[1]
             finally:
                 os.close(writer)
                 connection.watch(None)
@@ -102,7 +102,7 @@ class Runner:
             os.close(writer)
             raise
         try:
-            _Pump(reader, client, response, told, future).run(whole=whole)
+            _Pump(reader, client, response, told, future).run(buffer)
         except BaseException:
             cancel()
             _drain(reader, future, cancel)
@@ -173,31 +173,33 @@ class _Pump:
         self._poll.register(reader, select.POLLIN)
         self._poll.register(client, select.POLLRDHUP)
 
-    def run(self, *, whole: bool) -> None:
+    def run(self, buffer: int | None) -> None:
         with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY) as held:
-            size = 0
+            size, sending = 0, False
             while data := self._next():
-                if self._response.begun and not whole:
+                if sending:
                     self._response.chunk(data)
                     continue
                 held.write(data)
                 size += len(data)
-                if size >= _WHOLE and not whole:
-                    held.seek(0)
+                if buffer is not None and size >= buffer:
+                    sending = True
                     self._response.begin(self._told.figures)
-                    self._response.chunk(held.read())
+                    self._send(held)
             figures = self._future.result()
-            if self._response.begun and not whole:
-                self._response.end()
-                return
-            held.seek(0)
-            if size < _WHOLE:
+            if not sending and size < LEAST_BUFFER:
+                held.seek(0)
                 self._response.whole(held.read(), figures)
                 return
-            self._response.begin(figures)
-            while data := held.read(_PIPE):
-                self._response.chunk(data)
+            if not sending:
+                self._response.begin(figures)
+                self._send(held)
             self._response.end()
+
+    def _send(self, held: IO[bytes]) -> None:
+        held.seek(0)
+        while data := held.read(LEAST_BUFFER):
+            self._response.chunk(data)
 
     def _next(self) -> bytes:
         """What the engine wrote next; empty at its end."""

@@ -12,8 +12,9 @@ from stack.check.connections import rows
 from stack.grants import LEFT_OUT
 
 _GRANT = re.compile(r"GRANT (?P<types>.+) ON (?P<place>\S+)")
-# Levels of system.privileges that a grant on a database or table can reach.
-_IN_DATABASES = {"DATABASE", "TABLE", "VIEW", "COLUMN", "DICTIONARY"}
+# Levels of system.privileges that a grant on a table, and one on a database, can reach.
+_IN_TABLES = {"TABLE", "VIEW", "COLUMN", "DICTIONARY"}
+_IN_DATABASES = {"DATABASE", *_IN_TABLES}
 _WITH_OBJECT = {"SET DEFINER", "TABLE ENGINE"}
 
 HELD = """
@@ -43,10 +44,11 @@ class Privileges:
 
     def words(self, privilege: str, database: str, place: str) -> Rights:
         """Each right that a grant gives, in words."""
+        reached = _IN_DATABASES if place == f"{database}.*" else _IN_TABLES
         return {
             f"{leaf} ON {place}"
             for leaf in self.leaves(privilege)
-            if database == "*" or self.levels.get(leaf, "TABLE") in _IN_DATABASES
+            if database == "*" or self.levels.get(leaf, "TABLE") in reached
         }
 
 

@@ -137,6 +137,7 @@ class OwnServer:
             "CLICKHOUSE_HTTP_PORT": str(self.port),
             "CLICKHOUSE_PATH": str(self.folder / "data"),
             **{variable: f"{user}-secret" for user, variable in VARIABLES.items()},
+            **self.extra,
             **changes,
         }
         with (self.folder / "log").open("ab") as sink:

@@ -27,12 +27,6 @@ def test_answer_in_blocks(admin: Any, rows: int) -> None:
     assert plain(got.body) == b"".join(number.to_bytes(8, "little") for number in range(rows))
 
 
-def test_error_before_the_first_byte_is_plain(admin: Any) -> None:
-    answer = admin.call("SELECT nonsense", compress=1)
-    assert answer.code == 47
-    assert answer.text.startswith("Code: 47.")
-
-
 def test_error_after_the_first_byte_is_in_a_block(admin: Any) -> None:
     with pytest.raises(http.client.IncompleteRead) as error:
         admin.call(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -344,3 +345,96 @@ def test_nothing_secret_is_logged(clickhouse: Any, server_folder: Any, api: Call
     log = (server_folder / "clickhouse.log").read_text()
     assert "hunter2" not in log
     assert not [password for password in clickhouse.passwords.values() if password in log]
+
+
+@pytest.fixture(scope="module")
+def user_files(server_folder: Path, clickhouse: Any) -> Path:
+    """The admin's folder for files, with two in it."""
+    (folder,) = server_folder.rglob("user_files")
+    (folder / "below").mkdir(exist_ok=True)
+    for name in ("rights.csv", "below/rights.csv"):
+        (folder / name).write_text("7,x\n")
+    (folder / "out").unlink(missing_ok=True)
+    (folder / "out").symlink_to("/etc")
+    return folder
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT a FROM file('rights.csv', CSV, 'a Int8, b String')",
+        "SELECT a FROM file('./below/*.csv', CSV, 'a Int8, b String')",
+        "SELECT c1 FROM 'rights.csv'",
+        "SELECT left(file('rights.csv'), 1)",
+        "SELECT count() * 7 FROM filesystem('below') WHERE name = 'rights.csv'",
+        "SELECT a AS `/a` FROM (SELECT 7 AS a)",
+    ],
+)
+def test_admin_reads_files_below_user_files(admin: Any, user_files: Path, sql: str) -> None:
+    assert admin.ask(sql) == "7"
+
+
+def test_admin_writes_files_below_user_files(admin: Any, user_files: Path) -> None:
+    name = f"{uuid.uuid4()}.csv"
+    admin.ask(f"INSERT INTO FUNCTION file('{name}', CSV, 'a Int8') VALUES (5)")
+    assert (user_files / name).read_text() == "5\n"
+
+
+@pytest.mark.parametrize(
+    ("sql", "value"),
+    [
+        (sql, "/etc/passwd")
+        for sql in (
+            "SELECT * FROM file('/etc/passwd', LineAsString)",
+            "SELECT * FROM file('../embedded-server.xml', LineAsString)",
+            "SELECT * FROM file('out/passwd', LineAsString)",
+            "SELECT * FROM file('{x,../../}/embedded-server.xml', LineAsString)",
+            "SELECT * FROM file(concat('/etc', '/passwd'), LineAsString)",
+            "SELECT * FROM file({p:String}, LineAsString)",
+            "SELECT * FROM file(0, LineAsString)",
+            "SELECT * FROM `file`('/etc/passwd', LineAsString)",
+            "SELECT file('/etc/passwd')",
+            "SELECT arrayMap(file, ['/etc/passwd'])",
+            "SELECT * APPLY(file) FROM (SELECT '/etc/passwd')",
+            "SELECT * FROM view(SELECT * FROM file('/etc/passwd', LineAsString))",
+            "SELECT * FROM url('file:///etc/passwd', LineAsString)",
+            "SELECT * FROM filesystem('/etc')",
+            "SELECT * FROM filesystem()",
+            "SELECT * FROM sqlite('/etc/passwd', 'x')",
+            "SELECT * FROM '/etc/passwd'",
+            "SELECT * FROM `/etc/passwd`",
+            "SELECT * FROM default.`/etc/passwd`",
+            "SELECT * FROM {p:Identifier}",
+            "SELECT * FROM loop('default', '/etc/passwd') LIMIT 1",
+            "SELECT * FROM remote('127.0.0.1', 'default', '/etc/passwd')",
+            "DESCRIBE default.`/etc/passwd`",
+            "INSERT INTO FUNCTION file('/tmp/rights', CSV, 'a Int8') VALUES (1)",
+            "CREATE TABLE raw.rights_x (a String) ENGINE = File(LineAsString, '/etc/passwd')",
+            "CREATE TABLE raw.rights_x (a String) ENGINE = File(LineAsString, concat('/etc', '/passwd'))",
+            "CREATE DATABASE rights_x ENGINE = Filesystem('/etc')",
+            "CREATE DICTIONARY raw.rights_x (a UInt64) PRIMARY KEY a SOURCE(FILE(PATH '/etc/passwd' FORMAT 'CSV')) LAYOUT(FLAT()) LIFETIME(0)",
+            "CREATE DICTIONARY raw.rights_x (a UInt64) PRIMARY KEY a SOURCE(EXECUTABLE(COMMAND 'id' FORMAT 'CSV')) LAYOUT(FLAT()) LIFETIME(0)",
+        )
+    ],
+)  # fmt: skip
+def test_admin_reads_no_other_files(admin: Any, user_files: Path, sql: str, value: str) -> None:
+    answer = admin.call(sql, param_p=value)
+    assert answer.code == 481, answer.text
+    assert "root:" not in answer.text
+
+
+@pytest.mark.parametrize("user", ["superset", "loader", "dbt"])
+@pytest.mark.parametrize(
+    "sql", ["SYSTEM STOP MERGES", "SYSTEM START TTL MERGES", "SYSTEM STOP MOVES", "SYSTEM RESTART REPLICAS"]
+)
+def test_merges_are_stopped_by_who_has_the_right(api: Callable[[str], Any], admin: Any, user: str, sql: str) -> None:
+    assert api(user).call(sql).code in (164, 497)
+    assert admin.call("SYSTEM STOP MERGES raw.rights").status == 200
+    assert admin.call("SYSTEM START MERGES").status == 200
+
+
+def test_statement_made_of_a_string_is_refused(api: Callable[[str], Any]) -> None:
+    """`eval` would run a text that the rules have not seen."""
+    sql = "SELECT * FROM eval('SELECT file(''/etc/passwd'')')"
+    answer = api("loader").call(sql, allow_experimental_eval_table_function=1)
+    assert (answer.code, "root:" in answer.text) == (497, False)

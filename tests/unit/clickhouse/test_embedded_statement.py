@@ -15,6 +15,10 @@ from embedded.statement import parse
         ("a /* /* ; */ ' */ b", ["word", "word"]),
         ("a // ;\n b # ;\n c #! ;\n d", ["word"] * 4),
         ("$t$ ' ; $t$ x", ["string", "word"]),
+        ("$t$ x", ["word", "word"]),
+        ("$t$u$ $v$", ["word", "word"]),
+        ("$t$u$ $v$ ' $v$", ["word", "string"]),
+        ("$$ x", ["word", "word", "word"]),
         ("1e5 0x1f .5 1.5e-3 a1", ["number"] * 4 + ["word"]),
         ("\u2018it's\u2019 \u201cname\u201d", ["string", "quoted"]),
         ("a->b::c||d<=>e", ["word", "symbol"] * 4 + ["word"]),
@@ -25,7 +29,7 @@ def test_tokens(text: str, kinds: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["'open", '"open', "`open", "/* open", "/* /* */", "$a$ open", "\u2018open", "a \0 b", "é"]
+    "text", ["'open", '"open', "`open", "/* open", "/* /* */", "$a$ 'open", "\u2018open", "a \0 b", "é"]
 )
 def test_open_or_unknown_tokens_are_syntax_errors(text: str) -> None:
     with pytest.raises(QueryError) as error:
@@ -114,6 +118,18 @@ def test_half_an_insert_waits_for_more() -> None:
     assert text[found.data :] == "1\t2\n" * 2000
 
 
+def test_heredoc_may_still_end_in_text_to_come() -> None:
+    for text in (
+        "INSERT INTO t ($x$",
+        "INSERT INTO t SELECT $x$ ' FORMAT CSV",
+        "INSERT INTO t ($x$) FORMAT TSV\n" + "1\n" * 9000,
+    ):
+        assert parse(text, complete=False) is None
+    found = parse("INSERT INTO t ($x$) FORMAT TSV\n1", complete=True)
+    assert found is not None
+    assert (found.kind, found.text) == ("insert", "INSERT INTO t ($x$) ")
+
+
 def test_input_has_data_behind_its_format() -> None:
     text = "INSERT INTO t SELECT format FROM input('format String') WHERE format != 'x' FORMAT CSV a\nb"
     found = parse(text, complete=True)
@@ -133,5 +149,5 @@ def test_answer_goes_before_the_format_clause() -> None:
     plain = parse("SELECT 1 -- x", complete=True)
     assert with_format is not None
     assert plain is not None
-    assert with_format.into_outfile("/p", "TSV") == "SELECT 1  INTO OUTFILE '/p' TRUNCATE FORMAT CSV SETTINGS a = 1"
-    assert plain.into_outfile("/p", "TSV") == "SELECT 1 INTO OUTFILE '/p' TRUNCATE FORMAT TSV"
+    assert with_format.into_outfile(7, "TSV") == "SELECT 1  INTO OUTFILE '/dev/fd/7' TRUNCATE FORMAT CSV SETTINGS a = 1"
+    assert plain.into_outfile(7, "TSV") == "SELECT 1 INTO OUTFILE '/proc/self/fd/7' TRUNCATE FORMAT TSV"

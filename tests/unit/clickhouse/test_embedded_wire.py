@@ -9,6 +9,7 @@ from email.message import Message
 import pytest
 from embedded import compression
 from embedded.errors import ClientGoneError, QueryError, from_engine
+from embedded.head import Limits
 from embedded.multipart import read_form, table_structures
 from embedded.reading import read_statement
 from embedded.request import Request
@@ -58,7 +59,7 @@ def test_multipart_however_it_is_cut(parts: list[bytes], sizes: list[int]) -> No
     body = b'--mark\r\nContent-Disposition: form-data; name="a"; filename="a"\r\n\r\n' + a
     body += b'\r\n--mark\r\nContent-Disposition: form-data; name="b"\r\nX-Other: 1\r\n\r\n' + b
     body += b'\r\n--mark\r\nContent-Disposition: form-data; name="c"; filename="x y"\r\n\r\n' + c + b"\r\n--mark--\r\n"
-    form = read_form(iter(cut(body, sizes)), b"mark")
+    form = read_form(iter(cut(body, sizes)), b"mark", Limits())
     assert {name: file.read() for name, file in form.files.items()} == {"a": a, "c": c}
     assert form.fields == {"b": b.decode(errors="surrogateescape")}
     form.close()
@@ -66,7 +67,7 @@ def test_multipart_however_it_is_cut(parts: list[bytes], sizes: list[int]) -> No
 
 def test_multipart_that_ends_early_is_an_error() -> None:
     with pytest.raises(QueryError, match="multipart body is broken: Unexpected end"):
-        read_form(iter([b"--mark\r\nContent-Disposition: form-data; name=a\r\n\r\nx"]), b"mark")
+        read_form(iter([b"--mark\r\nContent-Disposition: form-data; name=a\r\n\r\nx"]), b"mark", Limits())
 
 
 def test_external_tables() -> None:
