@@ -15,6 +15,7 @@ from sqlalchemy.engine.url import URL
 sys.path[:0] = [folder for folder in [str(Path(__file__).resolve().parent)] if folder not in sys.path]
 
 from stack_superset.fixes.time_grain import keep_aliases_apart  # noqa: E402
+from stack_superset.fixes.unsigned import read_unsigned  # noqa: E402
 from stack_superset.fixes.views import list_once  # noqa: E402
 from stack_superset.people import close_shared_answers  # noqa: E402
 from stack_superset.settings import Settings  # noqa: E402
@@ -51,6 +52,7 @@ DB_CONNECTION_MUTATOR = connection_mutator(_settings)
 def FLASK_APP_MUTATOR(app: Flask) -> None:  # noqa: N802
     keep_aliases_apart(app)
     list_once(app)
+    read_unsigned(app)
     close_shared_answers(app)
 
 

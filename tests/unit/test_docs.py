@@ -11,7 +11,9 @@ FENCE = re.compile(r"^(```|~~~).*?^\1", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"!?\[[^\]]*\]\(<?([^)\s>]+)>?(?:\s+\"[^\"]*\")?\)")
 HEADING = re.compile(r"^#{1,6} +(.+?) *#*$", re.MULTILINE)
 # `./run.sh` and `scripts/logs SERVICE`, in text or in a block.
-COMMAND = re.compile(r"(?:^|[`\s])(\./[\w/]+\.sh|(?:scripts|benchmarks)/\w+(?:\.sh)?)(?=[`\s.,]|$)", re.MULTILINE)
+COMMAND = re.compile(
+    r"(?:^|[`\s])(\./[\w/]+\.sh|(?:scripts|benchmarks)/\w+(?:\.sh)?)(?=[`\s,]|\.?(?:\s|$))", re.MULTILINE
+)
 # A scheme, such as https: or mailto:.
 FOREIGN = re.compile(r"^[a-z][a-z0-9+.-]*:")
 
