@@ -10,12 +10,12 @@ import shutil
 import sys
 import threading
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 from embedded.errors import QueryError, StartError, from_engine
+from embedded.figures import Figures
 from embedded.files import FOLDER
 from embedded.interface import COUNTS
 from embedded.users import User
@@ -42,19 +42,6 @@ OWN = f"/* server {secrets.token_hex(8)} */ "
 def quoted(value: str) -> str:
     escaped = value.replace("\\", "\\\\").replace("'", "\\'")
     return f"'{escaped}'"
-
-
-@dataclass(frozen=True)
-class Figures:
-    """What a query read and wrote, in rows and bytes."""
-
-    read_rows: int = 0
-    read_bytes: int = 0
-    written_rows: int = 0
-    written_bytes: int = 0
-    result_rows: int = 0
-    result_bytes: int = 0
-    total_rows_to_read: int = 0
 
 
 class Connection:

@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from itertools import pairwise
 
-from embedded.engine import Connection, Figures, quoted
+from embedded.engine import Connection, quoted
 from embedded.errors import QueryError
+from embedded.figures import Figures
 from embedded.request import Unread
 from embedded.statement import Statement
 from embedded.streaming import Runner, pipe

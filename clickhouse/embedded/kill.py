@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from embedded.engine import TAG, Connection, Figures, quoted
+from embedded.engine import TAG, Connection, quoted
+from embedded.figures import Figures
 from embedded.shown import id_sql, query_sql, user_sql
 from embedded.statement import Statement
 from embedded.users import User

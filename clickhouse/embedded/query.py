@@ -12,8 +12,9 @@ from functools import partial
 from embedded import interface, multipart
 from embedded.access import assignments, check_setting, check_statement, right_to
 from embedded.asked import Asked
-from embedded.engine import LEAST_FREE, TAG, Engine, Figures, quoted, refuse_several
+from embedded.engine import LEAST_FREE, TAG, Engine, quoted, refuse_several
 from embedded.errors import QueryError
+from embedded.figures import Figures
 from embedded.files import check_files
 from embedded.inserts import insert
 from embedded.kill import kill_queries

@@ -13,8 +13,8 @@ from http import HTTPStatus
 
 from embedded import NAME, __version__, compression
 from embedded.blocks import Blocks
-from embedded.engine import Figures
 from embedded.errors import ClientGoneError, QueryError
+from embedded.figures import Figures
 
 
 class Response:

@@ -13,8 +13,9 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from typing import IO, Any
 
-from embedded.engine import Connection, Figures
+from embedded.engine import Connection
 from embedded.errors import ClientGoneError
+from embedded.figures import Figures
 from embedded.response import Response
 
 _PIPE = 1 << 18

@@ -1,0 +1,16 @@
+"""The figures of a query, which the engine counts and the answer tells."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What a query read and wrote, in rows and bytes."""
+
+    read_rows: int = 0
+    read_bytes: int = 0
+    written_rows: int = 0
+    written_bytes: int = 0
+    result_rows: int = 0
+    result_bytes: int = 0
+    total_rows_to_read: int = 0
