@@ -365,7 +365,7 @@ def _mean(values: list[float]) -> float:
 
 def bare_floor(rows: int, seconds: float) -> None:
     """The same work by query() in this process; prints JSON. Runs in the environment that has the engine. No rows: only the start."""
-    from embedded.engine import Engine
+    from embedded.engine.engine import Engine
     from embedded.users import read_users
 
     folder = Path(tempfile.mkdtemp(prefix="bench-"))

@@ -13,13 +13,13 @@ from collections.abc import Mapping
 from importlib import metadata
 
 from embedded import NAME, __version__, interface
-from embedded.engine import Engine
+from embedded.engine.engine import Engine
+from embedded.engine.queries import Queries
+from embedded.engine.running import QueryLimits
+from embedded.engine.shown import create_views
 from embedded.errors import QueryError, StartError
-from embedded.queries import Queries
-from embedded.running import QueryLimits
 from embedded.server import Server, start_expiry
 from embedded.settings import Settings
-from embedded.shown import create_views
 from embedded.users import User, read_users
 
 log = logging.getLogger("embedded")

@@ -11,14 +11,14 @@ from contextlib import suppress
 from io import BufferedReader
 from typing import Any, cast
 
-from embedded.asked import cors_preflight
-from embedded.compression import accepted
+from embedded.engine.asked import cors_preflight
+from embedded.engine.queries import Queries
 from embedded.errors import ClientGoneError, QueryError
-from embedded.head import Head, HeadError, HeadReader
-from embedded.play import page
-from embedded.queries import Queries
-from embedded.request import Request
-from embedded.response import Response
+from embedded.http.compression import accepted
+from embedded.http.head import Head, HeadError, HeadReader
+from embedded.http.play import page
+from embedded.http.request import Request
+from embedded.http.response import Response
 
 log = logging.getLogger("embedded")
 _IDLE_SECONDS = 30

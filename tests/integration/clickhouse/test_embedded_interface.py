@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from embedded import interface
-from embedded.blocks import unpacked
+from embedded.http.blocks import unpacked
 
 SLOW = "SELECT sleepEachRow(0.1) FROM numbers(300) SETTINGS max_block_size = 1"
 # What the engine does with them by itself: its own requests to other servers, and one that does nothing any more.

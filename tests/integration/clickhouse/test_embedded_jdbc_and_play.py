@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from embedded.blocks import Blocks, unpacked
+from embedded.http.blocks import Blocks, unpacked
 
 
 def plain(body: bytes) -> bytes:

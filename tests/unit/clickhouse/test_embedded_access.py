@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from embedded.access import check_setting, check_statement
+from embedded.engine.kill import by_client_id
 from embedded.errors import QueryError, StartError
-from embedded.kill import by_client_id
-from embedded.statement import Statement, parse
+from embedded.sql.access import check_setting, check_statement
+from embedded.sql.statement import Statement, parse
 from embedded.users import User, authenticate, read_users
 
 DBT = User("dbt", "transformer", "transformer", b"", frozenset({"mergetree"}))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import zstandard
-from embedded import blocks
-from embedded.blocks import Blocks, unpacked
 from embedded.errors import QueryError
+from embedded.http import blocks
+from embedded.http.blocks import Blocks, unpacked
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 from embedded.errors import QueryError
-from embedded.lexer import tokens
-from embedded.statement import parse
+from embedded.sql.lexer import tokens
+from embedded.sql.statement import parse
 
 
 @pytest.mark.parametrize(

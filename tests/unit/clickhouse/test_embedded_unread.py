@@ -10,7 +10,7 @@ from itertools import islice
 import lz4.frame
 import pytest
 from embedded.errors import ClientGoneError
-from embedded.request import CHUNK, Request, Unread
+from embedded.http.request import CHUNK, Request, Unread
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -7,12 +7,12 @@ from collections.abc import Callable
 from email.message import Message
 
 import pytest
-from embedded import compression
 from embedded.errors import ClientGoneError, QueryError, from_engine
-from embedded.head import Limits
-from embedded.multipart import read_form, table_structures
-from embedded.reading import read_statement
-from embedded.request import Request
+from embedded.http import compression
+from embedded.http.head import Limits
+from embedded.http.multipart import read_form, table_structures
+from embedded.http.reading import read_statement
+from embedded.http.request import Request
 from hypothesis import given
 from hypothesis import strategies as st
 

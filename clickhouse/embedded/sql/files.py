@@ -11,8 +11,8 @@ import re
 from collections.abc import Mapping
 
 from embedded.errors import QueryError
-from embedded.lexer import Token
-from embedded.statement import Statement
+from embedded.sql.lexer import Token
+from embedded.sql.statement import Statement
 
 FOLDER = "user_files"
 # Table functions with a path or a table's name, and which argument has the path.

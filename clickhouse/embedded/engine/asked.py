@@ -6,17 +6,17 @@ import json
 import re
 from collections.abc import Mapping
 
-from embedded import compression
-from embedded.access import assignments
-from embedded.engine import Connection, Engine
+from embedded.engine.engine import Connection, Engine
+from embedded.engine.running import Entry
+from embedded.engine.sessions import Session
+from embedded.engine.streaming import LEAST_BUFFER
 from embedded.errors import QueryError
+from embedded.http import compression
+from embedded.http.request import Request
+from embedded.http.response import Response
 from embedded.interface import is_on
-from embedded.request import Request
-from embedded.response import Response
-from embedded.running import Entry
-from embedded.sessions import Session
-from embedded.statement import Statement
-from embedded.streaming import LEAST_BUFFER
+from embedded.sql.access import assignments
+from embedded.sql.statement import Statement
 
 _HEADERS = "http_response_headers"
 # Headers that say where the answer ends or how it is packed.

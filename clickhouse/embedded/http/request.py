@@ -15,10 +15,10 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from embedded import interface
-from embedded.blocks import unpacked
-from embedded.compression import decompressed
 from embedded.errors import ClientGoneError, QueryError
-from embedded.head import Limits
+from embedded.http.blocks import unpacked
+from embedded.http.compression import decompressed
+from embedded.http.head import Limits
 
 CHUNK = 1 << 20
 _USUAL = Limits()

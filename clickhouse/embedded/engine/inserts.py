@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from itertools import pairwise
 
-from embedded.engine import Connection, quoted
+from embedded.engine.engine import Connection, quoted
+from embedded.engine.streaming import Runner, pipe
 from embedded.errors import QueryError
 from embedded.figures import Figures
-from embedded.request import Unread
-from embedded.statement import Statement
-from embedded.streaming import Runner, pipe
+from embedded.http.request import Unread
+from embedded.sql.statement import Statement
 
 _LOOK_SECONDS = 0.2
 """How often a query is looked at that takes no more, or for which nothing comes."""

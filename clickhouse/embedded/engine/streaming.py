@@ -13,10 +13,10 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from typing import IO, Any
 
-from embedded.engine import Connection
+from embedded.engine.engine import Connection
 from embedded.errors import ClientGoneError
 from embedded.figures import Figures
-from embedded.response import Response
+from embedded.http.response import Response
 
 _PIPE = 1 << 18
 # An answer up to this size goes out in one piece, so that its errors are still a status; a client may ask for more.

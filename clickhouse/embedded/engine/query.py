@@ -9,24 +9,25 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 
-from embedded import interface, multipart
-from embedded.access import assignments, check_setting, check_statement, right_to
-from embedded.asked import Asked
-from embedded.engine import LEAST_FREE, TAG, Engine, quoted, refuse_several
+from embedded import interface
+from embedded.engine.asked import Asked
+from embedded.engine.engine import LEAST_FREE, TAG, Engine, quoted, refuse_several
+from embedded.engine.inserts import insert
+from embedded.engine.kill import kill_queries
+from embedded.engine.running import Running
+from embedded.engine.sessions import Session
+from embedded.engine.shown import for_people, up_to_the_end
+from embedded.engine.streaming import Runner
 from embedded.errors import QueryError
 from embedded.figures import Figures
-from embedded.files import check_files
-from embedded.inserts import insert
-from embedded.kill import kill_queries
-from embedded.lexer import tokens
-from embedded.reading import read_statement
-from embedded.request import Request
-from embedded.response import Response
-from embedded.running import Running
-from embedded.sessions import Session
-from embedded.shown import for_people, up_to_the_end
-from embedded.statement import Statement, parse
-from embedded.streaming import Runner
+from embedded.http import multipart
+from embedded.http.reading import read_statement
+from embedded.http.request import Request
+from embedded.http.response import Response
+from embedded.sql.access import assignments, check_setting, check_statement, right_to
+from embedded.sql.files import check_files
+from embedded.sql.lexer import tokens
+from embedded.sql.statement import Statement, parse
 from embedded.users import User
 
 # Statements that write a definition.

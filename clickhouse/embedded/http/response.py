@@ -11,10 +11,11 @@ from email.utils import formatdate
 from functools import cached_property
 from http import HTTPStatus
 
-from embedded import NAME, __version__, compression
-from embedded.blocks import Blocks
+from embedded import NAME, __version__
 from embedded.errors import ClientGoneError, QueryError
 from embedded.figures import Figures
+from embedded.http import compression
+from embedded.http.blocks import Blocks
 
 
 class Response:

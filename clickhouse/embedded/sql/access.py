@@ -10,11 +10,11 @@ import re
 from collections.abc import Container, Iterator
 
 from embedded import interface
-from embedded.definer import check_definer
 from embedded.errors import QueryError
-from embedded.lexer import Token
-from embedded.statement import Statement
-from embedded.unsupported import check_supported, engines
+from embedded.sql.definer import check_definer
+from embedded.sql.lexer import Token
+from embedded.sql.statement import Statement
+from embedded.sql.unsupported import check_supported, engines
 from embedded.users import User
 
 # Settings that would lend a request somebody else's rights or limits, or take the mark off its query.

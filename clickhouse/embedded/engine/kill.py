@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from embedded.engine import TAG, Connection, quoted
+from embedded.engine.engine import TAG, Connection, quoted
+from embedded.engine.shown import id_sql, query_sql, user_sql
 from embedded.figures import Figures
-from embedded.shown import id_sql, query_sql, user_sql
-from embedded.statement import Statement
+from embedded.sql.statement import Statement
 from embedded.users import User
 
 _NAMES = {"query_id": f"extract(Settings['{TAG}'], '^[^/]*/(.*)$')", "user": f"extract(Settings['{TAG}'], '^[^/]*')"}

@@ -7,7 +7,7 @@ admin's rights for all of its readers. Where a statement names none, `Engine.con
 from __future__ import annotations
 
 from embedded.errors import QueryError
-from embedded.statement import Statement
+from embedded.sql.statement import Statement
 from embedded.users import User
 
 

@@ -16,8 +16,8 @@ from xml.etree import ElementTree
 
 from embedded.errors import QueryError, StartError, from_engine
 from embedded.figures import Figures
-from embedded.files import FOLDER
 from embedded.interface import COUNTS
+from embedded.sql.files import FOLDER
 from embedded.users import User
 
 # What chDB sets otherwise than a server does.

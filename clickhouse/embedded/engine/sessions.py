@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Mapping
 
-from embedded.engine import Connection, Engine
+from embedded.engine.engine import Connection, Engine
 from embedded.errors import QueryError
 from embedded.users import User
 

@@ -8,17 +8,17 @@ import threading
 import uuid
 
 from embedded import interface
-from embedded.access import check_setting
-from embedded.engine import Engine
+from embedded.engine.engine import Engine
+from embedded.engine.query import Query, asked_settings
+from embedded.engine.running import QueryLimits, Running
+from embedded.engine.sessions import DEFAULT_DATABASE, Sessions
+from embedded.engine.shown import clients_text
+from embedded.engine.streaming import Runner
 from embedded.errors import QueryError
-from embedded.head import Limits
-from embedded.query import Query, asked_settings
-from embedded.request import Request
-from embedded.response import Response
-from embedded.running import QueryLimits, Running
-from embedded.sessions import DEFAULT_DATABASE, Sessions
-from embedded.shown import clients_text
-from embedded.streaming import Runner
+from embedded.http.head import Limits
+from embedded.http.request import Request
+from embedded.http.response import Response
+from embedded.sql.access import check_setting
 from embedded.users import ADMIN, User, authenticate
 
 

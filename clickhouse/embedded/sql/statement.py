@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from embedded.errors import QueryError
-from embedded.lexer import Token, Unfinished, tokens
+from embedded.sql.lexer import Token, Unfinished, tokens
 
 # Statements whose parser takes INTO OUTFILE and FORMAT, so that the engine can stream their answer.
 _WITH_OUTPUT = {"SELECT", "WITH", "(", "SHOW", "DESCRIBE", "DESC", "EXISTS", "EXPLAIN", "FROM", "CHECK"}

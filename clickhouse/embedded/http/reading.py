@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 
 from embedded.errors import QueryError
-from embedded.statement import Statement, parse
+from embedded.sql.statement import Statement, parse
 
 # The statement in front of data is looked for in this many bytes of the body, then in twice as many, and so on.
 _HEAD = 1 << 16

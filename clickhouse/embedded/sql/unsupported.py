@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from embedded.errors import QueryError
-from embedded.statement import Statement
+from embedded.sql.statement import Statement
 
 _USERS = "users, roles, grants and profiles stand in clickhouse/config/users.xml"
 _ENTITIES = {"USER", "ROLE", "QUOTA", "ROW", "POLICY", "MASKING", "SETTINGS", "PROFILE"}

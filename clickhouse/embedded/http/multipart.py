@@ -12,7 +12,7 @@ from typing import IO
 from multipart import MultipartError, MultipartSegment, PushMultipartParser  # type: ignore[import-untyped]
 
 from embedded.errors import QueryError
-from embedded.head import Limits, form_error
+from embedded.http.head import Limits, form_error
 
 _LONGEST_FIELD = 1 << 28
 _IN_MEMORY = 1 << 22

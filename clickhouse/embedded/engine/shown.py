@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from embedded.engine import OWN, TAG, Engine
-from embedded.lexer import Token, tokens
-from embedded.statement import Statement
+from embedded.engine.engine import OWN, TAG, Engine
+from embedded.sql.lexer import Token, tokens
+from embedded.sql.statement import Statement
 
 _SCHEMA = "information_schema"  # which every role may read; the rights on what a view reads are its reader's
 _TABLES = ("processes", "query_log")
