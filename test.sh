@@ -7,7 +7,7 @@ usage() {
     cat <<'USAGE'
 ./test.sh [STAGE..] [pytest arguments]    without a stage: lint unit integration e2e
 
-  lint          ruff, mypy, shellcheck, hadolint, yamllint, sqlfluff, dbt-score: nothing is changed
+  lint          ruff, mypy, import-linter, shellcheck, hadolint, yamllint, sqlfluff, dbt-score: nothing is changed
   unit          without servers
   integration   each part with real servers of its own, two parts at a time
   e2e           the whole stack, in a browser too
@@ -113,6 +113,8 @@ lint() {
     ruff format --quiet --check .
     mypy airflow/plugins airflow/provision.py clickhouse/embedded scripts/stack scripts/webhook scripts/shop \
         scripts/webhook_server.py superset/provisioning superset/provision.py superset/export.py superset/config
+    PYTHONPATH=airflow/plugins:clickhouse:scripts lint-imports >/dev/null ||
+        { PYTHONPATH=airflow/plugins:clickhouse:scripts lint-imports && false; }
     # shellcheck disable=SC2046 # none of our file names holds a space
     shellcheck $(git ls-files -- '*.sh' .ci/run scripts | xargs grep -l -m1 -E '^#!/usr/bin/env bash|^# shellcheck shell=bash')
     hadolint --ignore DL3008 tests/containers/stand_ins/*/Dockerfile airflow/Dockerfile dbt/Dockerfile superset/Dockerfile scripts/Dockerfile
