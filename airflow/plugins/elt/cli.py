@@ -173,6 +173,8 @@ def _verify_published(options: argparse.Namespace, settings: Settings, out: Cons
     compared = reconcile.compare_published(
         settings, tables=options.tables, step=lambda text: out.print(escape(text), style="dim")
     )
+    if not compared:
+        raise TerminalError(f"None of these tables has been published yet; copy them first: {_ME} load")
     for one in compared:
         if one.found.note:
             out.print(f"[yellow]note[/yellow]: {escape(one.source)}: {escape(one.found.note)}")

@@ -12,6 +12,8 @@ from elt import load, ops
 from elt.errors import VerificationError
 from elt.reconcile import reconcile
 from elt.warehouse import Warehouse
+from stack import exact
+from stack.errors import StackError
 
 from .test_elt_type_matrix import DEFINED, TYPES, columns
 
@@ -255,3 +257,24 @@ def test_a_kill_amid_a_comparison_leaves_nothing(orders: Any) -> None:
     names = [name for (name,) in orders.warehouse("SELECT name FROM system.tables WHERE database = 'raw'")]
     assert [name for name in names if "__loading_" in name] == []
     assert orders.warehouse("SELECT count() FROM raw.orders WHERE note = 'unseen'") == [(0,)]
+
+
+def test_the_exact_check_tells_what_the_comparison_of_raw_found(shop: Any) -> None:
+    shop.sql(
+        "CREATE TABLE people (id int PRIMARY KEY, email text, card text, region text, paid numeric, tags text[])",
+        "INSERT INTO people SELECT i, i || '@x', 'c', CASE WHEN i > 3 THEN 'eu' ELSE 'us' END, i / 3.0, ARRAY['a']"
+        " FROM generate_series(1, 9) i",
+    )
+    shop.tables("name: public.people, mask: [email], exclude: [card], where: region = 'eu', types: {paid: String}")
+
+    def check() -> str:
+        code, out, err = shop.command("verify", "--published")
+        return " ".join(exact.raw_equals_postgres(f"{code} {out}{err}"))
+
+    with pytest.raises(StackError, match="None of these tables has been published"):
+        check()
+    shop.load()
+    assert check() == "6 rows of 1 tables are as the source has them now, 5 columns, every value."
+    shop.sql("UPDATE people SET paid = 0 WHERE id = 9", "DELETE FROM people WHERE id = 8")
+    with pytest.raises(StackError, match=r"public\.people: other values in .*paid.*another number of rows"):
+        check()
