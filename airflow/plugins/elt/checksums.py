@@ -16,6 +16,7 @@ from elt.source import CopySession, Source
 from elt.statements import Shape, where
 from elt.warehouse import Warehouse
 
+_COLUMNS_AT_ONCE = 200
 BUCKETS = 256
 """Parts of a table by its key, so that only parts that differ are read row by row."""
 
@@ -27,6 +28,9 @@ _FACTOR = 1640531527
 _NULL = 1152921504606846883
 _NULL_IN_ROW = 805306457
 _WORD = 1 << 64
+
+OF_ANY_WIDTH = {"max_query_size": 50_000_000, "max_ast_elements": 5_000_000, "max_expanded_ast_elements": 5_000_000}
+"""Settings of the warehouse for queries on tables of 1,600 columns."""
 
 ROWS = "rows"
 """Stands among the names of columns for the rows as such: their number, and which values stand in one row."""
@@ -62,6 +66,17 @@ def comparable(shape: Shape) -> Comparable:
     return Comparable(shape, columns, tuple(places[name] for name in shape.key))
 
 
+def in_parts(table: Comparable) -> list[Comparable]:
+    """The table as several with some of its columns each, and the key in each: ClickHouse takes seconds to plan a query over many hundreds."""
+    if len(table.columns) <= _COLUMNS_AT_ONCE:
+        return [table]
+    keys = [table.columns[place] for place in table.keys]
+    others = [column for place, column in enumerate(table.columns) if place not in table.keys]
+    starts = range(0, len(others), _COLUMNS_AT_ONCE)
+    parts = ((*keys, *others[start : start + _COLUMNS_AT_ONCE]) for start in starts)
+    return [Comparable(table.shape, columns, tuple(range(len(keys)))) for columns in parts]
+
+
 def sums_of_both(
     warehouse: Warehouse,
     session: CopySession,
@@ -73,7 +88,7 @@ def sums_of_both(
 ) -> tuple[Sums, Sums]:
     """The checksums of the source as the session's transaction sees it, and of `raw.<target>` as a reader with FINAL does, computed side by side."""
     with ThreadPoolExecutor(1, thread_name_prefix="checksums") as pool:
-        copied = pool.submit(warehouse.rows, _in_clickhouse(table, target, buckets))
+        copied = pool.submit(warehouse.rows, _in_clickhouse(table, target, buckets), None, OF_ANY_WIDTH)
         here = _sums(_read(session.copy(in_postgres(table, buckets)), beat))
         return here, _sums(copied.result())
 

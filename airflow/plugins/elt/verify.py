@@ -13,12 +13,14 @@ from datetime import UTC
 from elt import ops
 from elt.checksums import (
     BUCKETS,
+    OF_ANY_WIDTH,
     ROWS,
     Comparable,
     Sums,
     comparable,
     different,
     in_buckets,
+    in_parts,
     number,
     numbers_in_clickhouse,
     numbers_in_postgres,
@@ -108,13 +110,13 @@ def verify(
     """
     table, not_compared = _there(warehouse, comparable(shape), target)
     buckets = BUCKETS if shape.incremental else 1
-    here, there = sums_of_both(warehouse, source.copying, table, target, beat, buckets=buckets)
-    found = different(table, here, there)
+    here, found = _compare(warehouse, source, table, target, beat, buckets)
     if found:
         # Random numbers, and the time in a view: another transaction reads something else at the same instant.
         unstable = {
             name
-            for names in different(table, here, sums_again(source, table, buckets=buckets)).values()
+            for part, sums in zip(in_parts(table), here, strict=True)
+            for names in different(part, sums, sums_again(source, part, buckets=buckets)).values()
             for name in names
         }
         if unstable:
@@ -123,16 +125,29 @@ def verify(
             not_compared += [f"{column.name}: {_UNSTABLE}" for column in table.columns if column.name in unstable]
             table = _without(table, unstable)
             if not table.columns:
-                return Verified((), tuple(not_compared), _rows(here))
-            here, there = sums_of_both(warehouse, source.copying, table, target, beat, buckets=buckets)
-            found = different(table, here, there)
-    result = Verified(tuple(column.name for column in table.columns), tuple(not_compared), _rows(here))
+                return Verified((), tuple(not_compared), _rows(here[0]))
+            here, found = _compare(warehouse, source, table, target, beat, buckets)
+    result = Verified(tuple(column.name for column in table.columns), tuple(not_compared), _rows(here[0]))
     if not found:
         return result
     if not shape.incremental:
         (wrong,) = found.values()
         return replace(result, wrong=wrong)
-    return _by_row(warehouse, source, table, target, scratch, here, found, result, beat)
+    return _by_row(warehouse, source, table, target, scratch, here[0], found, result, beat)
+
+
+def _compare(
+    warehouse: Warehouse, source: Source, table: Comparable, target: str, beat: Callable[[], None], buckets: int
+) -> tuple[list[Sums], dict[int, tuple[str, ...]]]:
+    """The source's checksums of each part of the columns, and by bucket what differs."""
+    sums: list[Sums] = []
+    found: dict[int, tuple[str, ...]] = {}
+    for part in in_parts(table):
+        here, there = sums_of_both(warehouse, source.copying, part, target, beat, buckets=buckets)
+        sums.append(here)
+        for bucket, names in different(part, here, there).items():
+            found[bucket] = tuple(dict.fromkeys((*found.get(bucket, ()), *names)))
+    return sums, found
 
 
 def _there(warehouse: Warehouse, table: Comparable, target: str) -> tuple[Comparable, list[str]]:
@@ -232,7 +247,9 @@ def _count(
         f"SELECT countIf(NOT r.there), countIf(NOT s.there), countIf({both} AND ({changed})),"
         f" groupArrayIf({_EXAMPLES})(r._elt_key, NOT s.there), groupArrayIf({_EXAMPLES})(r._elt_key, {both} AND ({changed})), [{counts}]"
         f" FROM (SELECT {', '.join(names)}, true AS there FROM {raw(scratch)} WHERE {in_buckets(table, wanted)}) AS s"
-        f" FULL JOIN (SELECT {', '.join(names)}, _elt_key, true AS there FROM ({numbers_in_clickhouse(table, target, wanted)})) AS r ON {on}"
+        f" FULL JOIN (SELECT {', '.join(names)}, _elt_key, true AS there FROM ({numbers_in_clickhouse(table, target, wanted)})) AS r ON {on}",
+        None,
+        OF_ANY_WIDTH,
     )[0]
     missing, deleted, other, gone, examples, by_column = found
     wrong = {column.name for column, count in zip(table.columns, by_column, strict=True) if count} | {*result.wrong}

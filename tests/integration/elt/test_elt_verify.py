@@ -278,3 +278,20 @@ def test_the_exact_check_tells_what_the_comparison_of_raw_found(shop: Any) -> No
     shop.sql("UPDATE people SET paid = 0 WHERE id = 9", "DELETE FROM people WHERE id = 8")
     with pytest.raises(StackError, match=r"public\.people: other values in .*paid.*another number of rows"):
         check()
+
+
+def test_a_table_of_as_many_columns_as_postgres_allows_is_compared(shop: Any) -> None:
+    kinds = ("int", "bool", "date", "numeric(4, 2)")
+    names = [f"column_{number}" for number in range(1590)]
+    columns = ", ".join(f"{name} {kinds[number % 4]}" for number, name in enumerate(names))
+    shop.sql(
+        f"CREATE TABLE many (id int PRIMARY KEY, at timestamptz DEFAULT now(), {columns})",
+        "INSERT INTO many (id, column_0, column_1, column_2, column_3) SELECT i, i, true, '2026-01-01', 1.5 FROM generate_series(1, 100) i",
+    )
+    shop.tables("public.many")
+    assert len(shop.load(verify=True).loads[0].verified_columns) == 1592
+    shop.admin_client.command(
+        "ALTER TABLE raw.many UPDATE column_1589 = true WHERE id = 5", settings={"mutations_sync": 2}
+    )
+    code, out, _ = shop.command("verify", "--published")
+    assert code == 1 and "other values in column_1589" in out
