@@ -29,8 +29,13 @@ _NULL = 1152921504606846883
 _NULL_IN_ROW = 805306457
 _WORD = 1 << 64
 
-OF_ANY_WIDTH = {"max_query_size": 50_000_000, "max_ast_elements": 5_000_000, "max_expanded_ast_elements": 5_000_000}
-"""Settings of the warehouse for queries on tables of 1,600 columns."""
+AS_READERS = {
+    "final": 1,
+    "max_query_size": 50_000_000,
+    "max_ast_elements": 5_000_000,
+    "max_expanded_ast_elements": 5_000_000,
+}
+"""Settings of the warehouse for these queries: FINAL for the tables that know it, and room for columns by the hundred."""
 
 ROWS = "rows"
 """Stands among the names of columns for the rows as such: their number, and which values stand in one row."""
@@ -88,7 +93,7 @@ def sums_of_both(
 ) -> tuple[Sums, Sums]:
     """The checksums of the source as the session's transaction sees it, and of `raw.<target>` as a reader with FINAL does, computed side by side."""
     with ThreadPoolExecutor(1, thread_name_prefix="checksums") as pool:
-        copied = pool.submit(warehouse.rows, _in_clickhouse(table, target, buckets), None, OF_ANY_WIDTH)
+        copied = pool.submit(warehouse.rows, _in_clickhouse(table, target, buckets), None, AS_READERS)
         here = _sums(_read(session.copy(in_postgres(table, buckets)), beat))
         return here, _sums(copied.result())
 
@@ -137,7 +142,7 @@ def numbers_in_clickhouse(table: Comparable, target: str, wanted: Sequence[int])
     """A query of the warehouse for the same as readers with FINAL see it, with the text of each row's key as `_elt_key`."""
     key = ", ".join(quote_clickhouse(table.columns[place].name) for place in table.keys)
     return (
-        f"SELECT * FROM (SELECT {_clickhouse_numbers(table)}, toString(tuple({key})) AS _elt_key FROM {raw(target)} FINAL)"
+        f"SELECT * FROM (SELECT {_clickhouse_numbers(table)}, toString(tuple({key})) AS _elt_key FROM {raw(target)})"
         f" WHERE {in_buckets(table, wanted)}"
     )
 
@@ -148,10 +153,9 @@ def in_buckets(table: Comparable, wanted: Sequence[int]) -> str:
 
 
 def _in_clickhouse(table: Comparable, target: str, buckets: int) -> str:
-    final = " FINAL" if table.shape.incremental else ""
     return (
         f"SELECT {_bucket(table, buckets, postgres=False)} AS bucket, count(), {', '.join(_clickhouse_sums(table))}"
-        f" FROM (SELECT {_clickhouse_numbers(table)} FROM {raw(target)}{final}) GROUP BY bucket"
+        f" FROM (SELECT {_clickhouse_numbers(table)} FROM {raw(target)}) GROUP BY bucket"
     )
 
 

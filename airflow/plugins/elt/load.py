@@ -186,7 +186,7 @@ def _verified(warehouse: Warehouse, source: Source, shape: Shape, event: ops.Loa
     note = f"{event.source}: {found.note}" if found.note else ""
     return replace(
         event,
-        verified_at=ops.now(),
+        verified_at=ops.now() if found.columns else None,
         verified_columns=found.columns,
         not_verified=found.not_compared,
         note=_joined(event.note, note),

@@ -12,8 +12,8 @@ from datetime import UTC
 
 from elt import ops
 from elt.checksums import (
+    AS_READERS,
     BUCKETS,
-    OF_ANY_WIDTH,
     ROWS,
     Comparable,
     Sums,
@@ -109,48 +109,60 @@ def verify(
     `scratch` names a table of `raw` that may be made and is dropped again. `beat` is called while the source works.
     """
     table, not_compared = _there(warehouse, comparable(shape), target)
-    buckets = BUCKETS if shape.incremental else 1
-    here, found = _compare(warehouse, source, table, target, beat, buckets)
-    if found:
-        # Random numbers, and the time in a view: another transaction reads something else at the same instant.
-        unstable = {
-            name
-            for part, sums in zip(in_parts(table), here, strict=True)
-            for names in different(part, sums, sums_again(source, part, buckets=buckets)).values()
-            for name in names
-        }
-        if unstable:
-            if ROWS in unstable or unstable & {table.columns[place].name for place in table.keys}:
-                unstable = {column.name for column in table.columns}
-            not_compared += [f"{column.name}: {_UNSTABLE}" for column in table.columns if column.name in unstable]
-            table = _without(table, unstable)
-            if not table.columns:
-                return Verified((), tuple(not_compared), _rows(here[0]))
-            here, found = _compare(warehouse, source, table, target, beat, buckets)
-    result = Verified(tuple(column.name for column in table.columns), tuple(not_compared), _rows(here[0]))
-    if not found:
+    if len(table.keys) < len(shape.key) or not table.columns:
+        return Verified((), not_compared)
+    result, sums = _compare(warehouse, source, table, target, scratch, not_compared, beat)
+    if result.is_right:
         return result
-    if not shape.incremental:
-        (wrong,) = found.values()
-        return replace(result, wrong=wrong)
-    return _by_row(warehouse, source, table, target, scratch, here[0], found, result, beat)
+    # Random numbers, and the time in a view: another transaction reads something else at the same instant.
+    unstable = {
+        name
+        for part, here in zip(in_parts(table), sums, strict=True)
+        for names in different(part, here, sums_again(source, part, buckets=_buckets(shape))).values()
+        for name in names
+    }
+    if not unstable:
+        return result
+    if ROWS in unstable or unstable & {table.columns[place].name for place in table.keys}:
+        unstable = {column.name for column in table.columns}
+    not_compared += tuple(f"{column.name}: {_UNSTABLE}" for column in table.columns if column.name in unstable)
+    table = _without(table, unstable)
+    if not table.columns:
+        return Verified((), not_compared, result.rows)
+    return _compare(warehouse, source, table, target, scratch, not_compared, beat)[0]
+
+
+def _buckets(shape: Shape) -> int:
+    return BUCKETS if shape.incremental else 1
 
 
 def _compare(
-    warehouse: Warehouse, source: Source, table: Comparable, target: str, beat: Callable[[], None], buckets: int
-) -> tuple[list[Sums], dict[int, tuple[str, ...]]]:
-    """The source's checksums of each part of the columns, and by bucket what differs."""
+    warehouse: Warehouse,
+    source: Source,
+    table: Comparable,
+    target: str,
+    scratch: str,
+    not_compared: tuple[str, ...],
+    beat: Callable[[], None],
+) -> tuple[Verified, list[Sums]]:
+    """What differs, and the source's checksums of each part of the columns."""
     sums: list[Sums] = []
     found: dict[int, tuple[str, ...]] = {}
     for part in in_parts(table):
-        here, there = sums_of_both(warehouse, source.copying, part, target, beat, buckets=buckets)
+        here, there = sums_of_both(warehouse, source.copying, part, target, beat, buckets=_buckets(table.shape))
         sums.append(here)
         for bucket, names in different(part, here, there).items():
             found[bucket] = tuple(dict.fromkeys((*found.get(bucket, ()), *names)))
-    return sums, found
+    rows = sum(values[0] for values in sums[0].values())
+    result = Verified(tuple(column.name for column in table.columns), not_compared, rows)
+    if found and table.shape.incremental:
+        result = _by_row(warehouse, source, table, target, scratch, sums[0], found, result, beat)
+    elif found:
+        result = replace(result, wrong=found[0])
+    return result, sums
 
 
-def _there(warehouse: Warehouse, table: Comparable, target: str) -> tuple[Comparable, list[str]]:
+def _there(warehouse: Warehouse, table: Comparable, target: str) -> tuple[Comparable, tuple[str, ...]]:
     """The table with those of its columns that `raw` has in the type that they would be copied in, and words on the others."""
     types: Mapping[str, str] = dict(
         warehouse.rows(
@@ -162,7 +174,7 @@ def _there(warehouse: Warehouse, table: Comparable, target: str) -> tuple[Compar
         f"{name}: {types.get(name, 'not there')} in raw, and copied otherwise now" for name in types if name in other
     ]
     words += [f"{name}: not in raw yet" for name in sorted(other - {*types})]
-    return _without(table, other), words
+    return _without(table, other), tuple(words)
 
 
 def _without(table: Comparable, names: set[str]) -> Comparable:
@@ -170,10 +182,6 @@ def _without(table: Comparable, names: set[str]) -> Comparable:
     columns = tuple(column for column in table.columns if column.name not in names)
     places = {column.name: place for place, column in enumerate(columns)}
     return Comparable(table.shape, columns, tuple(places[name] for name in keys if name in places))
-
-
-def _rows(sums: Sums) -> int:
-    return sum(values[0] for values in sums.values())
 
 
 def _by_row(
@@ -249,7 +257,7 @@ def _count(
         f" FROM (SELECT {', '.join(names)}, true AS there FROM {raw(scratch)} WHERE {in_buckets(table, wanted)}) AS s"
         f" FULL JOIN (SELECT {', '.join(names)}, _elt_key, true AS there FROM ({numbers_in_clickhouse(table, target, wanted)})) AS r ON {on}",
         None,
-        OF_ANY_WIDTH,
+        AS_READERS,
     )[0]
     missing, deleted, other, gone, examples, by_column = found
     wrong = {column.name for column, count in zip(table.columns, by_column, strict=True) if count} | {*result.wrong}
