@@ -8,8 +8,8 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from elt import load, ops
-from elt.errors import VerificationError
+from elt import load, ops, run
+from elt.errors import CountMismatchError, TerminalError, VerificationError
 from elt.reconcile import reconcile
 from elt.warehouse import Warehouse
 from stack import exact
@@ -188,9 +188,9 @@ def test_policy_of_pipeline_yml(shop: Any) -> None:
     # The last one that was published is of the day before.
     with Warehouse(shop.settings) as warehouse:
         runs = [
-            load
-            for (run,) in shop.warehouse("SELECT run FROM ops.loads FINAL WHERE target = 'p'")
-            for load in ops.loads(warehouse, run)
+            one
+            for (number,) in shop.warehouse("SELECT run FROM ops.loads FINAL WHERE target = 'p'")
+            for one in ops.loads(warehouse, number)
         ]
         ops.write(
             warehouse,
@@ -295,3 +295,48 @@ def test_a_table_of_as_many_columns_as_postgres_allows_is_compared(shop: Any) ->
     )
     code, out, _ = shop.command("verify", "--published")
     assert code == 1 and "other values in column_1589" in out
+
+
+@pytest.mark.parametrize(
+    "statement", ["ALTER TABLE {} DELETE WHERE id = 7", "INSERT INTO {} (id) SELECT id FROM {} WHERE id = 7"]
+)
+def test_rows_that_are_there_are_counted_and_not_only_those_sent_and_written(
+    shop: Any, monkeypatch: pytest.MonkeyPatch, statement: str
+) -> None:
+    shop.sql("CREATE TABLE c (id int PRIMARY KEY)", "INSERT INTO c SELECT generate_series(1, 20)")
+    never_verified(shop, "public.c")
+    streamed = load._stream
+
+    def spoiled(*arguments: Any) -> Any:
+        event = streamed(*arguments)
+        table = f"raw.`{event.loading_table}`"
+        shop.admin_client.command(statement.replace("{}", table), settings={"mutations_sync": 2})
+        return event
+
+    monkeypatch.setattr(load, "_stream", spoiled)
+    with pytest.raises(
+        CountMismatchError, match=r"Postgres sent 20 rows, ClickHouse says it wrote 20 and holds (19|21)"
+    ):
+        shop.load()
+    assert shop.warehouse("SELECT count() FROM system.tables WHERE database = 'raw' AND name = 'c'") == [(0,)]
+
+
+def test_rows_carried_over_that_are_lost_before_the_publish_stops_it(orders: Any) -> None:
+    orders.sql("INSERT INTO orders VALUES (3001, 'new', 1, '2026-02-01')")
+    number = run.begin(orders.settings, run_key="dag/lost", tables=None, full_refresh=False)
+    with orders.held(number):
+        done = run.load_table(orders.settings, run=number, target="orders", attempt=1)
+    assert done.mode == "incremental"
+    # Two of them: the last row of before was read again, and stands there twice until a merge.
+    orders.admin_client.command(
+        f"ALTER TABLE raw.`{done.loading_table}` DELETE WHERE id IN (7, 8)", settings={"mutations_sync": 2}
+    )
+    with pytest.raises(TerminalError, match="has 3000 rows and was loaded with 3001"):
+        run.publish(orders.settings, run=number)
+    assert orders.warehouse("SELECT count() FROM raw.orders WHERE id = 3001") == [(0,)]
+
+
+def never_verified(shop: Any, *tables: str) -> None:
+    shop.tables(*tables)
+    text = shop.settings.elt_pipeline.read_text()
+    shop.settings.elt_pipeline.write_text(text.replace("    tables:", "    verify: never\n    tables:"))
