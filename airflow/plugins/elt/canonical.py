@@ -22,7 +22,7 @@ _MD5_HALF = "('x' || substr(md5({}), 1, 16))::bit(64)::bigint", "reinterpretAsIn
 
 @dataclass(frozen=True)
 class Canonical:
-    """How the number of a column's values is computed, a signed one of 64 bits."""
+    """The expressions that make a number of a column's values, signed and of 64 bits."""
 
     name: str
     """In `raw`."""
@@ -106,12 +106,12 @@ def _text(value: str, name: str) -> tuple[str, str]:
 
 def _array(value: str, name: str, depth: int, inner: str, source: SourceColumn) -> tuple[str, str]:
     """Of an array: the lengths of its dimensions and the numbers of its elements, as one text. NULL counts as empty, which is how it arrives."""
-    here, there = _scalar("e", "x", inner, source.base)
+    of_element, of_copy = _scalar("e", "x", inner, source.base)
     lengths = " || ',' || ".join(f"array_length({value}, {level})" for level in range(1, depth + 1))
     # Of composite values unnest makes columns.
     elements_of = value if inner != "String" or source.base in ("bytea", "bpchar") else f"{value}::text[]"
     elements = (
-        f"(SELECT string_agg(coalesce(({here})::text, 'N'), ',' ORDER BY n)"
+        f"(SELECT string_agg(coalesce(({of_element})::text, 'N'), ',' ORDER BY n)"
         f" FROM unnest({elements_of}) WITH ORDINALITY AS u (e, n))"
     )
     text = f"CASE WHEN cardinality({value}) > 0 THEN {lengths} || ':' || {elements} ELSE '' END"
@@ -122,7 +122,7 @@ def _array(value: str, name: str, depth: int, inner: str, source: SourceColumn) 
         for inside in range(level, 0, -1):
             each = f"arrayMap(y{inside} -> {each}, {f'y{inside - 1}' if inside > 1 else name})"
         counted.append(f"arrayStringConcat(arrayMap(l -> toString(l), arrayDistinct(arrayFlatten({each}))), '/')")
-    numbers = f"arrayStringConcat(arrayMap(x -> ifNull(toString({there}), 'N'), {flat}), ',')"
+    numbers = f"arrayStringConcat(arrayMap(x -> ifNull(toString({of_copy}), 'N'), {flat}), ',')"
     copied = f"if(empty({flat}), '', concat({', '.join([*_between(counted), repr(':'), numbers])}))"
     return _text(text, copied)
 

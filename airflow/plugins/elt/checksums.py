@@ -93,9 +93,9 @@ def sums_of_both(
 ) -> tuple[Sums, Sums]:
     """The checksums of the source as the session's transaction sees it, and of `raw.<target>` as a reader with FINAL does, computed side by side."""
     with ThreadPoolExecutor(1, thread_name_prefix="checksums") as pool:
-        copied = pool.submit(warehouse.rows, _in_clickhouse(table, target, buckets), None, AS_READERS)
-        here = _sums(_read(session.copy(in_postgres(table, buckets)), beat))
-        return here, _sums(copied.result())
+        in_raw = pool.submit(warehouse.rows, _in_clickhouse(table, target, buckets), None, AS_READERS)
+        in_source = _sums(_read(session.copy(in_postgres(table, buckets)), beat))
+        return in_source, _sums(in_raw.result())
 
 
 def sums_again(source: Source, table: Comparable, *, buckets: int) -> Sums:
@@ -184,7 +184,7 @@ def _clickhouse_sums(table: Comparable) -> list[str]:
 
 
 def number(place: int) -> str:
-    """How a column's number is called in queries, as no column of a source is: names that ClickHouse would take for the column instead."""
+    """The name of a column's number in queries. No column of a source may have it: ClickHouse takes an alias for the column of the same name."""
     return f"_elt_number_{place}"
 
 

@@ -108,7 +108,7 @@ def verify(
 
     `scratch` names a table of `raw` that may be made and is dropped again. `beat` is called while the source works.
     """
-    table, not_compared = _there(warehouse, comparable(shape), target)
+    table, not_compared = _comparable_columns(warehouse, comparable(shape), target)
     if len(table.keys) < len(shape.key) or not table.columns:
         return Verified((), not_compared)
     result, sums = _compare(warehouse, source, table, target, scratch, not_compared, beat)
@@ -117,8 +117,8 @@ def verify(
     # Random numbers, and the time in a view: another transaction reads something else at the same instant.
     unstable = {
         name
-        for part, here in zip(in_parts(table), sums, strict=True)
-        for names in different(part, here, sums_again(source, part, buckets=_buckets(shape))).values()
+        for part, before in zip(in_parts(table), sums, strict=True)
+        for names in different(part, before, sums_again(source, part, buckets=_buckets(shape))).values()
         for name in names
     }
     if not unstable:
@@ -149,9 +149,9 @@ def _compare(
     sums: list[Sums] = []
     found: dict[int, tuple[str, ...]] = {}
     for part in in_parts(table):
-        here, there = sums_of_both(warehouse, source.copying, part, target, beat, buckets=_buckets(table.shape))
-        sums.append(here)
-        for bucket, names in different(part, here, there).items():
+        in_source, in_raw = sums_of_both(warehouse, source.copying, part, target, beat, buckets=_buckets(table.shape))
+        sums.append(in_source)
+        for bucket, names in different(part, in_source, in_raw).items():
             found[bucket] = tuple(dict.fromkeys((*found.get(bucket, ()), *names)))
     rows = sum(values[0] for values in sums[0].values())
     result = Verified(tuple(column.name for column in table.columns), not_compared, rows)
@@ -162,7 +162,7 @@ def _compare(
     return result, sums
 
 
-def _there(warehouse: Warehouse, table: Comparable, target: str) -> tuple[Comparable, tuple[str, ...]]:
+def _comparable_columns(warehouse: Warehouse, table: Comparable, target: str) -> tuple[Comparable, tuple[str, ...]]:
     """The table with those of its columns that `raw` has in the type that they would be copied in, and words on the others."""
     types: Mapping[str, str] = dict(
         warehouse.rows(
@@ -190,7 +190,7 @@ def _by_row(
     table: Comparable,
     target: str,
     scratch: str,
-    here: Sums,
+    in_source: Sums,
     found: Mapping[int, tuple[str, ...]],
     result: Verified,
     beat: Callable[[], None],
@@ -214,7 +214,7 @@ def _by_row(
                 yield chunk
 
         warehouse.insert_text(raw(scratch), (*names, "padding"), (chunk for chunk in rows()))
-        for wanted in _slices(found, here):
+        for wanted in _slices(found, in_source):
             result = _count(warehouse, table, target, scratch, wanted, result)
             beat()
         if not (result.missing or result.changed or result.deleted):
@@ -224,11 +224,11 @@ def _by_row(
         warehouse.drop(raw(scratch))
 
 
-def _slices(found: Mapping[int, tuple[str, ...]], here: Sums) -> Iterator[list[int]]:
+def _slices(found: Mapping[int, tuple[str, ...]], in_source: Sums) -> Iterator[list[int]]:
     some: list[int] = []
     rows = 0
     for bucket in sorted(found):
-        count = here[bucket][0] if bucket in here else 0
+        count = in_source[bucket][0] if bucket in in_source else 0
         if some and rows + count > _ROWS_AT_ONCE:
             yield some
             some, rows = [], 0
@@ -242,7 +242,7 @@ def _count(
 ) -> Verified:
     names = [number(i) for i in range(len(table.columns))]
     on = " AND ".join(f"s.{names[place]} = r.{names[place]}" for place in table.keys)
-    both = "s.there AND r.there"
+    both = "s.present AND r.present"
     differs = [
         f"(isNull(s.{name}) != isNull(r.{name}) OR ifNull(s.{name} != r.{name}, false))"
         if column.nullable
@@ -252,10 +252,10 @@ def _count(
     changed = " OR ".join(differs)
     counts = ", ".join(f"countIf({both} AND {one})" for one in differs)
     found = warehouse.rows(
-        f"SELECT countIf(NOT r.there), countIf(NOT s.there), countIf({both} AND ({changed})),"
-        f" groupArrayIf({_EXAMPLES})(r._elt_key, NOT s.there), groupArrayIf({_EXAMPLES})(r._elt_key, {both} AND ({changed})), [{counts}]"
-        f" FROM (SELECT {', '.join(names)}, true AS there FROM {raw(scratch)} WHERE {in_buckets(table, wanted)}) AS s"
-        f" FULL JOIN (SELECT {', '.join(names)}, _elt_key, true AS there FROM ({numbers_in_clickhouse(table, target, wanted)})) AS r ON {on}",
+        f"SELECT countIf(NOT r.present), countIf(NOT s.present), countIf({both} AND ({changed})),"
+        f" groupArrayIf({_EXAMPLES})(r._elt_key, NOT s.present), groupArrayIf({_EXAMPLES})(r._elt_key, {both} AND ({changed})), [{counts}]"
+        f" FROM (SELECT {', '.join(names)}, true AS present FROM {raw(scratch)} WHERE {in_buckets(table, wanted)}) AS s"
+        f" FULL JOIN (SELECT {', '.join(names)}, _elt_key, true AS present FROM ({numbers_in_clickhouse(table, target, wanted)})) AS r ON {on}",
         None,
         AS_READERS,
     )[0]
