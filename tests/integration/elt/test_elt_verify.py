@@ -340,3 +340,43 @@ def never_verified(shop: Any, *tables: str) -> None:
     shop.tables(*tables)
     text = shop.settings.elt_pipeline.read_text()
     shop.settings.elt_pipeline.write_text(text.replace("    tables:", "    verify: never\n    tables:"))
+
+
+def test_tables_of_every_make_are_compared(shop: Any) -> None:
+    shop.sql(
+        "CREATE TABLE empty_one (id int PRIMARY KEY, t text)",
+        "CREATE TABLE no_key (a int, t text)",
+        "INSERT INTO no_key VALUES (1, 'x'), (1, 'x'), (NULL, NULL)",
+        "CREATE TABLE one_column (t text)",
+        "INSERT INTO one_column VALUES (''), (NULL), ('a')",
+        'CREATE TABLE dotted (id int PRIMARY KEY, "a.x" int[], "a.y" int[])',
+        "INSERT INTO dotted VALUES (1, '{1}', '{1,2}')",
+        'CREATE TABLE parted (id int, at date NOT NULL, "%s" text, PRIMARY KEY (id, at)) PARTITION BY RANGE (at)',
+        "CREATE TABLE parted_1 PARTITION OF parted FOR VALUES FROM ('2026-01-01') TO ('2027-01-01')",
+        "INSERT INTO parted SELECT i, '2026-03-01', 'v' || i FROM generate_series(1, 500) i",
+        'CREATE TABLE "Empty too" (id uuid PRIMARY KEY, at timestamp NOT NULL)',
+    )
+    shop.tables(
+        "public.empty_one",
+        "public.no_key",
+        "public.one_column",
+        "public.dotted",
+        "name: public.parted, mode: incremental, cursor: at",
+        "name: public.Empty too, mode: incremental, cursor: at",
+    )
+    for _ in range(2):
+        done = {one.target: one.verified_columns for one in shop.load(verify=True).loads}
+        assert {name: len(columns) for name, columns in done.items()} == {
+            "empty_one": 2, "no_key": 2, "one_column": 1, "dotted": 3, "parted": 3, "Empty too": 2,
+        }  # fmt: skip
+    shop.sql("DELETE FROM parted WHERE id = 5", "INSERT INTO parted VALUES (501, '2026-01-01', NULL)")
+    shop.admin_client.command(
+        "ALTER TABLE raw.one_column UPDATE t = '' WHERE t IS NULL", settings={"mutations_sync": 2}
+    )
+    shop.admin_client.command("ALTER TABLE raw.no_key UPDATE a = 2 WHERE a = 1", settings={"mutations_sync": 2})
+    code, out, _ = shop.command("verify", "--published")
+    assert code == 1
+    assert "public.one_column: other values in t" in out
+    assert "public.no_key: other values in a" in out
+    assert "public.parted: 1 rows are missing" in out
+    assert "1 rows were deleted at the source" in out
