@@ -35,8 +35,8 @@ from elt.warehouse import Warehouse
 
 _UNSTABLE = "the source gives other values each time it is read"
 _EXAMPLES = 5
-_ROWS_AT_ONCE = 4_000_000
-"""Rows that are joined at once where buckets differ, so that memory does not grow with the table."""
+_NUMBERS_AT_ONCE = 40_000_000
+"""Numbers of the source that are joined at once where buckets differ, so that memory does not grow with the table."""
 
 
 @dataclass(frozen=True)
@@ -214,7 +214,7 @@ def _by_row(
                 yield chunk
 
         warehouse.insert_text(raw(scratch), (*names, "padding"), (chunk for chunk in rows()))
-        for wanted in _slices(found, in_source):
+        for wanted in _slices(found, in_source, _NUMBERS_AT_ONCE // len(names)):
             result = _count(warehouse, table, target, scratch, wanted, result)
             beat()
         if not (result.missing or result.changed or result.deleted):
@@ -224,12 +224,13 @@ def _by_row(
         warehouse.drop(raw(scratch))
 
 
-def _slices(found: Mapping[int, tuple[str, ...]], in_source: Sums) -> Iterator[list[int]]:
+def _slices(found: Mapping[int, tuple[str, ...]], in_source: Sums, most: int) -> Iterator[list[int]]:
+    """The buckets in groups of at most so many rows, but for a bucket that has more by itself."""
     some: list[int] = []
     rows = 0
     for bucket in sorted(found):
         count = in_source[bucket][0] if bucket in in_source else 0
-        if some and rows + count > _ROWS_AT_ONCE:
+        if some and rows + count > most:
             yield some
             some, rows = [], 0
         some.append(bucket)
