@@ -37,8 +37,8 @@ AS_READERS = {
 }
 """Settings of the warehouse for these queries: FINAL for the tables that know it, and room for columns by the hundred."""
 
-ROWS = "rows"
-"""Stands among the names of columns for the rows as such: their number, and which values stand in one row."""
+ROWS = ""
+"""Stands among names of columns, of which none is empty, for the rows as such: their number, and which values stand in one row."""
 
 Sums = Mapping[int, tuple[int, ...]]
 """By bucket: the number of rows, the checksum of the rows, and that of each column."""
