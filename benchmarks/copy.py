@@ -4,6 +4,8 @@ Floor: `psql -c "COPY (SELECT ..) TO STDOUT" > /dev/null`. Peers: ClickHouse's o
 and inserted by client.insert, as `PostgresHook.get_records` and most such pipelines do. Our time is from the start of COPY to the end of
 publish, by the public entry point (elt.whole_run.load_everything), verification included; before it stands only what is said.
 
+Verification by checksums (`verify:`) is off, but where its own cost is measured. "Verification included" above are the counts.
+
 What is not equal: the floor writes nothing and verifies nothing; postgresql() and the fetched rows are neither verified nor published, and
 hold no snapshot; the fetched rows are measured on a tenth of the table, and the rate is quoted. dlt, in an environment of its own that is
 thrown away, writes Parquet files and loads nothing; it, too, gets a tenth, from a table of its own. Our tables are merged to
@@ -82,7 +84,8 @@ if 'ranges' in sys.argv:
     # Whatever the machine is like.
     copying.sessions = lambda entry, hosts: entry.ranges
 base = peak()
-done = load_everything(Settings(), Listener(lambda _: None, lambda _: None), tables=[sys.argv[1]], full_refresh='full' in sys.argv)
+done = load_everything(Settings(), Listener(lambda _: None, lambda _: None), tables=[sys.argv[1]], full_refresh='full' in sys.argv,
+    verify='verify' in sys.argv)
 end, cpu = time.monotonic(), time.process_time()
 (one,) = done.loads
 print(json.dumps({'seconds': end - began[0][0], 'cpu': cpu - began[0][1], 'memory': peak() - base, 'rows': one.rows, 'mode': one.mode,
@@ -103,7 +106,7 @@ rows = pipeline.last_trace.last_normalize_info.row_counts[table]
 print(json.dumps({'seconds': seconds, 'rows': rows, 'dlt': dlt.__version__}))
 """
 DLT = ("dlt[sql-database,parquet,filesystem]==1.31.*", "connectorx", "psycopg2-binary")
-PARTS = ("narrow", "wide", "incremental", "dlt", "large")
+PARTS = ("narrow", "wide", "verify", "incremental", "dlt", "large")
 
 REPO = Path(HERE).parent
 
@@ -152,18 +155,20 @@ class Bench:
 
     def tables(self, *lines: str) -> None:
         entries = "".join(f"      - {{{line}}}\n" for line in lines)
-        self.pipeline.write_text(f"sources:\n  - name: bench\n    kind: postgres\n    tables:\n{entries}")
+        self.pipeline.write_text(
+            f"sources:\n  - name: bench\n    kind: postgres\n    verify: never\n    tables:\n{entries}"
+        )
 
-    def load(self, table: str, *, full: bool = True, ranges: bool = False) -> dict[str, Any]:
+    def load(self, table: str, *, full: bool = True, ranges: bool = False, verify: bool = False) -> dict[str, Any]:
         """With `ranges` by as many sessions as pipeline.yml says, be it on a machine where the loader takes one."""
-        words = [word for word, said in (("full", full), ("ranges", ranges)) if said]
+        words = [word for word, said in (("full", full), ("ranges", ranges), ("verify", verify)) if said]
         command = [sys.executable, "-c", ONE_LOAD, table, *words]
         self.idle()
         done = subprocess.run(command, env=self.env, capture_output=True, text=True, check=False)
         if done.returncode:
             raise SystemExit(done.stderr)
         result: dict[str, Any] = json.loads(done.stdout)
-        return self._kept(f"load {table}", result)
+        return self._kept(f"{'verified ' if verify else ''}load {table}", result)
 
     def floor(self, table: str) -> dict[str, Any]:
         """Seconds that psql takes to read the table, and of processor time that psql itself takes for it."""
@@ -243,11 +248,11 @@ def main() -> int:
     )
     options = parser.parse_args()
     rows, wide_rows, runs = (1_000_000, 100_000, 2) if options.quick else (10_000_000, 1_000_000, 5)
-    parts = options.only or (PARTS[:3] if options.quick else PARTS)
+    parts = options.only or (PARTS[:4] if options.quick else PARTS)
     figures: list[Figure] = []
     with running() as (postgres, clickhouse, folder):
         bench = Bench(postgres, clickhouse, folder, quick=options.quick)
-        if {"narrow", "incremental"} & set(parts):
+        if {"narrow", "verify", "incremental"} & set(parts):
             make_narrow(rows, bench)
         if "wide" in parts:
             make_wide(wide_rows, bench)
@@ -255,6 +260,8 @@ def main() -> int:
             figures += full("narrow", rows, runs, bench)
         if "wide" in parts:
             figures += full("wide", wide_rows, runs, bench)
+        if "verify" in parts:
+            figures += verified(rows, runs, bench)
         if "incremental" in parts:
             figures += incremental(rows, runs, bench)
         if "dlt" in parts:
@@ -325,6 +332,36 @@ def full(table: str, rows: int, runs: int, bench: Bench) -> list[Figure]:
     ]
     figures.append(of_runs(f"{table}: rows a CPU second of the loader", rates, "M rows/s"))
     return [*figures, of_runs(f"{table}: CPU of the loader beside psql's", work, "times", "<= 2")]
+
+
+def verified(rows: int, runs: int, bench: Bench) -> list[Figure]:
+    """What it costs to compare every value of a table that was copied whole, and of one that was not."""
+    bench.tables("name: public.narrow")
+    bench.load("narrow")
+    costs, memory = [], []
+    for _ in range(runs):
+        plain, both = bench.load("narrow"), bench.load("narrow", verify=True)
+        assert both["rows"] == rows, both
+        costs.append(both["seconds"] / plain["seconds"] - 1)
+        memory.append(both["memory"] / 1e6)
+    bench.tables("name: public.narrow, mode: incremental, cursor: updated_at, lookback: 0s")
+    bench.load("narrow")
+    carried = []
+    for _ in range(runs):
+        plain = bench.load("narrow")
+        both = bench.load("narrow", full=False, verify=True)
+        assert both["mode"] == "incremental" and both["present"] == rows, both
+        carried.append(both["seconds"] / plain["seconds"])
+    return [
+        of_runs("narrow: verification, beside a full copy", costs, "times", "<= 3"),
+        of_runs(
+            "narrow: verification of all that an incremental load carries over, beside a full copy",
+            carried,
+            "times",
+            "<= 3",
+        ),
+        of_runs("narrow: memory of a verified load above the imports", memory, "MB", "<= 30"),
+    ]
 
 
 def incremental(rows: int, runs: int, bench: Bench) -> list[Figure]:

@@ -5,7 +5,7 @@ CREATE TABLE IF NOT EXISTS ops.runs
 (
     run UInt64 COMMENT 'Microseconds since 1970-01-01 UTC at which the run began; also _elt_run in raw',
     run_key String COMMENT 'Who asked: dag_id/run_id of Airflow, or cli/<host>/<pid>',
-    status LowCardinality(String) COMMENT 'running, success or failed',
+    status LowCardinality(String) COMMENT 'running, success, failed, or verified: loaded, compared with the source and dropped',
     tables Array(String) COMMENT 'Raw tables of the run',
     full_refresh Bool,
     snapshot String COMMENT 'Exported Postgres snapshot that every load of the run read; empty where each load took its own',
@@ -29,7 +29,7 @@ CREATE TABLE IF NOT EXISTS ops.loads
     source String COMMENT 'Table in the source, as schema.table',
     loading_table String COMMENT 'Table in raw that this attempt filled',
     mode LowCardinality(String) COMMENT 'full or incremental; the first load of an incremental table is full',
-    status LowCardinality(String) COMMENT 'running, loaded, published or failed',
+    status LowCardinality(String) COMMENT 'running, loaded, published, failed, or verified: compared with the source and dropped',
     snapshot String COMMENT 'Postgres snapshot that the load read',
     rows_sent UInt64 COMMENT 'Rows that Postgres says it sent',
     rows_written UInt64 COMMENT 'Rows that ClickHouse says it wrote',
@@ -40,6 +40,9 @@ CREATE TABLE IF NOT EXISTS ops.loads
     shape String COMMENT 'Fingerprint of columns, key and conditions; another one makes the next incremental load a full one',
     origin String COMMENT 'JSON: server, database and table that the rows come from, as Postgres shows them; another one makes the next incremental load a full one',
     note String COMMENT 'A sentence that a person should read: why the table was copied whole, or what of it cannot be followed',
+    verified_at Nullable(DateTime64(6, 'UTC')) COMMENT 'When every value was found equal to the source at the snapshot; NULL where nobody looked',
+    verified_columns Array(String) COMMENT 'Columns that were compared and are equal',
+    not_verified Array(String) COMMENT 'Columns that could not be compared, each with the reason',
     started_at DateTime64(6, 'UTC'),
     ended_at Nullable(DateTime64(6, 'UTC')),
     error String,
@@ -52,6 +55,9 @@ COMMENT 'One row for each attempt to load a table';
 ALTER TABLE ops.loads ADD COLUMN IF NOT EXISTS shape String AFTER watermark;
 ALTER TABLE ops.loads ADD COLUMN IF NOT EXISTS origin String AFTER shape;
 ALTER TABLE ops.loads ADD COLUMN IF NOT EXISTS note String AFTER origin;
+ALTER TABLE ops.loads ADD COLUMN IF NOT EXISTS verified_at Nullable(DateTime64(6, 'UTC')) AFTER note;
+ALTER TABLE ops.loads ADD COLUMN IF NOT EXISTS verified_columns Array(String) AFTER verified_at;
+ALTER TABLE ops.loads ADD COLUMN IF NOT EXISTS not_verified Array(String) AFTER verified_columns;
 
 CREATE TABLE IF NOT EXISTS ops.publishes
 (

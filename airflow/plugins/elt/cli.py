@@ -15,10 +15,10 @@ from rich.table import Table
 
 from elt import check, plan, reconcile, run, status
 from elt.cli_progress import shown_progress
-from elt.errors import EltError, PipelineFileError
+from elt.errors import EltError, PipelineFileError, TerminalError
 from elt.misfits import sentence
 from elt.settings import Settings, read_settings
-from elt.whole_run import load_everything, run_key
+from elt.whole_run import WholeRun, load_everything, run_key
 
 _ME = "python -m elt"
 
@@ -53,9 +53,20 @@ def _parser() -> argparse.ArgumentParser:
     load = commands.add_parser("load", help="copy tables as they are at one instant, and publish them all or none")
     load.add_argument("tables", nargs="*", metavar="TABLE", help="orders or public.orders; without any: all")
     load.add_argument("--full-refresh", action="store_true", help="copy whole tables, whatever their mode")
+    load.add_argument("--verify", action="store_true", help="compare every value with the source before publishing")
     load.add_argument("--parallel", type=_positive, default=2, metavar="N", help="tables at once (2)")
+    verify = commands.add_parser(
+        "verify", help="load tables beside what is published, compare every value with the source, and drop them again"
+    )
+    verify.add_argument("tables", nargs="*", metavar="TABLE", help="orders or public.orders; without any: all")
+    verify.add_argument("--publish", action="store_true", help="publish what was found equal")
+    verify.add_argument(
+        "--published", action="store_true", help="load nothing: compare what is published, for a source at rest"
+    )
+    verify.add_argument("--parallel", type=_positive, default=2, metavar="N", help="tables at once (2)")
     reconcile = commands.add_parser(
-        "reconcile", help="compare the keys of incremental tables with the source; copy anew those that miss rows"
+        "reconcile",
+        help="compare incremental tables with the source; copy anew those with rows that are missing or wrong",
     )
     reconcile.add_argument("tables", nargs="*", metavar="TABLE", help="orders or public.orders; without any: all")
     reconcile.add_argument(
@@ -106,31 +117,107 @@ def _plan(options: argparse.Namespace, settings: Settings, out: Console) -> int:
 def _load(options: argparse.Namespace, settings: Settings, out: Console) -> int:
     with shown_progress(out) as listener:
         done = load_everything(
-            settings, listener, tables=options.tables, full_refresh=options.full_refresh, workers=options.parallel
+            settings,
+            listener,
+            tables=options.tables,
+            full_refresh=options.full_refresh,
+            workers=options.parallel,
+            verify=options.verify,
         )
-    table = Table("table", "mode", "rows", "MB", "seconds", "rows/s", title=f"run {done.run}")
-    for load in sorted(done.loads, key=lambda load: load.target):
-        speed = load.rows / load.seconds if load.seconds else 0.0
-        cells = (f"{load.rows:,}", f"{load.bytes / 1e6:,.1f}", f"{load.seconds:.2f}", f"{speed:,.0f}")
-        table.add_row(escape(f"raw.{load.target}"), load.mode, *cells)
-    out.print(table)
-    for load in done.loads:
-        if load.note:
-            out.print(f"[yellow]note[/yellow]: {escape(load.note)}")
+    _print_loads(done, out)
     rows = sum(published.rows for published in done.published.tables)
     out.print(f"Published {len(done.published.tables)} tables with {rows:,} rows, all read at one instant.")
     out.print(f"Next: build the marts (POST /webhook/manual), or {_ME} status")
     return 0
 
 
+def _print_loads(done: WholeRun, out: Console) -> None:
+    table = Table("table", "mode", "rows", "MB", "seconds", "rows/s", "columns verified", title=f"run {done.run}")
+    for load in sorted(done.loads, key=lambda load: load.target):
+        speed = load.rows / load.seconds if load.seconds else 0.0
+        cells = (f"{load.rows:,}", f"{load.bytes / 1e6:,.1f}", f"{load.seconds:.2f}", f"{speed:,.0f}")
+        table.add_row(escape(f"raw.{load.target}"), load.mode, *cells, str(len(load.verified_columns) or ""))
+    out.print(table)
+    for load in done.loads:
+        if load.note:
+            out.print(f"[yellow]note[/yellow]: {escape(load.note)}")
+        _print_not_verified(load.target, load.not_verified, out)
+
+
+def _print_not_verified(target: str, columns: Sequence[str], out: Console) -> None:
+    if columns:
+        out.print(f"[yellow]not compared[/yellow] in raw.{escape(target)}: {escape('; '.join(columns))}")
+
+
+def _verify(options: argparse.Namespace, settings: Settings, out: Console) -> int:
+    if options.published:
+        return _verify_published(options, settings, out)
+    with shown_progress(out) as listener:
+        done = load_everything(
+            settings,
+            listener,
+            tables=options.tables,
+            workers=options.parallel,
+            verify=True,
+            publish=options.publish,
+        )
+    _print_loads(done, out)
+    columns = sum(len(load.verified_columns) for load in done.loads)
+    out.print(f"Equal to the source at one instant: {len(done.loads)} tables, {columns} columns, every value.")
+    out.print("Published." if options.publish else f"Nothing was published. Next: {_ME} load")
+    return 0
+
+
+def _verify_published(options: argparse.Namespace, settings: Settings, out: Console) -> int:
+    if options.publish:
+        raise TerminalError("--published compares what is published already; leave out --publish")
+    compared = reconcile.compare_published(
+        settings, tables=options.tables, step=lambda text: out.print(escape(text), style="dim")
+    )
+    if not compared:
+        raise TerminalError(f"None of these tables has been published yet; copy them first: {_ME} load")
+    for one in compared:
+        if one.found.note:
+            out.print(f"[yellow]note[/yellow]: {escape(one.source)}: {escape(one.found.note)}")
+        _print_not_verified(one.target, one.found.not_compared, out)
+    wrong = [one for one in compared if not one.found.is_right]
+    for one in wrong:
+        out.print(f"[red]differs[/red]: {escape(one.source)}: {escape(one.found.difference)}")
+    if wrong:
+        out.print(f"Next: {_ME} load --full-refresh --verify {escape(' '.join(one.target for one in wrong))}")
+        return 1
+    rows, columns = sum(one.found.rows for one in compared), sum(len(one.found.columns) for one in compared)
+    out.print(
+        f"{rows:,} rows of {len(compared)} tables are as the source has them now, {columns} columns, every value."
+    )
+    return 0
+
+
 def _reconcile(options: argparse.Namespace, settings: Settings, out: Console) -> int:
     found = reconcile.reconcile(settings, tables=options.tables, step=lambda text: out.print(escape(text), style="dim"))
-    table = Table("table", "keys at the source", "missing in raw", "deleted at the source", "of these", title="keys")
+    table = Table(
+        "table",
+        "rows at the source",
+        "missing in raw",
+        "other values",
+        "of columns",
+        "deleted at the source",
+        "of these",
+    )
     for one in found:
-        cells = (f"raw.{one.target}", f"{one.rows:,}", f"{one.missing:,}", f"{one.deleted:,}", " ".join(one.examples))
-        table.add_row(*map(escape, cells))
+        seen = one.found
+        counts = (
+            f"{seen.rows:,}",
+            f"{seen.missing:,}",
+            f"{seen.changed:,}",
+            ", ".join(seen.wrong),
+            f"{seen.deleted:,}",
+        )
+        table.add_row(*map(escape, (f"raw.{one.target}", *counts, " ".join(seen.examples))))
     out.print(table)
-    anew = [one.target for one in found if one.missing or (one.deleted and options.deleted)]
+    for one in found:
+        _print_not_verified(one.target, one.found.not_compared, out)
+    anew = [one.target for one in found if not one.found.is_right or (one.found.deleted and options.deleted)]
     if anew and not options.dry_run:
         out.print(f"Copying {escape(', '.join(anew))} anew")
         with shown_progress(out) as listener:
@@ -139,13 +226,13 @@ def _reconcile(options: argparse.Namespace, settings: Settings, out: Console) ->
     elif anew:
         out.print(f"Next: {_ME} reconcile, which copies {escape(', '.join(anew))} anew")
         return 1
-    kept = [one.target for one in found if one.deleted and one.target not in anew]
+    kept = [one.target for one in found if one.found.deleted and one.target not in anew]
     if kept:
         out.print(
             f"Rows deleted at the source stay in {escape(', '.join(kept))}. Next, to drop them: {_ME} reconcile --deleted"
         )
     else:
-        out.print(f"Every key is in its place. Next: {_ME} status")
+        out.print(f"Every row is in its place. Next: {_ME} status")
     return 0
 
 
@@ -197,6 +284,7 @@ _COMMANDS = {
     "check": _check,
     "plan": _plan,
     "load": _load,
+    "verify": _verify,
     "reconcile": _reconcile,
     "recover": _recover,
     "status": _status,

@@ -87,6 +87,14 @@ class CountMismatchError(TransientError):
         )
 
 
+class VerificationError(TerminalError):
+    """What was loaded, or what it goes on from, is not what the source has at the run's snapshot."""
+
+    def __init__(self, table: str, difference: str, cure: str) -> None:
+        self.table = table
+        super().__init__(f"{table} is not as the source has it: {difference}; nothing was published, {cure}")
+
+
 class RunLockedError(TransientError):
     """Another run holds the lock on this pair of source and warehouse."""
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from elt import incremental, ops, statements
+from elt import verify as verification
 from elt.catalogue import read_table
 from elt.copying import copy_rows
 from elt.errors import (
@@ -18,11 +19,12 @@ from elt.errors import (
     SourceRefusedError,
     TerminalError,
     ValueRefusedError,
+    VerificationError,
     WarehouseRefusedError,
     WarehouseUnavailableError,
 )
 from elt.incremental import Arrived, Base, Start
-from elt.names import loading_table, raw
+from elt.names import loading_table, publisher_table, raw
 from elt.origin import read_origin
 from elt.pipeline import TableEntry, read_pipeline
 from elt.progress import LoadResult, Progress
@@ -48,9 +50,11 @@ def load(
     entry: TableEntry,
     attempt: int,
     on_progress: OnProgress | None = None,
+    verify: bool = False,
 ) -> tuple[ops.Load, Callable[[], None]]:
     """Loads the table as the transaction of `source` sees it into a table of this attempt's own.
 
+    Compares it with the source where pipeline.yml says so, and always with `verify`. VerificationError when they differ.
     Returns what was loaded, and the last step, which the caller takes before anything is published: it records that.
     An attempt whose number is taken gets the next free one. Raises EltError; the attempt is then recorded as failed
     and its table dropped.
@@ -58,10 +62,10 @@ def load(
     table = read_table(source, entry.name)
     shape = statements.shape(table, entry, warehouse.years())
     start, origin, wall = Start(None), "", None
+    file = read_pipeline(settings.elt_pipeline).source
     if shape.incremental:
         known = read_origin(source, table, source.address)
-        any_host = read_pipeline(settings.elt_pipeline).source.any_host
-        start = incremental.find_start(warehouse, run, entry.target_name, shape, known, any_host=any_host)
+        start = incremental.find_start(warehouse, run, entry.target_name, shape, known, any_host=file.any_host)
         wall = incremental.horizon_by_wall_clock(source, shape, run.horizon)
         origin = known.text()
     base = start.base
@@ -93,6 +97,8 @@ def load(
         if arrived is not None:
             event = _follow(warehouse, source, run, shape, event, base, into, arrived, condition, wall)
             event = replace(event, origin=origin, note=_joined(start.note, incremental.future_note(shape, arrived)))
+        if verify or verification.is_due(warehouse, file, entry.target_name):
+            event = _verified(warehouse, source, shape, event)
     except BaseException as error:
         reason = settings.redact(str(error)) or type(error).__name__
         # What failed is the error to tell; a warehouse that is away cannot be told, and the sweep finds the table.
@@ -121,6 +127,8 @@ def result(event: ops.Load) -> LoadResult:
         event.snapshot,
         event.mode,
         event.note,
+        event.verified_columns,
+        event.not_verified,
     )
 
 
@@ -155,6 +163,34 @@ def _follow(
         event = replace(event, rows_present=base.rows + arrived.rows - arrived.known)
     mark = incremental.watermark(shape, arrived, base, run.horizon, wall)
     return replace(event, watermark=mark, shape=shape.fingerprint)
+
+
+def _verified(warehouse: Warehouse, source: Source, shape: Shape, event: ops.Load) -> ops.Load:
+    """The load with what a comparison with the source has found. Raises VerificationError when they differ."""
+    last_beat = time.monotonic()
+
+    def beat() -> None:
+        nonlocal last_beat
+        if time.monotonic() - last_beat >= HEARTBEAT_SECONDS:
+            last_beat = time.monotonic()
+            with suppress(WarehouseUnavailableError):
+                ops.write(warehouse, [event])
+
+    loading = event.loading_table
+    found = verification.verify(warehouse, source, shape, loading, publisher_table(loading, "d"), beat)
+    if not found.is_right:
+        cure = f"copy it whole: python -m elt load {event.target} --full-refresh"
+        if event.mode == "full":
+            cure = "start a new run; should that find the same, this is a fault of the loader or of the warehouse: please report it"
+        raise VerificationError(str(shape.table.name), found.difference, cure)
+    note = f"{event.source}: {found.note}" if found.note else ""
+    return replace(
+        event,
+        verified_at=ops.now() if found.columns else None,
+        verified_columns=found.columns,
+        not_verified=found.not_compared,
+        note=_joined(event.note, note),
+    )
 
 
 def _claim(

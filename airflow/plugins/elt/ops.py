@@ -68,6 +68,9 @@ class Load:
     shape: str = ""
     origin: str = ""
     note: str = ""
+    verified_at: datetime | None = None
+    verified_columns: tuple[str, ...] = ()
+    not_verified: tuple[str, ...] = ()
     ended_at: datetime | None = None
     error: str = ""
 
@@ -157,6 +160,17 @@ def last_sign(warehouse: Warehouse, run: int) -> datetime:
 def loads(warehouse: Warehouse, run: int) -> list[Load]:
     """Every attempt of the run, the latest attempt of a target last."""
     return _read(warehouse, Load, "run = {run:UInt64} ORDER BY target, try", {"run": run})
+
+
+def last_verified(warehouse: Warehouse, target: str) -> datetime | None:
+    """When what was published as `target` was last compared with the source, column by column."""
+    found = _read(
+        warehouse,
+        Load,
+        "target = {target:String} AND status = 'published' AND verified_at IS NOT NULL ORDER BY verified_at DESC LIMIT 1",
+        {"target": target},
+    )
+    return found[0].verified_at if found else None
 
 
 def publishes(warehouse: Warehouse, run: int) -> list[Publish]:

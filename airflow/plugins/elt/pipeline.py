@@ -139,6 +139,8 @@ class SourceEntry(_Strict):
     name: Annotated[str, Field(min_length=1)]
     kind: Literal["postgres"]
     tables: Tables
+    verify: Literal["every_run", "daily", "never"] = "daily"
+    """Which loads are compared with the source, column by column, before they are published; `daily` is the first of a table on each day, UTC."""
     any_host: bool = False
     """Whether the host in SOURCE_URL may change without the source being another one: replicas, failover, a new name."""
     options: tuple[TableEntry, ...] = ()

@@ -47,6 +47,10 @@ class LoadResult:
     """full, or incremental where `rows` are those that had changed."""
     note: str = ""
     """A sentence that a person should read; empty where there is none."""
+    verified_columns: tuple[str, ...] = ()
+    """Columns that are equal to the source's, value by value; empty where nobody looked."""
+    not_verified: tuple[str, ...] = ()
+    """Columns that could not be compared, each with the reason."""
 
 
 @dataclass(frozen=True)

@@ -99,10 +99,13 @@ class Warehouse:
         """Its name or address."""
         return self._settings.clickhouse_host
 
-    def rows(self, sql: str, parameters: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
+    def rows(
+        self, sql: str, parameters: Mapping[str, Any] | None = None, settings: Mapping[str, Any] | None = None
+    ) -> list[tuple[Any, ...]]:
         """Rows of a query; parameters stand in it as {name:Type}."""
         with self._errors():
-            return [tuple(row) for row in self._client.query(sql, parameters=dict(parameters or {})).result_rows]
+            found = self._client.query(sql, parameters=dict(parameters or {}), settings=dict(settings or {}))
+            return [tuple(row) for row in found.result_rows]
 
     def command(self, sql: str, settings: Mapping[str, Any] | None = None) -> None:
         with self._errors():

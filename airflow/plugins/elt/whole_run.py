@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from elt import load, ops
 from elt.errors import EltError
 from elt.lock import run_lock
+from elt.names import raw
 from elt.pipeline import TableEntry
 from elt.plan import choose
 from elt.progress import LoadResult, Progress, PublishResult
@@ -67,9 +68,12 @@ def load_everything(
     full_refresh: bool = False,
     workers: int = 2,
     wait_seconds: float = WAIT_SECONDS,
+    verify: bool = False,
+    publish: bool = True,
 ) -> WholeRun:
     """Copies the tables as they are at one instant and publishes them, all or none.
 
+    With `verify` each is compared with the source, whatever pipeline.yml says of that. Without `publish` what was loaded is dropped.
     Raises EltError; nothing that readers see has then changed, or recovery will finish it. RunLockedError when
     another run is at work.
     """
@@ -85,7 +89,10 @@ def load_everything(
                 chosen = choose(all_entries(settings), run.tables)
                 listener.step("taking a snapshot of the source")
                 with ExitStack() as stack:
-                    loaded = _load_all(settings, warehouse, run, chosen, workers, listener, stack)
+                    loaded = _load_all(settings, warehouse, run, chosen, workers, listener, stack, verify=verify)
+                    if not publish:
+                        _drop(warehouse, loaded)
+                        return WholeRun(run.run, tuple(map(load.result, loaded.loads)), PublishResult(run.run, ()))
                     listener.step("publishing")
                     done = publish_own(
                         warehouse,
@@ -110,6 +117,8 @@ def _load_all(
     workers: int,
     listener: Listener,
     stack: ExitStack,
+    *,
+    verify: bool,
 ) -> _Loaded:
     """Loads the tables; `stack` closes what that takes, if the ends of what is returned are not taken."""
     sources = stack.enter_context(ExitStack())
@@ -131,7 +140,7 @@ def _load_all(
         listener.step("loading")
         with ThreadPoolExecutor(len(sessions), thread_name_prefix="load") as pool:
             futures = [
-                pool.submit(_work, settings, client, session, here, waiting, stop, listener)
+                pool.submit(_work, settings, client, session, here, waiting, stop, listener, verify)
                 for session, client in sessions
             ]
             try:
@@ -163,6 +172,7 @@ def _work(
     waiting: queue.SimpleQueue[TableEntry],
     stop: threading.Event,
     listener: Listener,
+    verify: bool,
 ) -> tuple[list[ops.Load], Callable[[], None]]:
     """What was loaded, and the last step of the last load."""
     done: list[ops.Load] = []
@@ -174,7 +184,14 @@ def _work(
             return done, end
         end()
         event, end = load.load(
-            settings, warehouse, source, run=run, entry=entry, attempt=1, on_progress=listener.progress
+            settings,
+            warehouse,
+            source,
+            run=run,
+            entry=entry,
+            attempt=1,
+            on_progress=listener.progress,
+            verify=verify,
         )
         done.append(event)
     end()
@@ -183,6 +200,16 @@ def _work(
 
 def _nothing() -> None:
     """What is left to do when all is done."""
+
+
+def _drop(warehouse: Warehouse, loaded: _Loaded) -> None:
+    """Ends a run that was to verify only."""
+    for end in loaded.ends:
+        end()
+    for one in loaded.loads:
+        warehouse.drop(raw(one.loading_table))
+    ops.write(warehouse, [replace(one, status="verified") for one in loaded.loads])
+    ops.write(warehouse, [replace(loaded.run, status="verified", ended_at=ops.now())])
 
 
 def _record_failure(settings: Settings, warehouse: Warehouse, run: int, error: BaseException) -> None:

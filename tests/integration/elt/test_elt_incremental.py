@@ -282,9 +282,14 @@ def test_reconcile_finds_missed_rows_and_deleted_ones_and_repairs(orders: Any) -
     code, out, _ = orders.command("reconcile", "--dry-run")
     assert code == 1 and "raw.orders" in out and "(1)" in out
     (compared,) = reconcile(orders.settings)
-    assert (compared.rows, compared.missing, compared.deleted, compared.examples) == (3, 1, 1, ("(1)",))
+    assert (compared.found.rows, compared.found.missing, compared.found.deleted, compared.found.examples) == (
+        3,
+        1,
+        1,
+        ("(1)",),
+    )
     code, out, err = orders.command("reconcile")
-    assert code == 0 and "Every key is in its place" in out, err
+    assert code == 0 and "Every row is in its place" in out, err
     assert [row[0] for row in seen(orders)] == [2, 3, 4]
     orders.sql("DELETE FROM orders WHERE id = 2")
     code, out, _ = orders.command("reconcile")
@@ -339,7 +344,7 @@ def test_a_key_that_is_no_number_hides_no_row_that_replaces_another(shop: Any) -
         ("(3.5, 1)", 4),
     )
     (compared,) = reconcile(shop.settings)
-    assert (compared.rows, compared.missing, compared.deleted) == (4, 0, 0)
+    assert (compared.found.rows, compared.found.missing, compared.found.deleted) == (4, 0, 0)
 
 
 def test_nothing_to_reconcile_is_told(shop: Any) -> None:

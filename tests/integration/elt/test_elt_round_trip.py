@@ -129,7 +129,7 @@ def test_random_rows_arrive_exactly(shop: Any, count: int) -> None:
         expected = [comparable(found) for found in cursor.fetchall()]
     connection.close()
     shop.tables("public.random_rows")
-    shop.load()
+    shop.load(verify=True)
     seen = [comparable(found) for found in shop.warehouse(WAREHOUSE)]
     assert len(seen) == count
     different = [
@@ -191,7 +191,7 @@ def test_types_without_a_counterpart_arrive_as_the_text_that_postgres_prints(sho
         f"INSERT INTO texts SELECT i, {values} FROM generate_series(1, {count}) i, LATERAL (SELECT random() + 0 * i AS r) r",
     )
     shop.tables("public.texts")
-    shop.load()
+    shop.load(verify=True)
     for number, kind in enumerate(TEXTS):
         if kind.endswith("[]"):
             sent = f"coalesce(to_json(c{number}::text[])::text, '[]')"

@@ -133,8 +133,10 @@ def test_every_type_alone_and_in_arrays_arrives_as_it_was(shop: Any, mode: str) 
     shop.load()
     # The last row comes by the second load, which is incremental where that is the mode.
     shop.sql(f"INSERT INTO matrix VALUES ({rows - 1}, now(), {', '.join(column[2][-1] for _, column in made)})")
-    done = shop.load()
+    done = shop.load(verify=True)
     assert done.loads[0].mode == mode
+    assert done.loads[0].verified_columns == ("id", "changed", *(name for _, (name, *_) in made))
+    assert done.loads[0].not_verified == ()
     types = dict(shop.warehouse("SELECT name, type FROM system.columns WHERE database = 'raw' AND table = 'matrix'"))
     assert {name: types[name] for _, (name, *_) in made} == {column[0]: column[3] for _, column in made}
     asked = ", ".join(shown(name, kind.count("[]"), one.name) for one, (name, kind, *_) in made)
@@ -172,7 +174,7 @@ def test_every_type_overridden_masked_and_replaced(shop: Any) -> None:
         .replace("'\"", '"')
     )
     shop.tables(f"name: public.given, types: {{{types}}}, mask: [{masks}], replace: {{{replaced}}}")
-    shop.load()
+    assert shop.load(verify=True).loads[0].not_verified == ()
     texts = ", ".join(f"t{number}::text, m{number}::text, u{number}::text" for number, _ in kept)
     first, second = shop.sql(PRINTED, f"SELECT {texts} FROM given ORDER BY id")
     expected = [
