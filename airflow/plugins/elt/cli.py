@@ -109,13 +109,19 @@ def _load(options: argparse.Namespace, settings: Settings, out: Console) -> int:
         )
     table = Table("table", "mode", "rows", "MB", "seconds", "rows/s", title=f"run {done.run}")
     for load in sorted(done.loads, key=lambda load: load.target):
+        if load.kept:
+            continue
         speed = load.rows / load.seconds if load.seconds else 0.0
         cells = (f"{load.rows:,}", f"{load.bytes / 1e6:,.1f}", f"{load.seconds:.2f}", f"{speed:,.0f}")
         table.add_row(escape(f"raw.{load.target}"), load.mode, *cells)
     out.print(table)
+    for note in filter(None, (*(load.note for load in done.loads), done.note)):
+        out.print(f"[yellow]note[/yellow]: {escape(note)}")
     for load in done.loads:
-        if load.note:
-            out.print(f"[yellow]note[/yellow]: {escape(load.note)}")
+        if load.kept:
+            out.print(
+                f"[yellow]warning[/yellow]: raw.{escape(load.target)} keeps what was published before: {escape(load.kept)}"
+            )
     rows = sum(published.rows for published in done.published.tables)
     out.print(f"Published {len(done.published.tables)} tables with {rows:,} rows, all read at one instant.")
     out.print(f"Next: build the marts (POST /webhook/manual), or {_ME} status")
@@ -178,6 +184,12 @@ def _status(options: argparse.Namespace, settings: Settings, out: Console) -> in
         at = table.published_at.strftime("%Y-%m-%d %H:%M:%S")
         tables.add_row(escape(f"raw.{table.target}"), f"{table.rows:,}", at, str(table.run))
     out.print(tables)
+    if found.absences:
+        absent = Table("table", "source", "state", "since (UTC)", "why", title="not copied")
+        for absence in found.absences:
+            at = absence.since.strftime("%Y-%m-%d %H:%M:%S")
+            absent.add_row(*map(escape, (f"raw.{absence.target}", absence.source, absence.status, at, absence.reason)))
+        out.print(absent)
     for number in found.dbt_runs:
         out.print(f"dbt run {escape(number)} is at work; a publish waits for it")
     if found.open_publishes:

@@ -22,6 +22,7 @@ from elt.errors import (
     WarehouseUnavailableError,
 )
 from elt.incremental import Arrived, Base, Start
+from elt.keeping import KEPT
 from elt.names import loading_table, raw
 from elt.origin import read_origin
 from elt.pipeline import TableEntry, read_pipeline
@@ -110,7 +111,7 @@ def load(
 
 
 def result(event: ops.Load) -> LoadResult:
-    """What a caller is told of a load that went well."""
+    """What a caller is told of a load that went well, or after which the published table stays."""
     return LoadResult(
         event.target,
         event.rows_sent,
@@ -121,6 +122,7 @@ def result(event: ops.Load) -> LoadResult:
         event.snapshot,
         event.mode,
         event.note,
+        event.error if event.status == KEPT else "",
     )
 
 

@@ -47,6 +47,8 @@ class LoadResult:
     """full, or incremental where `rows` are those that had changed."""
     note: str = ""
     """A sentence that a person should read; empty where there is none."""
+    kept: str = ""
+    """Why the load failed, where the table keeps what is published; empty where it is loaded."""
 
 
 @dataclass(frozen=True)

@@ -57,13 +57,19 @@ class Source:
         """
         self._settings = settings
         self._application = application
+        self._salted = salted
+        self._copying: CopySession | None = None
+        self._connect()
+
+    def _connect(self) -> None:
+        settings = self._settings
         url = settings.source_url.get_secret_value()
         try:
             self._connection = psycopg2.connect(
                 url,
-                **(_salt_option(settings, url) if salted else _NO_OPTION),
+                **(_salt_option(settings, url) if self._salted else _NO_OPTION),
                 connect_timeout=_CONNECT_SECONDS,
-                application_name=_short(application),
+                application_name=_short(self._application),
                 # Said here and not by SET alone: psycopg2 writes parameters, such as names of tables, as it was told when it connected.
                 client_encoding="UTF8",
                 keepalives_idle=30,
@@ -81,7 +87,6 @@ class Source:
                 "check SOURCE_URL and that Postgres runs there"
             ) from None
         self._connection.autocommit = True
-        self._copying: CopySession | None = None
         self.execute(_SESSION)
 
     def __enter__(self) -> Source:
@@ -93,7 +98,13 @@ class Source:
     def close(self) -> None:
         if self._copying is not None:
             self._copying.close()
+            self._copying = None
         self._connection.close()
+
+    def reopen(self) -> None:
+        """Connects anew: after an error Postgres answers nothing more in the same transaction."""
+        self.close()
+        self._connect()
 
     def cancel(self) -> None:
         """Stops the statement or the copy that another thread runs in this session."""
