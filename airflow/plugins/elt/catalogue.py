@@ -60,7 +60,8 @@ SELECT c.oid::bigint, c.relkind::text,
        CASE WHEN c.relkind = 'p'
             THEN (SELECT sum(nullif(leaf.reltuples, -1)) FROM pg_partition_tree(c.oid) t JOIN pg_class leaf ON leaf.oid = t.relid
                   WHERE t.isleaf)
-            ELSE nullif(c.reltuples, -1) END::bigint
+            ELSE nullif(c.reltuples, -1) END::bigint,
+       c.relispopulated
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname = %s AND c.relname = %s AND c.relkind = ANY (ARRAY['r', 'p', 'v', 'm', 'f'])
 """
@@ -179,13 +180,17 @@ def table_bytes(source: Reads) -> dict[str, int]:
 
 
 def find_kind(source: Reads, name: TableName) -> tuple[int, Kind, int | None]:
-    """Oid, kind and the planner's estimate of rows. Raises SourceRefusedError when there is no such table."""
+    """Oid, kind and the planner's estimate of rows. Raises SourceRefusedError when there is no such table, or it cannot be read."""
     found = source.rows(_TABLE, (name.schema, name.table))
     if not found:
         raise SourceRefusedError(
             f"The source has no table {name} that this role can see; correct its name in pipeline.yml or create it"
         )
-    oid, kind, estimate = found[0]
+    oid, kind, estimate, populated = found[0]
+    if not populated:
+        raise SourceRefusedError(
+            f"{name} is a materialized view without data; REFRESH MATERIALIZED VIEW {name.sql} at the source, or take it out of pipeline.yml"
+        )
     return oid, _KINDS[kind], estimate
 
 

@@ -58,7 +58,7 @@ def check(settings: Settings) -> Checked:
             try:
                 tables.append(_check_table(settings, source, entry))
             except EltError as error:
-                mistakes.append(str(error))
+                mistakes.append(str(error.naming(str(entry.name))))
         if any(entry.mode == "incremental" for entry in found) and not sees_transactions(source):
             notes.append(BLIND)
         if any(entry.mask for entry in found) and not settings.mask_salt.get_secret_value():

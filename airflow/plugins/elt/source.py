@@ -173,6 +173,17 @@ class Source:
         if seen != [(True,)]:
             raise TransientError(f"{name} was refreshed at the very moment it was to be read; run again")
 
+    def being_altered(self, tables: Sequence[TableName]) -> list[TableName]:
+        """Ends the transaction, and says of which tables another session holds, or waits for, a lock that keeps readers out."""
+        self.execute("ROLLBACK")
+        found = self.rows(
+            "SELECT DISTINCT n.nspname, c.relname FROM pg_locks l JOIN pg_class c ON c.oid = l.relation"
+            " JOIN pg_namespace n ON n.oid = c.relnamespace"
+            " WHERE l.mode = 'AccessExclusiveLock' AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+        )
+        locked = {TableName(schema, table) for schema, table in found}
+        return [name for name in tables if name in locked]
+
     def snapshot_text(self) -> str:
         """The transaction's own snapshot, for the record: xmin:xmax:xip_list."""
         return f"own:{self.rows('SELECT pg_current_snapshot()::text')[0][0]}"[:200]
@@ -233,6 +244,10 @@ class CopySession:
         with self._errors("a statement"):
             self._copier.execute(sql)
 
+    def being_altered(self, tables: Sequence[TableName]) -> list[TableName]:
+        """Nothing: the session beside this one has locked the same tables, and knows more."""
+        return []
+
     def copy(self, select: str) -> Generator[memoryview, None, int]:
         """As Copier.copy: chunks of text, and the rows that Postgres says it sent. Raises inside the chunks when the copy fails."""
         with self._errors("the copy"):
@@ -282,11 +297,18 @@ def _lock(session: Source | CopySession, tables: Sequence[TableName]) -> None:
     except SourceUnavailableError as error:
         if error.sqlstate != _LOCK_NOT_AVAILABLE:
             raise
+        some = session.being_altered(tables)
+        which = f"{', '.join(map(str, some))} is" if some else f"A table of {', '.join(map(str, tables))} is"
         raise SourceUnavailableError(
-            f"A table of {', '.join(map(str, tables))} is being altered or emptied at the source for more than "
-            f"{LOCK_TIMEOUT_SECONDS} s; run again when that has ended",
+            f"{which} being altered or emptied at the source for more than {LOCK_TIMEOUT_SECONDS} s; run again when that has ended",
             error.sqlstate,
         ) from None
+    except SourceRefusedError as error:
+        # Postgres names the table without its schema.
+        named = [name for name in tables if len(tables) == 1 or f" {name.table}" in str(error).replace('"', "")]
+        if named:
+            error.naming(", ".join(map(str, named)))
+        raise
 
 
 def _translated(settings: Settings, state: str | None, reason: str, doing: str) -> EltError:
