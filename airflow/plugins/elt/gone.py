@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from elt import ops
@@ -64,16 +64,22 @@ def find_absences(warehouse: Warehouse, selection: Selection, *, run: int = 0) -
     ]
     keys = {(one.target, one.source) for one in found}
     over = [
-        replace(
-            one, status="over" if one.target in chosen or one.status == "left out" else "dropped", run=run, seen_at=now
-        )
-        for key, one in before.items()
-        if key not in keys
+        replace(one, status=status, run=run, seen_at=now)
+        for one in known
+        if (one.target, one.source) not in keys and (status := _ended(one, chosen)) != one.status
     ]
     since = [
         replace(one, since=before[key].since) if (key := (one.target, one.source)) in before else one for one in found
     ]
     return Absences(tuple(since), tuple(over), published)
+
+
+def _ended(one: ops.Absence, chosen: Collection[str]) -> str:
+    """The status of an absence that a run does not find any more."""
+    if one.target in chosen or one.status == "left out":
+        return "over"
+    # Somebody else has dropped the copy.
+    return "dropped" if one.status == "gone" else one.status
 
 
 def follow(warehouse: Warehouse, source: SourceEntry, selection: Selection, run: int) -> str:
