@@ -1,9 +1,11 @@
 """Tables that are not copied: gone at the source, excluded, or not copyable. Said wherever a person looks, and dropped only where that is safe."""
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from elt import ops
 from elt.gone import views_that_read
 from elt.plan import read_selection
@@ -136,6 +138,30 @@ def test_on_gone_drop_drops_nothing_that_came_from_another_source(many: Any, rec
         ops.write(warehouse, [dataclasses.replace(run, source=recorded)])
     notes = [many.load().note for _ in range(3)]
     assert words in notes[-1] and in_raw(many, "m3")
+
+
+def test_pipeline_health_says_since_when_and_why_a_table_is_not_copied(shop: Any, clickhouse: Any, repo: Path) -> None:
+    shop.sql("CREATE TABLE stays (id int)", "CREATE TABLE goes (id int)", "CREATE TABLE no_columns ()")
+    all_tables(shop)
+    shop.load()
+    shop.sql("DROP TABLE goes")
+    shop.load()
+    folder = repo / "superset/assets/warehouse/datasets/Warehouse"
+    with clickhouse.client("superset") as client:
+
+        def shown(dataset: str) -> list[dict[str, Any]]:
+            query = yaml.safe_load((folder / f"{dataset}.yaml").read_text())["sql"]
+            return list(client.query(query).named_results())
+
+        tables = {row["target"]: row for row in shown("ops_tables")}
+        assert tables["stays"]["absent_since"] is None and tables["stays"]["absent_reason"] == ""
+        assert tables["goes"]["absent_since"] is not None and "no such table" in tables["goes"]["absent_reason"]
+        assert (tables["goes"]["status"], tables["no_columns"]["status"]) == ("published", "left out")
+        assert tables["no_columns"]["absent_reason"] == "it has no columns"
+        now = {row["what"]: row for row in shown("ops_state")}
+        assert now["Tables not copied"]["figure"] >= 2
+        assert now["Oldest table"]["figure"] is not None
+        assert any("public.goes is not copied" in row["note"] for row in shown("ops_runs"))
 
 
 def test_views_are_found_by_the_table_that_they_read_and_no_other(shop: Any) -> None:
