@@ -45,6 +45,7 @@ _LOCK_NOT_AVAILABLE = "55P03"
 
 
 _NO_OPTION: dict[str, Any] = {}
+_HAS_SALT = f"SELECT coalesce(current_setting('{MASK_SETTING}', true), '') <> ''"
 _NO_STARTUP_OPTION = "unsupported startup parameter"
 """What poolers say who pass no options on."""
 _CONNECT_SECONDS = 10
@@ -67,13 +68,13 @@ class Source:
     def _connect(self) -> None:
         options = _salt_option(self._settings) if self._salted else _NO_OPTION
         self._salt: str | None = None
+        """For the session that copies, which is told it as a parameter where options do not reach Postgres."""
         try:
             self._connection = _connection(self._settings, self._application, options)
         except SourceUnavailableError as error:
             if not self._salted or _NO_STARTUP_OPTION not in str(error):
                 raise
-            # A pooler. The session that copies is told the salt as a parameter.
-            self._salt = self._settings.mask_salt.get_secret_value()
+            # A pooler.
             self._connection = _connection(self._settings, self._application, _NO_OPTION)
         self._connection.autocommit = True
         with self._errors("a query"):
@@ -85,6 +86,8 @@ class Source:
                 "pooling), so that the loader's settings and locks would end up with others; give SOURCE_URL the address of Postgres "
                 "itself, or of a pool with pool_mode = session"
             )
+        if self._salted and not self.rows(_HAS_SALT)[0][0]:
+            self._salt = self._settings.mask_salt.get_secret_value()
         self.execute(_SESSION)
 
     def __enter__(self) -> Source:

@@ -11,6 +11,7 @@ from elt.gone import views_that_read
 from elt.plan import read_selection
 from elt.run import begin
 from elt.warehouse import Warehouse
+from stack import probes
 
 READER = "elt_test_reader"
 
@@ -158,6 +159,7 @@ def test_pipeline_health_says_since_when_and_why_a_table_is_not_copied(shop: Any
         assert tables["goes"]["absent_since"] is not None and "no such table" in tables["goes"]["absent_reason"]
         assert (tables["goes"]["status"], tables["no_columns"]["status"]) == ("published", "left out")
         assert tables["no_columns"]["absent_reason"] == "it has no columns"
+        assert {"stays"} == {target for target, *_ in probes.published(client)} & {"stays", "goes"}
         now = {row["what"]: row for row in shown("ops_state")}
         assert now["Tables not copied"]["figure"] >= 2
         assert now["Oldest table"]["figure"] is not None

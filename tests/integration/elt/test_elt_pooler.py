@@ -142,8 +142,9 @@ def test_session_pooling_works_with_other_clients_beside(people: Any, behind: Be
             crowd.end()
 
 
+@pytest.mark.parametrize("options", [{}, {"ignore_startup_parameters": "options"}], ids=["refused", "ignored"])
 def test_masks_work_through_a_pooler_that_passes_no_options_and_the_salt_stands_in_no_query(
-    people: Any, behind: Behind, monkeypatch: pytest.MonkeyPatch
+    people: Any, behind: Behind, monkeypatch: pytest.MonkeyPatch, options: dict[str, str]
 ) -> None:
     people.tables("name: public.people, mask: [email]")
     people.load()
@@ -158,7 +159,7 @@ def test_masks_work_through_a_pooler_that_passes_no_options_and_the_salt_stands_
             return original(self, sql, *rest)
 
         monkeypatch.setattr(session, method, recorded)
-    with behind(pool_mode="session", default_pool_size=30) as pooled:
+    with behind(pool_mode="session", default_pool_size=30, **options) as pooled:
         pooled.load()
         assert people.warehouse("SELECT id, email FROM raw.people ORDER BY id") == direct
         other = pooled.settings.model_copy(update={"mask_salt": SecretStr(salt)})
