@@ -6,11 +6,13 @@ Settings, locks and read-only mode would then end up in the sessions of others. 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 
 import psycopg2.extensions
 
 _PID = "SELECT pg_backend_pid()"
 _ROUNDS = 3
+"""A pool lends the process that was given back last, or each in turn. Other clients of it may come in between."""
 
 
 def is_shared(
@@ -27,21 +29,10 @@ def is_shared(
         return False
     for _ in range(_ROUNDS):
         pids |= {_pid(connection), _pid(connection)}
-        other = connect()
-        try:
-            # First without a transaction, which a pool of statements does not take.
+        with closing(connect()) as other:
             other.autocommit = True
-            if _pid(other) in pids:
+            if len(pids) > 1 or _pid(other) in pids:
                 return True
-            # Then with one that stays open, so that the next one of `connection` finds another process where it is not bound to one.
-            other.autocommit = False
-            if _pid(other) in pids:
-                return True
-            pids.add(_pid(connection))
-        finally:
-            other.close()
-        if len(pids) > 1:
-            return True
     return False
 
 
