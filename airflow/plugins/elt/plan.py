@@ -190,17 +190,23 @@ def _with_on_error(found: Sequence[TableEntry], on_error: OnError) -> tuple[Tabl
     )
 
 
-def choose(found: Sequence[TableEntry], wanted: Sequence[str] | None) -> tuple[TableEntry, ...]:
+def choose(
+    found: Sequence[TableEntry], wanted: Sequence[str] | None, left_out: Sequence[LeftOut] = ()
+) -> tuple[TableEntry, ...]:
     """The entries that are `wanted`, by their name in `raw` or in the source; all when None or empty.
 
-    Raises TerminalError that names what is not in pipeline.yml.
+    Raises TerminalError that names what is not in pipeline.yml, or is `left_out`.
     """
     if not wanted:
         if not found:
+            reasons = "".join(f"; {table.name} is left out: {table.reason}" for table in left_out)
             raise TerminalError(
-                "There is no table to copy; list some in pipeline.yml, or grant this role SELECT on them"
+                f"There is no table to copy; list some in pipeline.yml, or grant this role SELECT on them{reasons}"
             )
         return tuple(found)
+    for table in left_out:
+        if {table.target, str(table.name)} & set(wanted):
+            raise TerminalError(f"{table.name} is left out of tables: all: {table.reason}")
     unknown = [name for name in wanted if not any(name in (e.target_name, str(e.name)) for e in found)]
     if unknown:
         known = ", ".join(entry.target_name for entry in found)

@@ -70,7 +70,7 @@ def begin_locked(
         ops.write(warehouse, [found])
         return found
     selection = read_selection(settings)
-    chosen = choose(selection.entries, tables)
+    chosen = choose(selection.entries, tables, selection.left_out)
     number = ops.microseconds()
     # Before the run's own start: it counts among the runs that went without the tables that it finds gone.
     note = gone.follow(warehouse, read_pipeline(settings.elt_pipeline).source, selection, number)

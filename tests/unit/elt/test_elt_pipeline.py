@@ -8,7 +8,8 @@ from elt.errors import PipelineFileError, TerminalError
 from elt.keeping import on_error
 from elt.names import TableName
 from elt.pipeline import TableEntry, read_pipeline
-from elt.plan import PlannedTable, choose, read_plan, select_tables, share_tasks
+from elt.pipeline_edit import add_entry
+from elt.plan import LeftOut, PlannedTable, choose, read_plan, select_tables, share_tasks
 
 
 def written(folder: Path, text: str) -> Path:
@@ -194,6 +195,23 @@ def test_tables_are_chosen_by_either_name() -> None:
         choose(entries, ["b", "c"])
     with pytest.raises(TerminalError, match="no table to copy"):
         choose([], None)
+
+
+def test_a_table_that_is_left_out_is_refused_with_its_reason() -> None:
+    left_out = [LeftOut(TableName("sales", "a"), "sales__a", "it has no columns")]
+    entries = [TableEntry(name=TableName("public", "b"))]
+    for name in ("sales.a", "sales__a"):
+        with pytest.raises(TerminalError, match=r"sales\.a is left out of tables: all: it has no columns"):
+            choose(entries, ["b", name], left_out)
+    with pytest.raises(TerminalError, match=r"no table to copy.*sales\.a is left out"):
+        choose([], None, left_out)
+
+
+def test_a_table_that_is_excluded_is_not_added(tmp_path: Path) -> None:
+    path = written(tmp_path, "sources: [{name: s, kind: postgres, tables: all, exclude: [public.tmp_*]}]")
+    with pytest.raises(TerminalError, match=r"exclude: public\.tmp_\*"):
+        add_entry(path, "public.tmp_1", {})
+    assert add_entry(path, "public.b", {}).target_name == "b"
 
 
 def test_few_tables_have_tasks_of_their_own_and_many_small_ones_share() -> None:
