@@ -253,7 +253,7 @@ class CopySession:
             self._copier.execute(sql)
 
     def being_altered(self, tables: Sequence[TableName]) -> list[TableName]:
-        """Nothing: the session beside this one has locked the same tables, and knows more."""
+        """Returns nothing: this session has no queries of its own, and the one beside it has locked the same tables before."""
         return []
 
     def copy(self, select: str) -> Generator[memoryview, None, int]:
