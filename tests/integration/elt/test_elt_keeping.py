@@ -9,7 +9,8 @@ import psycopg2
 import pytest
 from elt import ops, source
 from elt.errors import EltError, TerminalError
-from elt.run import begin, load_tables, publish
+from elt.publish import open_journal
+from elt.run import begin, load_tables, publish, recover
 from elt.warehouse import Warehouse
 
 READER = "elt_test_reader"
@@ -142,6 +143,18 @@ def test_the_steps_of_a_dag_keep_a_table_at_the_last_attempt_and_publish_the_res
         kept, other = load_tables(pair.settings, run=run, targets=["kept", "other"], attempt=1, last_attempt=False)
     assert "infinity" in kept.kept and not other.kept
     assert [table.target for table in publish(pair.settings, run=run).tables] == ["other"]
+    assert run_of(pair, run).status == "success" and "infinity" in run_of(pair, run).error
+
+
+def test_a_publish_beside_a_kept_table_that_was_cut_is_finished_and_says_what_was_kept(pair: Any) -> None:
+    pair.sql("INSERT INTO kept VALUES (2, 'infinity')")
+    run = begin(pair.settings, run_key="dag/cut", tables=None, full_refresh=False)
+    with pair.held(run):
+        load_tables(pair.settings, run=run, targets=["kept", "other"], attempt=1)
+    with Warehouse(pair.settings) as warehouse:
+        open_journal(warehouse, ops.find_run(warehouse, run))
+    assert recover(pair.settings, holder="cli/tests").published == ("other",)
+    assert rows(pair) == {"kept": 1, "other": 2}
     assert run_of(pair, run).status == "success" and "infinity" in run_of(pair, run).error
 
 
