@@ -152,7 +152,8 @@ def select_tables(file: PipelineFile, source: Source | None) -> Selection:
     entry = file.source
     if entry.tables != "all":
         return Selection(_with_on_error(entry.tables, entry.on_error))
-    assert source is not None, "the tables of `all` are known to the source alone"
+    if source is None:
+        raise ValueError("the tables of `all` are known to the source alone")
     special = {one.name: one for one in entry.options}
     chosen: list[TableEntry] = []
     left_out: list[LeftOut] = []
