@@ -99,13 +99,35 @@ find_browser() {
             return
         fi
     done
-    if [[ $EUID -eq 0 ]] && command -v apt-get >/dev/null; then
-        printf 'Installing chromium for the e2e tests\n' >&2
-        { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium; } \
-            >/dev/null || die "chromium could not be installed: check apt's sources, or install it by hand."
+    if can_install; then
+        install_package chromium e2e
         return
     fi
     die "The e2e tests need a browser: install chromium (Debian: apt install chromium) or Google Chrome."
+}
+
+# The tests of poolers are skipped where there is none and it cannot be installed.
+find_pooler() {
+    if PATH="$PATH:/usr/sbin" command -v pgbouncer >/dev/null; then
+        return
+    fi
+    if can_install; then
+        install_package pgbouncer integration
+        return
+    fi
+    printf 'The tests of poolers are skipped: install pgbouncer (Debian: apt install pgbouncer) to run them\n' >&2
+}
+
+can_install() {
+    [[ $EUID -eq 0 ]] && command -v apt-get >/dev/null
+}
+
+# install_package PACKAGE TESTS
+install_package() {
+    printf 'Installing %s for the %s tests\n' "$1" "$2" >&2
+    # Debian starts a pooler of its own on port 6432 otherwise.
+    { apt-get update -qq && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$1"; } \
+        >/dev/null || die "$1 could not be installed: check apt's sources, or install it by hand."
 }
 
 lint() {
@@ -177,7 +199,10 @@ for stage in "${stages[@]}"; do
     lint) lint ;;
     fix) fix ;;
     unit) tests tests/unit "$@" ;;
-    integration) if names_tests "$@"; then tests tests/integration "$@"; else integration "$@"; fi ;;
+    integration)
+        find_pooler
+        if names_tests "$@"; then tests tests/integration "$@"; else integration "$@"; fi
+        ;;
     e2e)
         find_browser
         tests tests/e2e "$@"

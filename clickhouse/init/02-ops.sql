@@ -11,8 +11,10 @@ CREATE TABLE IF NOT EXISTS ops.runs
     snapshot String COMMENT 'Exported Postgres snapshot that every load of the run read; empty where each load took its own',
     started_at DateTime64(6, 'UTC'),
     ended_at Nullable(DateTime64(6, 'UTC')),
-    error String COMMENT 'One sentence with cause and cure; empty unless failed',
+    error String COMMENT 'One sentence with cause and cure of a run that failed, or of the tables that kept what was published before',
     horizon Nullable(DateTime64(6, 'UTC')) COMMENT 'No transaction that was open at the snapshot had begun before; NULL where that is not known',
+    source String COMMENT 'JSON: server and database that the run copied from; empty where pipeline.yml lists the tables',
+    note String COMMENT 'Sentences that a person should read: which tables are gone at the source, or left out',
     version UInt64 COMMENT 'Microseconds since 1970-01-01 UTC at which this row was written'
 )
 ENGINE = ReplacingMergeTree(version)
@@ -20,6 +22,8 @@ ORDER BY run
 TTL toDateTime(started_at) + INTERVAL 1 YEAR
 COMMENT 'One row for each run of the loader';
 ALTER TABLE ops.runs ADD COLUMN IF NOT EXISTS horizon Nullable(DateTime64(6, 'UTC')) AFTER error;
+ALTER TABLE ops.runs ADD COLUMN IF NOT EXISTS source String AFTER horizon;
+ALTER TABLE ops.runs ADD COLUMN IF NOT EXISTS note String AFTER source;
 
 CREATE TABLE IF NOT EXISTS ops.loads
 (
@@ -29,7 +33,7 @@ CREATE TABLE IF NOT EXISTS ops.loads
     source String COMMENT 'Table in the source, as schema.table',
     loading_table String COMMENT 'Table in raw that this attempt filled',
     mode LowCardinality(String) COMMENT 'full or incremental; the first load of an incremental table is full',
-    status LowCardinality(String) COMMENT 'running, loaded, published, failed, or verified: compared with the source and dropped',
+    status LowCardinality(String) COMMENT 'running, loaded, published, failed, kept: failed, and what was published before stays, or verified: compared with the source and dropped',
     snapshot String COMMENT 'Postgres snapshot that the load read',
     rows_sent UInt64 COMMENT 'Rows that Postgres says it sent',
     rows_written UInt64 COMMENT 'Rows that ClickHouse says it wrote',
@@ -80,6 +84,22 @@ ORDER BY (run, target)
 TTL toDateTime(opened_at) + INTERVAL 1 YEAR
 COMMENT 'Journal of the swaps: written before the first swap, closed after the last';
 ALTER TABLE ops.publishes ADD COLUMN IF NOT EXISTS error String COMMENT 'Why the row was set aside; else empty' AFTER closed_at;
+
+CREATE TABLE IF NOT EXISTS ops.absences
+(
+    source String COMMENT 'Table in the source, as schema.table',
+    target String COMMENT 'Table in raw, or the name that it would have there',
+    status LowCardinality(String) COMMENT 'gone: no longer copied, its copy stays; left out: cannot be copied; dropped: gone, and its copy too; over: copied again, or no longer there',
+    reason String COMMENT 'Why it is not copied',
+    since DateTime64(6, 'UTC') COMMENT 'When a run first found it so',
+    run UInt64 COMMENT 'Run that found it so last',
+    seen_at DateTime64(6, 'UTC') COMMENT 'When that was',
+    version UInt64
+)
+ENGINE = ReplacingMergeTree(version)
+ORDER BY (target, source)
+TTL toDateTime(seen_at) + INTERVAL 1 YEAR
+COMMENT 'One row for each table that the loader does not copy, or did not for a time';
 
 CREATE TABLE IF NOT EXISTS ops.dbt_runs
 (

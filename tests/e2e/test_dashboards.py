@@ -128,6 +128,7 @@ NOW = {
     "Tests of the last build": f"SELECT count() FROM ops.dbt_nodes FINAL WHERE resource_type = 'test' AND run_id = {LAST_BUILD}",
     "Failed in the last build": "SELECT countIf(status IN ('fail', 'error')) FROM ops.dbt_nodes FINAL "
     f"WHERE run_id = {LAST_BUILD}",
+    "Tables not copied": "SELECT count() FROM ops.absences FINAL WHERE status IN ('gone', 'left out')",
 }
 AGES = "SELECT target, dateDiff('second', max(closed_at), now()) / 3600 FROM ops.publishes FINAL WHERE status = 'done' GROUP BY 1"
 OPS = {

@@ -60,7 +60,8 @@ SELECT c.oid::bigint, c.relkind::text,
        CASE WHEN c.relkind = 'p'
             THEN (SELECT sum(nullif(leaf.reltuples, -1)) FROM pg_partition_tree(c.oid) t JOIN pg_class leaf ON leaf.oid = t.relid
                   WHERE t.isleaf)
-            ELSE nullif(c.reltuples, -1) END::bigint
+            ELSE nullif(c.reltuples, -1) END::bigint,
+       c.relispopulated
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname = %s AND c.relname = %s AND c.relkind = ANY (ARRAY['r', 'p', 'v', 'm', 'f'])
 """
@@ -117,11 +118,20 @@ _CHILDREN = "SELECT EXISTS (SELECT FROM pg_inherits WHERE inhparent = %s)"
 
 # What an extension brought is its own affair, and a partition is read through its parent.
 _ALL = """
-SELECT n.nspname, c.relname
+SELECT n.nspname, c.relname,
+       has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT'),
+       has_schema_privilege(n.oid, 'USAGE') AND has_any_column_privilege(c.oid, 'SELECT'),
+       EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped),
+       row_security_active(c.oid),
+       pg_is_in_recovery() AND EXISTS (
+           WITH RECURSIVE tree AS (
+               SELECT c.oid AS oid UNION SELECT i.inhrelid FROM pg_inherits i JOIN tree ON i.inhparent = tree.oid
+           )
+           SELECT FROM tree JOIN pg_class part ON part.oid = tree.oid WHERE part.relpersistence = 'u'
+       )
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence <> 't'
   AND n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'
-  AND has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT')
   AND NOT EXISTS (SELECT FROM pg_depend d
                   WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
 ORDER BY 1, 2
@@ -135,9 +145,33 @@ WHERE c.relkind = 'r' AND NOT c.relispartition AND n.nspname <> 'information_sch
 """
 
 
-def list_tables(source: Reads) -> list[TableName]:
-    """Every table that this role may read: ordinary and partitioned ones, no partitions, no views."""
-    return [TableName(schema, table) for schema, table in source.rows(_ALL)]
+@dataclass(frozen=True)
+class ListedTable:
+    name: TableName
+    readable: bool
+    """Whether this role may read any of it."""
+    problem: str = ""
+    """Why a readable table cannot be copied, as a clause; empty where it can."""
+
+
+def list_tables(source: Reads) -> list[ListedTable]:
+    """Every ordinary and partitioned table of the source, no partitions, no views."""
+    return [_listed(*row) for row in source.rows(_ALL)]
+
+
+def _listed(
+    schema: str, table: str, may_read: bool, may_read_some: bool, has_columns: bool, policies: bool, unlogged: bool
+) -> ListedTable:
+    problem = ""
+    if not may_read and may_read_some:
+        problem = "this role may read only some of its columns; GRANT SELECT on the whole table, see docs/source.md"
+    elif not has_columns:
+        problem = "it has no columns"
+    elif policies:
+        problem = "row-level security hides rows of it from this role; give the role BYPASSRLS"
+    elif unlogged:
+        problem = "it is unlogged, so that a replica has no rows of it; copy it from the primary"
+    return ListedTable(TableName(schema, table), may_read or may_read_some, problem)
 
 
 def table_bytes(source: Reads) -> dict[str, int]:
@@ -146,13 +180,17 @@ def table_bytes(source: Reads) -> dict[str, int]:
 
 
 def find_kind(source: Reads, name: TableName) -> tuple[int, Kind, int | None]:
-    """Oid, kind and the planner's estimate of rows. Raises SourceRefusedError when there is no such table."""
+    """Oid, kind and the planner's estimate of rows. Raises SourceRefusedError when there is no such table, or it cannot be read."""
     found = source.rows(_TABLE, (name.schema, name.table))
     if not found:
         raise SourceRefusedError(
             f"The source has no table {name} that this role can see; correct its name in pipeline.yml or create it"
         )
-    oid, kind, estimate = found[0]
+    oid, kind, estimate, populated = found[0]
+    if not populated:
+        raise SourceRefusedError(
+            f"{name} is a materialized view without data; REFRESH MATERIALIZED VIEW {name.sql} at the source, or take it out of pipeline.yml"
+        )
     return oid, _KINDS[kind], estimate
 
 

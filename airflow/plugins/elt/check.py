@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from elt import ops
+from elt import gone, ops
 from elt.catalogue import SourceColumn, SourceTable, read_table
 from elt.column_types import WIDE
 from elt.copying import processors, sessions
@@ -12,8 +12,8 @@ from elt.errors import EltError
 from elt.horizon import sees_transactions
 from elt.incremental import FARTHEST_ZONE
 from elt.names import quote_postgres
-from elt.pipeline import TableEntry, read_pipeline
-from elt.plan import entries
+from elt.pipeline import SourceEntry, TableEntry, read_pipeline
+from elt.plan import Selection, select_tables
 from elt.settings import Settings
 from elt.source import Source
 from elt.statements import TIMES, Shape, shape, where
@@ -61,11 +61,12 @@ def check(settings: Settings) -> Checked:
     mistakes: list[str] = []
     notes: list[str] = []
     with Source(settings, "elt check") as source:
-        for entry in (found := entries(file, source)):
+        selection = select_tables(file, source)
+        for entry in (found := selection.entries):
             try:
                 tables.append(_check_table(settings, source, entry))
             except EltError as error:
-                mistakes.append(str(error))
+                mistakes.append(str(error.naming(str(entry.name))))
         if any(entry.mode == "incremental" for entry in found) and not sees_transactions(source):
             notes.append(BLIND)
         if leftovers := _leftovers(source):
@@ -83,8 +84,10 @@ def check(settings: Settings) -> Checked:
     try:
         with Warehouse(settings) as warehouse:
             ops.check_tables(warehouse)
+            notes += map(gone.sentence, gone.find_absences(warehouse, selection).gone)
     except EltError as error:
         mistakes.append(str(error))
+    notes += _not_chosen(file.source, selection)
     return Checked(tuple(tables), tuple(mistakes), tuple(notes))
 
 
@@ -92,6 +95,19 @@ def _leftovers(source: Source) -> list[str]:
     """What the role may leave behind in the source's database."""
     kinds = ("large objects", "temporary tables", "objects of its own")
     return [kind for kind, may in zip(kinds, source.rows(_LEFTOVERS)[0], strict=True) if may]
+
+
+def _not_chosen(source: SourceEntry, selection: Selection) -> list[str]:
+    """A sentence for each table that `all` leaves out, and on what `exclude:` names."""
+    notes = [f"{table.name} is left out: {table.reason}" for table in selection.left_out]
+    if selection.excluded:
+        notes.append(f"excluded in pipeline.yml: {', '.join(map(str, selection.excluded))}")
+    for pattern in source.exclude:
+        if not any(pattern.matches(name) for name in selection.excluded):
+            notes.append(
+                f"exclude: {pattern} matches no table of the source; correct it in pipeline.yml, or take it out"
+            )
+    return notes
 
 
 def _check_table(settings: Settings, source: Source, entry: TableEntry) -> CheckedTable:

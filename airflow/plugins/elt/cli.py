@@ -134,13 +134,19 @@ def _load(options: argparse.Namespace, settings: Settings, out: Console) -> int:
 def _print_loads(done: WholeRun, out: Console) -> None:
     table = Table("table", "mode", "rows", "MB", "seconds", "rows/s", "columns verified", title=f"run {done.run}")
     for load in sorted(done.loads, key=lambda load: load.target):
+        if load.kept:
+            continue
         speed = load.rows / load.seconds if load.seconds else 0.0
         cells = (f"{load.rows:,}", f"{load.bytes / 1e6:,.1f}", f"{load.seconds:.2f}", f"{speed:,.0f}")
         table.add_row(escape(f"raw.{load.target}"), load.mode, *cells, str(len(load.verified_columns) or ""))
     out.print(table)
+    for note in filter(None, (*(load.note for load in done.loads), done.note)):
+        out.print(f"[yellow]note[/yellow]: {escape(note)}")
     for load in done.loads:
-        if load.note:
-            out.print(f"[yellow]note[/yellow]: {escape(load.note)}")
+        if load.kept:
+            out.print(
+                f"[yellow]warning[/yellow]: raw.{escape(load.target)} keeps what was published before: {escape(load.kept)}"
+            )
         _print_not_verified(load.target, load.not_verified, out)
 
 
@@ -270,6 +276,12 @@ def _status(options: argparse.Namespace, settings: Settings, out: Console) -> in
     out.print(tables)
     for entry in found.set_aside:
         out.print(f"[yellow]note[/yellow]: {escape(sentence(entry))}")
+    if found.absences:
+        absent = Table("table", "source", "state", "since (UTC)", "why", title="not copied")
+        for absence in found.absences:
+            at = absence.since.strftime("%Y-%m-%d %H:%M:%S")
+            absent.add_row(*map(escape, (f"raw.{absence.target}", absence.source, absence.status, at, absence.reason)))
+        out.print(absent)
     for number in found.dbt_runs:
         out.print(f"dbt run {escape(number)} is at work; a publish waits for it")
     if found.open_publishes:

@@ -64,6 +64,10 @@ class Copier:
     def execute(self, sql: str) -> None:
         self._run(self._connection.execute(sql))
 
+    def set_locally(self, name: str, value: str) -> None:
+        """Sets a setting for this transaction. The value is a parameter, and stands in no query."""
+        self._run(self._connection.fetchval("SELECT set_config($1, $2, true) IS NOT NULL", name, value))
+
     def copy(self, select: str) -> Generator[memoryview, None, int]:
         """The text that `COPY (select) TO STDOUT` sends, in chunks of at most CHUNK_BYTES; returns the rows that Postgres says it sent.
 

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Self
 
 
 class EltError(Exception):
     """Anything that the loader refuses or fails at, in one sentence."""
+
+    def naming(self, table: str) -> Self:
+        """Puts the table before the sentence where it does not name it, and returns the error."""
+        if table not in str(self):
+            self.args = (f"{table}: {self}",)
+        return self
 
 
 class TerminalError(EltError):
@@ -60,16 +67,16 @@ class WarehouseUnavailableError(TransientError):
 
 
 class ValueRefusedError(TerminalError):
-    """A value that no ClickHouse type of the column holds exactly."""
+    """A value that no ClickHouse type of the column holds exactly, or that Postgres does not send."""
 
-    def __init__(self, table: str, column: str, key: str, value: str, because: str) -> None:
+    def __init__(self, table: str, column: str, key: str, value: str, because: str, cure: str = "") -> None:
         self.table = table
         self.column = column
         self.key = key
         self.value = value
         super().__init__(
-            f"{table}.{column} cannot be copied: the row {key} holds {value}, {because}; correct the row, "
-            f'or give the column another type in pipeline.yml, as in types: {{"{column}": String}}'
+            f"{table}.{column} cannot be copied: the row {key} holds {value}, {because}; correct the row, or "
+            + (cure or f'give the column another type in pipeline.yml, as in types: {{"{column}": String}}')
         )
 
 

@@ -16,14 +16,14 @@ from elt.copying import copy_rows
 from elt.errors import (
     CountMismatchError,
     EltError,
-    SourceRefusedError,
     TerminalError,
-    ValueRefusedError,
     VerificationError,
     WarehouseRefusedError,
     WarehouseUnavailableError,
 )
+from elt.explain import explain
 from elt.incremental import Arrived, Base, Start
+from elt.keeping import KEPT
 from elt.names import loading_table, publisher_table, raw
 from elt.origin import read_origin
 from elt.pipeline import TableEntry, read_pipeline
@@ -34,9 +34,6 @@ from elt.statements import Shape
 from elt.warehouse import TABLE_EXISTS, Warehouse, at_once
 
 HEARTBEAT_SECONDS = 15.0
-
-_EXPLAINED = (CountMismatchError, SourceRefusedError, WarehouseRefusedError, WarehouseUnavailableError)
-"""What a value that cannot be carried may look like."""
 
 OnProgress = Callable[[Progress], None]
 
@@ -56,9 +53,27 @@ def load(
 
     Compares it with the source where pipeline.yml says so, and always with `verify`. VerificationError when they differ.
     Returns what was loaded, and the last step, which the caller takes before anything is published: it records that.
-    An attempt whose number is taken gets the next free one. Raises EltError; the attempt is then recorded as failed
-    and its table dropped.
+    An attempt whose number is taken gets the next free one. Raises EltError, which names the table; the attempt is then
+    recorded as failed and its table dropped.
     """
+    try:
+        return _load(settings, warehouse, source, run, entry, attempt, on_progress, verify=verify)
+    except EltError as error:
+        error.naming(str(entry.name))
+        raise
+
+
+def _load(
+    settings: Settings,
+    warehouse: Warehouse,
+    source: Source,
+    run: ops.Run,
+    entry: TableEntry,
+    attempt: int,
+    on_progress: OnProgress | None,
+    *,
+    verify: bool,
+) -> tuple[ops.Load, Callable[[], None]]:
     table = read_table(source, entry.name)
     shape = statements.shape(table, entry, warehouse.years())
     start, origin, wall = Start(None), "", None
@@ -88,7 +103,7 @@ def load(
         if not event.rows_sent == event.rows_written == event.rows_present:
             mismatch = CountMismatchError(str(entry.name), event.rows_sent, event.rows_written, event.rows_present)
             # Some servers acknowledge an insert whose conversion failed (chDB 4.4, streaming insert).
-            _explain(settings, warehouse, shape, condition, mismatch)
+            explain(settings, warehouse, shape, condition, mismatch)
             raise mismatch
         if base is None:
             # What only passes through needs no tidying.
@@ -100,6 +115,8 @@ def load(
         if verify or verification.is_due(warehouse, file, entry.target_name):
             event = _verified(warehouse, source, shape, event)
     except BaseException as error:
+        if isinstance(error, EltError):
+            error.naming(str(entry.name))
         reason = settings.redact(str(error)) or type(error).__name__
         # What failed is the error to tell; a warehouse that is away cannot be told, and the sweep finds the table.
         with suppress(EltError):
@@ -116,7 +133,7 @@ def load(
 
 
 def result(event: ops.Load) -> LoadResult:
-    """What a caller is told of a load that went well."""
+    """What a caller is told of a load that went well, or after which the published table stays."""
     return LoadResult(
         event.target,
         event.rows_sent,
@@ -129,6 +146,7 @@ def result(event: ops.Load) -> LoadResult:
         event.note,
         event.verified_columns,
         event.not_verified,
+        event.error if event.status == KEPT else "",
     )
 
 
@@ -246,7 +264,7 @@ def _stream(
     try:
         copied = copy_rows(warehouse, source, shape, name, condition, tick)
     except EltError as error:
-        _explain(settings, warehouse, shape, condition, error)
+        explain(settings, warehouse, shape, condition, error)
         raise
     seconds = time.monotonic() - started
     if on_progress is not None:
@@ -258,21 +276,3 @@ def _stream(
         bytes=copied.bytes,
         seconds=seconds,
     )
-
-
-def _explain(settings: Settings, warehouse: Warehouse, shape: Shape, condition: str | None, cause: EltError) -> None:
-    """Raises ValueRefusedError instead when the source has a row that explains the failure."""
-    query = statements.find_refused(shape, condition)
-    if query is None or not isinstance(cause, _EXPLAINED):
-        return
-    try:
-        # A server that is away needs no explanation by the source's rows.
-        warehouse.rows("SELECT 1")
-        with Source(settings, f"elt explain {shape.table.name}") as source:
-            found = source.rows(query)
-    except EltError:
-        return
-    if found:
-        index, value, key = found[0]
-        column = shape.checked[index]
-        raise ValueRefusedError(str(shape.table.name), column.source_name, key, value, column.because)

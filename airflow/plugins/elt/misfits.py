@@ -8,6 +8,7 @@ from itertools import groupby
 from uuid import UUID
 
 from elt import ops
+from elt.keeping import kept
 from elt.names import loading_table, unmarked
 from elt.publish import uuids
 from elt.warehouse import Warehouse
@@ -50,7 +51,8 @@ def _reasons(
     """By target: why its row is set aside."""
     if run is None:
         return {entry.target: "ops.runs has no such run" for entry in entries}
-    attempts = _attempts(ops.loads(warehouse, run.run))
+    loads = ops.loads(warehouse, run.run)
+    attempts = _attempts(loads)
     newest = {publish.target: publish.run for publish in ops.latest_publishes(warehouse)}
     reasons = {}
     for entry in entries:
@@ -59,7 +61,8 @@ def _reasons(
             reasons[entry.target] = reason
     fitting = {entry.target for entry in entries if entry.target not in reasons}
     closed = {entry.target for entry in ops.publishes(warehouse, run.run) if entry.status == "done"}
-    lacking = set(run.tables) - fitting - closed
+    # A table that keeps what is published stands in no journal.
+    lacking = set(run.tables) - fitting - closed - {load.target for load in kept(loads)}
     begun = closed or any(tables.get(e.new_uuid) == e.target for e in entries if e.target in fitting)
     if lacking and not begun:
         whole = f"the run publishes all of its tables or none, and {', '.join(sorted(lacking))} has no row that fits"

@@ -37,6 +37,11 @@ class TableName:
     def __str__(self) -> str:
         return f"{_plain(self.schema)}.{_plain(self.table)}"
 
+    def matches(self, name: TableName) -> bool:
+        """Whether `name` fits this one as a pattern, in which `*` stands for any characters."""
+        pairs = ((self.schema, name.schema), (self.table, name.table))
+        return all(re.fullmatch(re.escape(pattern).replace(r"\*", ".*"), part, re.DOTALL) for pattern, part in pairs)
+
     @property
     def sql(self) -> str:
         """Quoted for Postgres."""

@@ -46,6 +46,8 @@ class Run:
     ended_at: datetime | None = None
     error: str = ""
     horizon: datetime | None = None
+    source: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -93,11 +95,30 @@ class Publish:
     """Of the row that was read: what is written next takes a higher one."""
 
 
-Event = TypeVar("Event", Run, Load, Publish)
-_TABLES: dict[type, str] = {Run: "ops.runs", Load: "ops.loads", Publish: "ops.publishes"}
+@dataclass(frozen=True)
+class Absence:
+    """A table that is not copied: one that is gone at the source, or that `tables: all` leaves out."""
+
+    source: str
+    target: str
+    status: str
+    """gone (its copy stays in raw), left out (it never had one), dropped (its copy is gone, too), or over."""
+    reason: str
+    since: datetime
+    run: int
+    seen_at: datetime
 
 
-def write(warehouse: Warehouse, events: Sequence[Run] | Sequence[Load] | Sequence[Publish]) -> None:
+Event = TypeVar("Event", Run, Load, Publish, Absence)
+_TABLES: dict[type, str] = {
+    Run: "ops.runs",
+    Load: "ops.loads",
+    Publish: "ops.publishes",
+    Absence: "ops.absences",
+}
+
+
+def write(warehouse: Warehouse, events: Sequence[Run] | Sequence[Load] | Sequence[Publish] | Sequence[Absence]) -> None:
     """Appends the events in one insert, all or none."""
     if events:
         warehouse.insert_events(_TABLES[type(events[0])], [_as_json(event) for event in events])
@@ -202,6 +223,41 @@ def latest_publishes(warehouse: Warehouse) -> list[Publish]:
     return _read(warehouse, Publish, "status = 'done' ORDER BY target, run DESC LIMIT 1 BY target", {})
 
 
+def published_runs(warehouse: Warehouse) -> dict[str, int]:
+    """For each target that stands in `raw` the newest run that has published it."""
+    # Nothing comes after `done`, so that it does not matter which of a swap's events are merged.
+    found = warehouse.rows(
+        "SELECT target, max(run) FROM ops.publishes WHERE status = 'done'"
+        " AND target IN (SELECT name FROM system.tables WHERE database = 'raw') GROUP BY target ORDER BY target"
+    )
+    return {str(target): int(run) for target, run in found}
+
+
+def published_sources(warehouse: Warehouse, targets: Sequence[str]) -> dict[str, str]:
+    """For each of `targets` the source table (schema.table) of its newest publish."""
+    found = warehouse.rows(
+        "SELECT target, argMax(source, (run, try)) FROM ops.loads WHERE status = 'published'"
+        " AND has({targets:Array(String)}, target) GROUP BY target",
+        {"targets": list(targets)},
+    )
+    return {str(target): str(source) for target, source in found}
+
+
+def absences(warehouse: Warehouse) -> list[Absence]:
+    """Every table that is absent, or was, by its name in `raw`."""
+    return _read(warehouse, Absence, "true ORDER BY target, source", {})
+
+
+def successes_since(warehouse: Warehouse, since: datetime) -> int:
+    """How many runs have begun at or after `since` and published."""
+    found = warehouse.rows(
+        "SELECT count() FROM ops.runs FINAL WHERE status = 'success'"
+        " AND started_at >= fromUnixTimestamp64Micro({since:Int64}, 'UTC')",
+        {"since": int(since.timestamp() * 1_000_000)},
+    )
+    return int(found[0][0])
+
+
 def latest_publish(warehouse: Warehouse, target: str) -> Publish | None:
     found = _read(
         warehouse, Publish, "status = 'done' AND target = {target:String} ORDER BY run DESC LIMIT 1", {"target": target}
@@ -236,7 +292,7 @@ def _from_wire(value: Any, hint: Any) -> Any:
     return value
 
 
-def _as_json(event: Run | Load | Publish) -> dict[str, Any]:
+def _as_json(event: Run | Load | Publish | Absence) -> dict[str, Any]:
     row: dict[str, Any] = {}
     for name, value in asdict(event).items():
         if isinstance(value, datetime):

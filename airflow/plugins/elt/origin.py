@@ -54,6 +54,20 @@ _VIEW = "SELECT md5(pg_get_viewdef(%s::oid))"
 
 
 @dataclass(frozen=True)
+class SourceIdentity:
+    """Which server and database. Kept as JSON in ops.runs."""
+
+    host: str
+    """As the address says it, with its port."""
+    system: str
+    """Postgres' system identifier, which copies of a disk share; empty where the role may not see it."""
+    database: int
+
+    def text(self) -> str:
+        return json.dumps(asdict(self), separators=(",", ":"), sort_keys=True, ensure_ascii=False)
+
+
+@dataclass(frozen=True)
 class Origin:
     """One table of one source at one instant. Kept as JSON in ops.loads."""
 
@@ -90,15 +104,30 @@ class Difference:
     """Names of partitions that are gone: their rows stay in `raw`, as deleted ones do."""
 
 
+def read_identity(source: Reads, host: str) -> SourceIdentity:
+    """The identity of the source; `host` as its address says it."""
+    system = str(source.rows(_SYSTEM)[0][0]) if source.rows(_MAY_SEE_SYSTEM)[0][0] else ""
+    return SourceIdentity(host, system, int(source.rows(_DATABASE)[0][0]))
+
+
+def other_source(was: SourceIdentity | Origin, now: SourceIdentity | Origin, *, any_host: bool) -> str:
+    """Why `now` is not the source of `was`, as a clause; empty where it is."""
+    if was.system != now.system or was.database != now.database:
+        return f"it was copied from another database ({was.host}), and comes from {now.host} now"
+    if was.host != now.host and not (any_host and now.system):
+        return f"it was copied from {was.host} and comes from {now.host} now (any_host: true in pipeline.yml says that both are one server)"
+    return ""
+
+
 def read_origin(source: Reads, table: SourceTable, host: str) -> Origin:
     """The origin of a table as the session's transaction sees it."""
     oid = table.oid
-    system = str(source.rows(_SYSTEM)[0][0]) if source.rows(_MAY_SEE_SYSTEM)[0][0] else ""
+    server = read_identity(source, host)
     tree = source.rows(_FILES, (oid,))
     return Origin(
-        host,
-        system,
-        int(source.rows(_DATABASE)[0][0]),
+        server.host,
+        server.system,
+        server.database,
         oid,
         {str(one): int(file) for one, file, _ in tree},
         {str(one): str(name) for one, _, name in tree},
@@ -116,12 +145,8 @@ def compare(before: str, now: Origin, copied: frozenset[str], *, any_host: bool)
     if not before:
         return Difference()
     was = Origin(**json.loads(before))
-    if was.system != now.system or was.database != now.database:
-        return Difference(f"it was copied from another database ({was.host}), and comes from {now.host} now")
-    if was.host != now.host and not (any_host and now.system):
-        return Difference(
-            f"it was copied from {was.host} and comes from {now.host} now (any_host: true in pipeline.yml says that both are one server)"
-        )
+    if reason := other_source(was, now, any_host=any_host):
+        return Difference(reason)
     if was.table != now.table:
         return Difference("it is another table under the same name: made anew, restored, or swapped by a rename")
     if was.view != now.view:

@@ -67,6 +67,9 @@ class _Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+OnError = Literal["fail", "keep"]
+
+
 class TableEntry(_Strict):
     """One table to copy."""
 
@@ -96,6 +99,8 @@ class TableEntry(_Strict):
     """Incremental: how far behind the watermark rows are read again; a time, or units of a number."""
     cursor_timezone: Annotated[str, AfterValidator(_timezone)] | None = None
     """Incremental by a timestamp or a date: the time zone of its wall clock; the database's own where nothing is said."""
+    on_error: OnError | None = None
+    """Whether a failed load fails the run, or the table keeps what is published; as the source says where nothing is said."""
 
     @model_validator(mode="after")
     def _fits(self) -> TableEntry:
@@ -145,11 +150,24 @@ class SourceEntry(_Strict):
     """Whether the host in SOURCE_URL may change without the source being another one: replicas, failover, a new name."""
     options: tuple[TableEntry, ...] = ()
     """Beside `tables: all`: the tables that are not copied as they are, and what `all` leaves out, such as views."""
+    exclude: tuple[Annotated[TableName, BeforeValidator(_table_name)], ...] = ()
+    """Beside `tables: all`: tables that are not copied; `*` stands for any characters."""
+    on_gone: Literal["keep", "drop"] = "keep"
+    """Beside `tables: all`: what becomes of the copy of a table that is gone at the source; see elt.gone."""
+    on_error: OnError = "fail"
+    """For every table that does not say it itself."""
 
     @model_validator(mode="after")
-    def _options_of_all(self) -> SourceEntry:
-        if self.options and self.tables != "all":
-            raise ValueError("options stands beside tables: all; in a list each table has its own")
+    def _beside_all(self) -> SourceEntry:
+        if self.tables != "all":
+            for name in ("options", "exclude", "on_gone"):
+                if name in self.model_fields_set:
+                    raise ValueError(f"{name} stands beside tables: all; a list says itself what is copied, and how")
+        for entry in self.options:
+            if pattern := next((one for one in self.exclude if one.matches(entry.name)), None):
+                raise ValueError(
+                    f"{entry.name} stands under options, and {pattern} under exclude; take one of them out"
+                )
         return self
 
 

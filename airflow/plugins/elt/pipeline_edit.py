@@ -22,6 +22,8 @@ def add_entry(path: Path, name: str, options: Mapping[str, object]) -> TableEntr
     file = read_pipeline(path)
     if file.source.tables == "all":
         found = TableEntry.model_validate({"name": name})
+        if pattern := next((one for one in file.source.exclude if one.matches(found.name)), None):
+            raise TerminalError(f"{path} leaves {name} out by exclude: {pattern}; take that out to copy it")
         special = next((entry for entry in file.source.options if entry.name == found.name), None)
         if options and special is None:
             raise TerminalError(

@@ -12,10 +12,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from elt.catalogue import Reads, list_tables, table_bytes
+from elt.catalogue import list_tables, table_bytes
 from elt.errors import TerminalError
-from elt.names import target_problem
-from elt.pipeline import PipelineFile, TableEntry, collisions, read_pipeline
+from elt.names import TableName, target_problem
+from elt.origin import read_identity
+from elt.pipeline import OnError, PipelineFile, TableEntry, collisions, read_pipeline
 from elt.settings import Settings
 from elt.source import Source
 
@@ -73,7 +74,7 @@ def write_plan(settings: Settings) -> Plan:
     file = read_pipeline(settings.elt_pipeline)
     if file.source.tables == "all":
         with Source(settings, "elt plan") as source:
-            plan = share_tasks(_planned(entries(file, source)), table_bytes(source))
+            plan = share_tasks(_planned(select_tables(file, source).entries), table_bytes(source))
     else:
         plan = _planned(file.source.tables)
     path = settings.elt_plan
@@ -110,34 +111,103 @@ def share_tasks(plan: Plan, size: Mapping[str, int]) -> Plan:
     return tuple(replace(table, task=shared.get(table.target, "")) for table in plan)
 
 
-def entries(file: PipelineFile, source: Reads) -> tuple[TableEntry, ...]:
-    """The entries of pipeline.yml, with `all` spelled out and its options. Raises TerminalError when two would share a name in `raw`."""
+@dataclass(frozen=True)
+class LeftOut:
+    """A table that `tables: all` does not copy, because it cannot."""
+
+    name: TableName
+    target: str
+    reason: str
+    """As a clause."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The tables that pipeline.yml asks for; with `tables: all` also what the source has beside them."""
+
+    entries: tuple[TableEntry, ...]
+    left_out: tuple[LeftOut, ...] = ()
+    excluded: tuple[TableName, ...] = ()
+    """Tables that `exclude:` names."""
+    withheld: tuple[TableName, ...] = ()
+    """Tables that this role may not read."""
+    source: str = ""
+    """The source's identity as text (elt.origin); empty for a list, which is known without asking the source."""
+
+
+def read_selection(settings: Settings) -> Selection:
+    """As `select_tables`, with a session of its own where the file says `all`."""
+    file = read_pipeline(settings.elt_pipeline)
     if file.source.tables != "all":
-        return file.source.tables
-    special = {entry.name: entry for entry in file.source.options}
-    names = list_tables(source)
-    whole = (special.pop(name) if name in special else TableEntry(name=name) for name in names)
-    found = (*whole, *special.values())
-    mistakes = collisions([(entry.name, entry.target_name) for entry in found])
-    for entry in found:
-        if problem := target_problem(entry.target_name):
-            mistakes.append(f"raw.{entry.target_name} {problem}")
+        return select_tables(file, None)
+    with Source(settings, "elt tables") as source:
+        return select_tables(file, source)
+
+
+def select_tables(file: PipelineFile, source: Source | None) -> Selection:
+    """The entries of pipeline.yml, with `all` spelled out and its options.
+
+    `source` is asked where the file says `all`. Raises TerminalError when two tables would share a name in `raw`.
+    """
+    entry = file.source
+    if entry.tables != "all":
+        return Selection(_with_on_error(entry.tables, entry.on_error))
+    if source is None:
+        raise ValueError("the tables of `all` are known to the source alone")
+    special = {one.name: one for one in entry.options}
+    chosen: list[TableEntry] = []
+    left_out: list[LeftOut] = []
+    excluded: list[TableName] = []
+    withheld: list[TableName] = []
+    for table in list_tables(source):
+        name = table.name
+        if name in special:
+            # A table that is named fails with its own sentence, and is not left out.
+            chosen.append(special.pop(name))
+        elif any(pattern.matches(name) for pattern in entry.exclude):
+            excluded.append(name)
+        elif not table.readable:
+            withheld.append(name)
+        elif table.problem:
+            left_out.append(LeftOut(name, name.target, table.problem))
+        else:
+            chosen.append(TableEntry(name=name))
+    found = _with_on_error((*chosen, *special.values()), entry.on_error)
+    mistakes = collisions([(one.name, one.target_name) for one in found])
+    for one in found:
+        if problem := target_problem(one.target_name):
+            mistakes.append(f"raw.{one.target_name} {problem}")
     if mistakes:
-        raise TerminalError(f"tables: all does not work here ({'; '.join(mistakes)}); list the tables in pipeline.yml")
-    return found
+        raise TerminalError(
+            f"tables: all does not work here ({'; '.join(mistakes)}); name the tables under options: or exclude: in pipeline.yml"
+        )
+    identity = read_identity(source, source.address).text()
+    return Selection(found, tuple(left_out), tuple(excluded), tuple(withheld), identity)
 
 
-def choose(found: Sequence[TableEntry], wanted: Sequence[str] | None) -> tuple[TableEntry, ...]:
+def _with_on_error(found: Sequence[TableEntry], on_error: OnError) -> tuple[TableEntry, ...]:
+    return tuple(
+        entry if entry.on_error is not None else entry.model_copy(update={"on_error": on_error}) for entry in found
+    )
+
+
+def choose(
+    found: Sequence[TableEntry], wanted: Sequence[str] | None, left_out: Sequence[LeftOut] = ()
+) -> tuple[TableEntry, ...]:
     """The entries that are `wanted`, by their name in `raw` or in the source; all when None or empty.
 
-    Raises TerminalError that names what is not in pipeline.yml.
+    Raises TerminalError that names what is not in pipeline.yml, or is `left_out`.
     """
     if not wanted:
         if not found:
+            reasons = "".join(f"; {table.name} is left out: {table.reason}" for table in left_out)
             raise TerminalError(
-                "There is no table to copy; list some in pipeline.yml, or grant this role SELECT on them"
+                f"There is no table to copy; list some in pipeline.yml, or grant this role SELECT on them{reasons}"
             )
         return tuple(found)
+    for table in left_out:
+        if {table.target, str(table.name)} & set(wanted):
+            raise TerminalError(f"{table.name} is left out of tables: all: {table.reason}")
     unknown = [name for name in wanted if not any(name in (e.target_name, str(e.name)) for e in found)]
     if unknown:
         known = ", ".join(entry.target_name for entry in found)

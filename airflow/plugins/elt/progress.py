@@ -51,6 +51,8 @@ class LoadResult:
     """Columns that are equal to the source's, value by value; empty where nobody looked."""
     not_verified: tuple[str, ...] = ()
     """Columns that could not be compared, each with the reason."""
+    kept: str = ""
+    """Why the load failed, where the table keeps what is published; empty where it is loaded."""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from uuid import UUID
 
-from elt import ops
+from elt import keeping, ops
 from elt.errors import TerminalError, TransientError, WarehouseRefusedError
 from elt.lock import RunLock
 from elt.names import publisher_table, raw, run_of_loading_table
@@ -49,15 +49,19 @@ def open_journal(
 
     What is to be done `before` the journal is there is done beside the checks.
 
-    Raises TerminalError when a table is not loaded, has not the rows it had when it was counted, was not read from
+    A table that keeps what is published (elt.keeping) is not in it.
+
+    Raises TerminalError when no table or not every other one is loaded, when one has not the rows it had when it was counted, was not read from
     the run's snapshot, or when a newer run has published meanwhile.
     """
     with ThreadPoolExecutor(2 + len(before)) as pool:
         ended = [pool.submit(call) for call in before]
         there = pool.submit(_uuids_and_newest, warehouse, run.tables)
         attempts = ops.loads(warehouse, run.run) if attempts is None else attempts
+        kept = {load.target for load in keeping.kept(attempts)}
+        targets = [target for target in run.tables if target not in kept]
         loaded = {load.target: load for load in attempts if load.status in ("loaded", "published")}
-        counts = pool.submit(_count, warehouse, [loaded[target] for target in run.tables if target in loaded])
+        counts = pool.submit(_count, warehouse, [loaded[target] for target in targets if target in loaded])
     for call in ended:
         call.result()
     tables, newest = there.result()
@@ -65,9 +69,13 @@ def open_journal(
         raise TerminalError(
             f"Run {run.run} was overtaken: run {newest} began later and has published already; start a new run"
         )
+    if not targets:
+        raise TerminalError(
+            f"Run {run.run} could load none of its tables, so that there is nothing to publish: {keeping.sentence(keeping.kept(attempts))}"
+        )
     opened = ops.now()
     journal = []
-    for target in run.tables:
+    for target in targets:
         load = loaded.get(target)
         if load is None or load.loading_table not in tables:
             raise TerminalError(
@@ -159,7 +167,7 @@ def carry_out(warehouse: Warehouse, opened: Opened) -> list[ops.Publish]:
     closed, left = _swap_all(warehouse, opened.journal, opened.tables)
     at_once(lambda: ops.write(warehouse, closed), lambda: _mark_loads(warehouse, opened.attempts, closed))
     # The run is ended last: who finds it still running, with a closed journal, has only to end it; the sweep drops what is left.
-    at_once(lambda: _end_run(warehouse, opened.run, closed), lambda: _drop(warehouse, left))
+    at_once(lambda: _end_run(warehouse, opened.run, closed, opened.attempts), lambda: _drop(warehouse, left))
     return closed
 
 
@@ -178,8 +186,9 @@ def roll_forward(warehouse: Warehouse, journal: Sequence[ops.Publish]) -> list[o
 
 def close_run(warehouse: Warehouse, run: int, journal: Sequence[ops.Publish]) -> None:
     """Writes into ops.loads and ops.runs what the closed journal of a run says."""
-    _mark_loads(warehouse, ops.loads(warehouse, run), journal)
-    _end_run(warehouse, ops.find_run(warehouse, run), journal)
+    attempts = ops.loads(warehouse, run)
+    _mark_loads(warehouse, attempts, journal)
+    _end_run(warehouse, ops.find_run(warehouse, run), journal, attempts)
 
 
 def _mark_loads(warehouse: Warehouse, attempts: Sequence[ops.Load], journal: Sequence[ops.Publish]) -> None:
@@ -188,13 +197,14 @@ def _mark_loads(warehouse: Warehouse, attempts: Sequence[ops.Load], journal: Seq
     ops.write(warehouse, [replace(load, status="published") for target, load in last.items() if target in done])
 
 
-def _end_run(warehouse: Warehouse, run: ops.Run, journal: Sequence[ops.Publish]) -> None:
-    given_up = sorted(set(run.tables) - _done(journal))
+def _end_run(warehouse: Warehouse, run: ops.Run, journal: Sequence[ops.Publish], attempts: Sequence[ops.Load]) -> None:
+    given_up = sorted(set(run.tables) - _done(journal) - {load.target for load in keeping.kept(attempts)})
     if given_up:
         error = f"Somebody else replaced {', '.join(given_up)}, or its row of the journal, during the publish; start a new run"
         ops.write(warehouse, [replace(run, status="failed", ended_at=ops.now(), error=error)])
     else:
-        ops.write(warehouse, [replace(run, status="success", ended_at=ops.now(), error="")])
+        error = keeping.sentence(keeping.kept(attempts))
+        ops.write(warehouse, [replace(run, status="success", ended_at=ops.now(), error=error)])
 
 
 def _done(journal: Sequence[ops.Publish]) -> set[str]:

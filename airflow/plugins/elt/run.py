@@ -6,13 +6,15 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
-from elt import load, ops, recovery, snapshot
+from elt import gone, load, ops, recovery, snapshot
 from elt import publish as publishing
-from elt.errors import NotInRunError, TerminalError, TransientError
+from elt.errors import EltError, NotInRunError, TerminalError, TransientError
 from elt.horizon import read_horizon
+from elt.keeping import KEPT, keep_published, on_error
 from elt.lock import RunLock, run_lock
+from elt.names import TableName
 from elt.pipeline import TableEntry, read_pipeline
-from elt.plan import choose, entries, read_plan
+from elt.plan import choose, read_plan, read_selection
 from elt.progress import LoadResult, Progress, PublishedTable, PublishResult
 from elt.settings import Settings
 from elt.source import Source
@@ -22,21 +24,29 @@ from elt.warehouse import Warehouse
 LOCK_WAIT_SECONDS = 30.0
 
 
-def begin(settings: Settings, *, run_key: str, tables: Sequence[str] | None, full_refresh: bool) -> int:
+def begin(
+    settings: Settings,
+    *,
+    run_key: str,
+    tables: Sequence[str] | None,
+    full_refresh: bool,
+    warn: Callable[[str], None] = lambda _: None,
+) -> int:
     """Begins a run and returns its id; for a run_key whose run is not final, returns that run's.
 
     First finishes what earlier runs left: rolls cut publishes forward, closes dead runs, drops their leftovers.
     `tables` are names in `raw` or in the source; None or empty means all of the plan file that pipeline.yml still has,
-    since those are the tables that the DAG has tasks for, and all of pipeline.yml where there is no plan. Raises TerminalError when the warehouse
+    since those are the tables that the DAG has tasks for, and all of pipeline.yml where there is no plan. `warn` gets the note of the run. Raises TerminalError when the warehouse
     has not been set up or a table is unknown, RunLockedError when another run is at work.
     """
     with Warehouse(settings) as warehouse:
         ops.check_tables(warehouse)
         with run_lock(settings, warehouse, holder=f"{run_key}, beginning", wait_seconds=LOCK_WAIT_SECONDS) as lock:
             wanted = tables or _still_planned(settings)
-            return begin_locked(
-                settings, warehouse, lock, run_key=run_key, tables=wanted, full_refresh=full_refresh
-            ).run
+            run = begin_locked(settings, warehouse, lock, run_key=run_key, tables=wanted, full_refresh=full_refresh)
+            if run.note:
+                warn(run.note)
+            return run.run
 
 
 def begin_locked(
@@ -59,15 +69,21 @@ def begin_locked(
         found = replace(found, snapshot="", horizon=None)
         ops.write(warehouse, [found])
         return found
-    chosen = choose(all_entries(settings), tables)
+    selection = read_selection(settings)
+    chosen = choose(selection.entries, tables, selection.left_out)
+    number = ops.microseconds()
+    # Before the run's own start: it counts among the runs that went without the tables that it finds gone.
+    note = gone.follow(warehouse, read_pipeline(settings.elt_pipeline).source, selection, number)
     run = ops.Run(
-        run=ops.microseconds(),
+        run=number,
         run_key=run_key,
         status="running",
         tables=tuple(entry.target_name for entry in chosen),
         full_refresh=full_refresh,
         snapshot="",
         started_at=ops.now(),
+        source=selection.source,
+        note=note,
     )
     ops.write(warehouse, [run])
     return run
@@ -125,6 +141,7 @@ def load_table(
         with Source(settings, f"elt load {target} {found.run_key}", salted=bool(entry.mask)) as source:
             if not found.snapshot:
                 found = replace(found, horizon=read_horizon(source))
+            _check_locked(warehouse, found, target)
             source.begin(snapshot.kinds(source, [entry]), found.snapshot or None, copies=True)
             event, end = load.load(
                 settings, warehouse, source, run=found, entry=entry, attempt=attempt, on_progress=progress
@@ -139,12 +156,14 @@ def load_tables(
     run: int,
     targets: Sequence[str],
     attempt: int,
+    last_attempt: bool = True,
     progress: Callable[[Progress], None] | None = None,
 ) -> list[LoadResult]:
     """Loads those of the tables that the run copies and has not loaded yet from its snapshot, one after the other.
 
-    Raises as load_table does, at the first that fails; a repetition goes on from there. NotInRunError when the run
-    copies none of them.
+    Raises as load_table does, at the first that fails; a repetition goes on from there. A table of `on_error: keep` that was published before
+    does not raise, except where a repetition may help and this is not the `last_attempt`: its result says why it is `kept`. NotInRunError when the
+    run copies none of them.
     """
     with Warehouse(settings) as warehouse:
         found = ops.find_run(warehouse, run)
@@ -156,11 +175,39 @@ def load_tables(
     wanted = [target for target in targets if target in found.tables]
     if not wanted:
         raise NotInRunError(run, ", ".join(targets), found.tables)
-    return [
-        load_table(settings, run=run, target=target, attempt=attempt, progress=progress)
-        for target in wanted
-        if target not in done
-    ]
+    results = []
+    for target in wanted:
+        if target in done:
+            continue
+        try:
+            results.append(load_table(settings, run=run, target=target, attempt=attempt, progress=progress))
+        except EltError as error:
+            if not last_attempt and isinstance(error, TransientError):
+                raise
+            results.append(_keep(settings, run, target, error, attempt))
+    return results
+
+
+def _keep(settings: Settings, run: int, target: str, error: EltError, attempt: int) -> LoadResult:
+    """Raises `error` where the table cannot keep what is published."""
+    source = read_pipeline(settings.elt_pipeline).source
+    if on_error(source, target) != "keep":
+        raise error
+    with Warehouse(settings) as warehouse:
+        # Where the table is not in the source any more, its name there is that of its last publish.
+        name = ops.published_sources(warehouse, [target]).get(target)
+        if name is None:
+            raise error
+        entry = TableEntry(name=TableName.parse(name), target=target, on_error="keep")
+        return load.result(keep_published(settings, warehouse, ops.find_run(warehouse, run), entry, error, attempt))
+
+
+def _check_locked(warehouse: Warehouse, run: ops.Run, target: str) -> None:
+    """Raises TerminalError for a table that was not locked when the snapshot was taken: it may have been emptied since."""
+    for attempt in ops.loads(warehouse, run.run):
+        of_this = attempt.target == target and attempt.snapshot == run.snapshot
+        if of_this and attempt.status == KEPT and not attempt.loading_table:
+            raise TerminalError(attempt.error)
 
 
 def publish(
@@ -275,11 +322,7 @@ def _still_planned(settings: Settings) -> list[str]:
 
 def all_entries(settings: Settings) -> tuple[TableEntry, ...]:
     """Every table of pipeline.yml; reads the source only where it says `all`."""
-    file = read_pipeline(settings.elt_pipeline)
-    if file.source.tables != "all":
-        return file.source.tables
-    with Source(settings, "elt tables") as source:
-        return entries(file, source)
+    return read_selection(settings).entries
 
 
 def _workable(warehouse: Warehouse, run: int, *, publishing_again: bool = False) -> ops.Run:

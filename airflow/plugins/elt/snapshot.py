@@ -10,8 +10,9 @@ from datetime import datetime, timedelta
 
 from elt import ops
 from elt.catalogue import Kind, find_kind
-from elt.errors import TerminalError, TransientError
+from elt.errors import EltError, TerminalError, TransientError
 from elt.horizon import read_horizon
+from elt.keeping import keep_published
 from elt.lock import RunLock
 from elt.names import TableName
 from elt.pipeline import TableEntry
@@ -40,19 +41,20 @@ def held_snapshot(
     run: ops.Run,
     found: Sequence[TableEntry],
     max_age_seconds: float = MAX_AGE_SECONDS,
-) -> Iterator[tuple[HeldSnapshot, Source]]:
+) -> Iterator[tuple[HeldSnapshot, Source, list[ops.Load]]]:
     """Holds a snapshot of the tables in the body, and says so in ops.runs, where each load of the run finds it.
 
-    Yields it with the session that holds it.
+    Yields it with the session that holds it, and with the tables that could not be locked and keep what is published.
     """
     with Source(settings, f"elt snapshot {run.run_key}") as source:
         # Before the snapshot: a transaction that is open at the snapshot was open here already, or begins after this.
         horizon = read_horizon(source)
-        source.begin(kinds(source, found))
+        failed = _lock_what_can_be(source, found)
         name = source.export_snapshot()
         held = HeldSnapshot(name, run.run, ops.now() + timedelta(seconds=max_age_seconds), horizon)
-        ops.write(warehouse, [replace(run, snapshot=name, horizon=horizon)])
-        yield held, source
+        locked = replace(run, snapshot=name, horizon=horizon)
+        ops.write(warehouse, [locked])
+        yield held, source, [keep_published(settings, warehouse, locked, entry, error, 0) for entry, error in failed]
 
 
 def hold(
@@ -72,7 +74,7 @@ def hold(
     """
     with (
         Warehouse(settings) as warehouse,
-        held_snapshot(settings, warehouse, ops.find_run(warehouse, run), entries, max_age_seconds) as (held, source),
+        held_snapshot(settings, warehouse, ops.find_run(warehouse, run), entries, max_age_seconds) as (held, source, _),
     ):
         ready(held)
         while not finished():
@@ -91,6 +93,36 @@ def hold(
                     f"The source ended a session that held the snapshot or the lock of run {run}; nothing was "
                     "published, start the whole run again"
                 ) from None
+
+
+def _lock_what_can_be(source: Source, found: Sequence[TableEntry]) -> list[tuple[TableEntry, EltError]]:
+    """Begins the transaction with every table locked; returns those of `on_error: keep` that cannot be, with the reason.
+
+    Raises the EltError of any other table.
+    """
+    try:
+        source.begin(kinds(source, found))
+        return []
+    except EltError:
+        source.execute("ROLLBACK")
+        failed = [
+            (entry, error) for entry in found if entry.on_error == "keep" and (error := _lock_problem(source, entry))
+        ]
+        if not failed:
+            raise
+    source.begin(kinds(source, [entry for entry in found if all(entry is not one for one, _ in failed)]))
+    return failed
+
+
+def _lock_problem(source: Source, entry: TableEntry) -> EltError | None:
+    try:
+        source.begin(kinds(source, [entry]))
+    except EltError as error:
+        return error
+    finally:
+        # Raises where it is the session that failed, and not the table.
+        source.execute("ROLLBACK")
+    return None
 
 
 def kinds(source: Source, found: Sequence[TableEntry]) -> list[tuple[TableName, Kind]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -22,6 +22,7 @@ from elt.errors import (
     TransientError,
 )
 from elt.names import TableName
+from elt.pooler import is_shared
 from elt.settings import Settings
 
 # What every value is printed with, so that no server's or role's own defaults show in the warehouse.
@@ -44,6 +45,9 @@ _LOCK_NOT_AVAILABLE = "55P03"
 
 
 _NO_OPTION: dict[str, Any] = {}
+_HAS_SALT = f"SELECT coalesce(current_setting('{MASK_SETTING}', true), '') <> ''"
+_NO_STARTUP_OPTION = "unsupported startup parameter"
+"""What poolers say who pass no options on."""
 _CONNECT_SECONDS = 10
 
 
@@ -57,31 +61,33 @@ class Source:
         """
         self._settings = settings
         self._application = application
-        url = settings.source_url.get_secret_value()
-        try:
-            self._connection = psycopg2.connect(
-                url,
-                **(_salt_option(settings, url) if salted else _NO_OPTION),
-                connect_timeout=_CONNECT_SECONDS,
-                application_name=_short(application),
-                # Said here and not by SET alone: psycopg2 writes parameters, such as names of tables, as it was told when it connected.
-                client_encoding="UTF8",
-                keepalives_idle=30,
-                keepalives_interval=10,
-                keepalives_count=3,
-            )
-        except psycopg2.ProgrammingError:
-            # libpq repeats parts of the address in its message, the password among them.
-            raise SourceRefusedError(
-                "SOURCE_URL is not an address that Postgres understands; write postgresql://user:password@host:5432/database"
-            ) from None
-        except psycopg2.Error as error:
-            raise SourceUnavailableError(
-                f"The source {settings.source_address} does not let the loader in ({_reason(error, settings)}); "
-                "check SOURCE_URL and that Postgres runs there"
-            ) from None
-        self._connection.autocommit = True
+        self._salted = salted
         self._copying: CopySession | None = None
+        self._connect()
+
+    def _connect(self) -> None:
+        options = _salt_option(self._settings) if self._salted else _NO_OPTION
+        self._salt: str | None = None
+        """For the session that copies, which is told it as a parameter where options do not reach Postgres."""
+        try:
+            self._connection = _connection(self._settings, self._application, options)
+        except SourceUnavailableError as error:
+            if not self._salted or _NO_STARTUP_OPTION not in str(error):
+                raise
+            # A pooler.
+            self._connection = _connection(self._settings, self._application, _NO_OPTION)
+        self._connection.autocommit = True
+        with self._errors("a query"):
+            shared = is_shared(self._connection, lambda: _connection(self._settings, self._application, _NO_OPTION))
+        if shared:
+            self._connection.close()
+            raise SourceRefusedError(
+                f"The source {self._settings.source_address} is a pooler that gives each transaction another session (transaction "
+                "pooling), so that the loader's settings and locks would end up with others; give SOURCE_URL the address of Postgres "
+                "itself, or of a pool with pool_mode = session"
+            )
+        if self._salted and not self.rows(_HAS_SALT)[0][0]:
+            self._salt = self._settings.mask_salt.get_secret_value()
         self.execute(_SESSION)
 
     def __enter__(self) -> Source:
@@ -93,7 +99,13 @@ class Source:
     def close(self) -> None:
         if self._copying is not None:
             self._copying.close()
+            self._copying = None
         self._connection.close()
+
+    def reopen(self) -> None:
+        """Connects anew: after an error Postgres answers nothing more in the same transaction."""
+        self.close()
+        self._connect()
 
     def cancel(self) -> None:
         """Stops the statement or the copy that another thread runs in this session."""
@@ -149,7 +161,7 @@ class Source:
 
     def copy_session(self, application: str, tables: Sequence[tuple[TableName, Kind]], snapshot: str) -> CopySession:
         """A session like this one that copies, in a transaction as `begin` opens it. To be closed by the caller."""
-        return CopySession(self._settings, self._connection.info, application, tables, snapshot)
+        return CopySession(self._settings, self._connection.info, application, tables, snapshot, self._salt)
 
     def _lock_materialized(self, name: TableName) -> None:
         # LOCK TABLE does not take a materialized view. Reading it locks it, but only after the snapshot is taken:
@@ -162,6 +174,17 @@ class Source:
         )
         if seen != [(True,)]:
             raise TransientError(f"{name} was refreshed at the very moment it was to be read; run again")
+
+    def being_altered(self, tables: Sequence[TableName]) -> list[TableName]:
+        """Ends the transaction, and says of which tables another session holds, or waits for, a lock that keeps readers out."""
+        self.execute("ROLLBACK")
+        found = self.rows(
+            "SELECT DISTINCT n.nspname, c.relname FROM pg_locks l JOIN pg_class c ON c.oid = l.relation"
+            " JOIN pg_namespace n ON n.oid = c.relnamespace"
+            " WHERE l.mode = 'AccessExclusiveLock' AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+        )
+        locked = {TableName(schema, table) for schema, table in found}
+        return [name for name in tables if name in locked]
 
     def snapshot_text(self) -> str:
         """The transaction's own snapshot, for the record: xmin:xmax:xip_list."""
@@ -189,8 +212,11 @@ class CopySession:
         application: str,
         tables: Sequence[tuple[TableName, Kind]],
         snapshot: str,
+        salt: str | None = None,
     ) -> None:
         """Connects to where `beside` is connected, locks the tables and sees the snapshot.
+
+        `salt` is for masked columns, where the options of `beside` do not have it.
 
         Each table is locked before anything is copied: an ALTER that queues up behind the session that holds the snapshot
         would otherwise stand between that session and the copies that it waits for.
@@ -209,6 +235,10 @@ class CopySession:
         try:
             self.execute(_SESSION)
             _begin(self, tables, snapshot)
+            if salt is not None:
+                # For this transaction: nothing of it stays in the pooler's session.
+                with self._errors("a setting"):
+                    self._copier.set_locally(MASK_SETTING, salt)
         except BaseException:
             self.close()
             raise
@@ -222,6 +252,10 @@ class CopySession:
     def execute(self, sql: str) -> None:
         with self._errors("a statement"):
             self._copier.execute(sql)
+
+    def being_altered(self, tables: Sequence[TableName]) -> list[TableName]:
+        """Returns nothing: this session has no queries of its own, and the one beside it has locked the same tables before."""
+        return []
 
     def copy(self, select: str) -> Generator[memoryview, None, int]:
         """As Copier.copy: chunks of text, and the rows that Postgres says it sent. Raises inside the chunks when the copy fails."""
@@ -272,11 +306,18 @@ def _lock(session: Source | CopySession, tables: Sequence[TableName]) -> None:
     except SourceUnavailableError as error:
         if error.sqlstate != _LOCK_NOT_AVAILABLE:
             raise
+        some = session.being_altered(tables)
+        which = f"{', '.join(map(str, some))} is" if some else f"A table of {', '.join(map(str, tables))} is"
         raise SourceUnavailableError(
-            f"A table of {', '.join(map(str, tables))} is being altered or emptied at the source for more than "
-            f"{LOCK_TIMEOUT_SECONDS} s; run again when that has ended",
+            f"{which} being altered or emptied at the source for more than {LOCK_TIMEOUT_SECONDS} s; run again when that has ended",
             error.sqlstate,
         ) from None
+    except SourceRefusedError as error:
+        # Postgres names the table without its schema.
+        named = [name for name in tables if len(tables) == 1 or f" {name.table}" in str(error).replace('"', "")]
+        if named:
+            error.naming(", ".join(map(str, named)))
+        raise
 
 
 def _translated(settings: Settings, state: str | None, reason: str, doing: str) -> EltError:
@@ -288,19 +329,49 @@ def _translated(settings: Settings, state: str | None, reason: str, doing: str) 
     return SourceRefusedError(f"The source {where} refuses {doing} ({reason}); {cure}", state)
 
 
+def _connection(settings: Settings, application: str, options: Mapping[str, Any]) -> psycopg2.extensions.connection:
+    try:
+        connection: psycopg2.extensions.connection = psycopg2.connect(
+            settings.source_url.get_secret_value(),
+            **options,
+            connect_timeout=_CONNECT_SECONDS,
+            application_name=_short(application),
+            # Said here and not by SET alone: psycopg2 writes parameters, such as names of tables, as it was told when it connected.
+            client_encoding="UTF8",
+            keepalives_idle=30,
+            keepalives_interval=10,
+            keepalives_count=3,
+        )
+        return connection
+    except psycopg2.ProgrammingError:
+        # libpq repeats parts of the address in its message, the password among them.
+        raise SourceRefusedError(
+            "SOURCE_URL is not an address that Postgres understands; write postgresql://user:password@host:5432/database"
+        ) from None
+    except psycopg2.Error as error:
+        raise SourceUnavailableError(
+            f"The source {settings.source_address} does not let the loader in ({_reason(error, settings)}); "
+            "check SOURCE_URL and that Postgres runs there"
+        ) from None
+
+
 def _short(application: str) -> str:
     """As much of a name as pg_stat_activity shows."""
     return application.encode()[:63].decode(errors="ignore")
 
 
-def _salt_option(settings: Settings, url: str) -> dict[str, Any]:
+def _salt_option(settings: Settings) -> dict[str, Any]:
     """The salt as an option of the connection, behind those of the address. Raises TerminalError when there is none."""
     salt = settings.mask_salt.get_secret_value()
     if not salt:
         raise TerminalError(
             "pipeline.yml masks columns and MASK_SALT is empty; set it, once and for all, and run again"
         )
-    given = psycopg2.extensions.parse_dsn(url).get("options", "")
+    try:
+        given = psycopg2.extensions.parse_dsn(settings.source_url.get_secret_value()).get("options", "")
+    except psycopg2.ProgrammingError:
+        # Connecting says what is wrong with the address.
+        given = ""
     escaped = salt.replace("\\", "\\\\").replace(" ", "\\ ")
     return {"options": f"{given} -c {MASK_SETTING}={escaped}".strip()}
 

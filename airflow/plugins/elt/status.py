@@ -26,6 +26,8 @@ class Status:
     runs: tuple[ops.Run, ...]
     """Newest first."""
     tables: tuple[TableStatus, ...]
+    absences: tuple[ops.Absence, ...]
+    """Tables that are not copied, and those whose copy was dropped."""
     open_publishes: tuple[ops.Publish, ...]
     set_aside: tuple[ops.Publish, ...]
     """Rows of the journal that did not fit, of the last week."""
@@ -36,12 +38,15 @@ def read_status(settings: Settings, *, runs: int = 10) -> Status:
     """Raises EltError when the warehouse does not answer or has not been set up."""
     with Warehouse(settings) as warehouse:
         ops.check_tables(warehouse)
+        there = ops.published_runs(warehouse)
         return Status(
             tuple(ops.recent_runs(warehouse, runs)),
             tuple(
                 TableStatus(done.target, done.rows, done.closed_at or done.opened_at, done.run)
                 for done in ops.latest_publishes(warehouse)
+                if done.target in there
             ),
+            tuple(one for one in ops.absences(warehouse) if one.status != "over"),
             tuple(ops.open_publishes(warehouse)),
             tuple(ops.set_aside_publishes(warehouse, ops.now() - _TOLD_FOR)),
             tuple(running_dbt(warehouse)),

@@ -12,9 +12,11 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 
 from elt import load, ops
+from elt.catalogue import Kind
 from elt.errors import EltError
+from elt.keeping import keep_published
 from elt.lock import run_lock
-from elt.names import raw
+from elt.names import TableName, raw
 from elt.pipeline import TableEntry
 from elt.plan import choose
 from elt.progress import LoadResult, Progress, PublishResult
@@ -36,6 +38,8 @@ class WholeRun:
     run: int
     loads: tuple[LoadResult, ...]
     published: PublishResult
+    note: str = ""
+    """Sentences on tables that are gone at the source, or left out; empty where there are none."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +110,7 @@ def load_everything(
             except BaseException as error:
                 _record_failure(settings, warehouse, run.run, error)
                 raise
-            return WholeRun(run.run, tuple(map(load.result, loaded.loads)), done)
+            return WholeRun(run.run, tuple(map(load.result, loaded.loads)), done, run.note)
 
 
 def _load_all(
@@ -122,8 +126,11 @@ def _load_all(
 ) -> _Loaded:
     """Loads the tables; `stack` closes what that takes, if the ends of what is returned are not taken."""
     sources = stack.enter_context(ExitStack())
-    with held_snapshot(settings, warehouse, run, chosen) as (held, holder):
+    with held_snapshot(settings, warehouse, run, chosen) as (held, holder, kept):
         here = replace(run, snapshot=held.snapshot, horizon=held.horizon)
+        chosen = [entry for entry in chosen if entry.target_name not in {load.target for load in kept}]
+        if not chosen:
+            return _Loaded(here, kept, [])
         locked = kinds(holder, chosen)
         salted = any(entry.mask for entry in chosen)
         sessions = []
@@ -140,7 +147,7 @@ def _load_all(
         listener.step("loading")
         with ThreadPoolExecutor(len(sessions), thread_name_prefix="load") as pool:
             futures = [
-                pool.submit(_work, settings, client, session, here, waiting, stop, listener, verify)
+                pool.submit(_work, settings, client, session, here, locked, waiting, stop, listener, verify)
                 for session, client in sessions
             ]
             try:
@@ -148,7 +155,7 @@ def _load_all(
                 failed = next((f for f in futures if f.done() and f.exception() is not None), None)
                 if failed is None:
                     results = [future.result() for future in futures]
-                    loads = [done for result in results for done in result[0]]
+                    loads = [*kept, *(done for result in results for done in result[0])]
                     return _Loaded(here, loads, [*(result[1] for result in results), sources.close])
                 for future in futures:
                     if future.done() and future.exception() is None:
@@ -169,6 +176,7 @@ def _work(
     warehouse: Warehouse,
     source: Source,
     run: ops.Run,
+    locked: Sequence[tuple[TableName, Kind]],
     waiting: queue.SimpleQueue[TableEntry],
     stop: threading.Event,
     listener: Listener,
@@ -183,16 +191,23 @@ def _work(
         except queue.Empty:
             return done, end
         end()
-        event, end = load.load(
-            settings,
-            warehouse,
-            source,
-            run=run,
-            entry=entry,
-            attempt=1,
-            on_progress=listener.progress,
-            verify=verify,
-        )
+        try:
+            event, end = load.load(
+                settings,
+                warehouse,
+                source,
+                run=run,
+                entry=entry,
+                attempt=1,
+                on_progress=listener.progress,
+                verify=verify,
+            )
+        except EltError as error:
+            if stop.is_set():
+                raise
+            event, end = keep_published(settings, warehouse, run, entry, error, 1), _nothing
+            source.reopen()
+            source.begin(locked, run.snapshot, copies=True)
         done.append(event)
     end()
     return done, _nothing

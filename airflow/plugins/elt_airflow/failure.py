@@ -1,4 +1,4 @@
-"""What happens when a task or a run has failed for good: the loader's record is closed, and NOTIFY_URL hears of it."""
+"""Tells NOTIFY_URL of tasks, runs and tables that failed for good, and closes the loader's record of a failed run."""
 
 import logging
 import os
@@ -30,6 +30,21 @@ def notify_failure(context: Any) -> None:
             "task": str(ti.task_id),
             "try": str(ti.try_number),
             "error": error_of(context),
+            "log": str(getattr(ti, "log_url", "") or ""),
+        },
+    )
+
+
+def notify_kept(ti: Any, target: str, error: str) -> None:
+    """Tells of a table whose load failed while its task is green, because pipeline.yml says `on_error: keep` of it."""
+    _send(
+        "airflow.table.kept",
+        {
+            "dag": str(ti.dag_id),
+            "run": str(ti.run_id),
+            "task": str(ti.task_id),
+            "table": target,
+            "error": str(redact(error))[:LONGEST_ERROR],
             "log": str(getattr(ti, "log_url", "") or ""),
         },
     )

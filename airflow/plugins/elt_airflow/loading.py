@@ -30,6 +30,7 @@ def create_clickhouse_databases(dag_run: Any = None, params: Mapping[str, Any] |
             run_key=run_key(dag_run.dag_id, dag_run.run_id),
             tables=list(asked.get("tables") or ()) or None,
             full_refresh=bool(asked.get("full_refresh")),
+            warn=log.warning,
         )
 
 
@@ -44,24 +45,38 @@ def load_tables(targets: Sequence[str], ti: Any = None, params: Mapping[str, Any
         from elt.run import load_tables as load
         from elt.settings import read_settings
 
-        settings, run, attempt = read_settings(), run_number(ti), ti.try_number
+        from elt_airflow.failure import notify_kept
+
+        settings, run = read_settings(), run_number(ti)
         held = handed_over(ti, run)
+        asked_for: dict[str, Any] = {
+            "run": run,
+            "targets": targets,
+            "attempt": ti.try_number,
+            "last_attempt": ti.try_number > ti.max_tries,
+            "progress": ProgressLog(log),
+        }
         try:
             try:
-                results = load(settings, run=run, targets=targets, attempt=attempt, progress=ProgressLog(log))
+                results = load(settings, **asked_for)
             except SnapshotGoneError:
                 # Cleared together with its holder, a load may have met what the holder before had handed over.
                 handed_over(ti, run, other_than=held, seconds=NEW_HOLDER_SECONDS)
-                results = load(settings, run=run, targets=targets, attempt=attempt, progress=ProgressLog(log))
+                results = load(settings, **asked_for)
         except NotInRunError as error:
             raise AirflowSkipException(str(error)) from None
         for done in results:
+            if done.kept:
+                log.warning("raw.%s keeps what was published before: %s", done.target, done.kept)
+                notify_kept(ti, done.target, done.kept)
+                continue
             size, rows = done.bytes / 1e6, f"{done.rows:,}"
             log.info("%s: %s rows, %.1f MB in %.1f s (%s)", done.target, rows, size, done.seconds, done.mode)
             if done.note:
                 log.warning("%s", done.note)
-        total = {"rows": sum(done.rows for done in results), "bytes": sum(done.bytes for done in results)}
-        return {**total, "seconds": sum(done.seconds for done in results)}
+        loaded = [done for done in results if not done.kept]
+        total = {"rows": sum(done.rows for done in loaded), "bytes": sum(done.bytes for done in loaded)}
+        return {**total, "seconds": sum(done.seconds for done in loaded)}
 
 
 @task(trigger_rule="none_failed_min_one_success")  # type: ignore[untyped-decorator]

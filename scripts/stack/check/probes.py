@@ -32,12 +32,13 @@ PUBLISHED = """
     INNER JOIN last ON last.target = p.target AND last.run = p.run
     INNER JOIN (SELECT run, target, any(source) AS source FROM ops.loads FINAL GROUP BY run, target) AS l
         ON l.run = p.run AND l.target = p.target
+    WHERE p.target NOT IN (SELECT target FROM ops.absences FINAL WHERE status IN ('gone', 'dropped'))
     ORDER BY p.target
 """
 
 
 def published(client: Any) -> list[tuple[str, int, int, str]]:
-    """(target, rows, run, source) of the last publish of each raw table. Raises StackError where there is none."""
+    """(target, rows, run, source) of the last publish of each raw table that is still copied. Raises StackError where there is none."""
     found = [(t, int(n), int(r), s) for t, n, r, s in rows(client, PUBLISHED)]
     if not found:
         raise StackError("Nothing has been published to raw yet: start a run of elt_pipeline in Airflow.")

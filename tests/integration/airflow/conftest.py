@@ -268,6 +268,9 @@ def stack(
     """Everything that a DAG run needs, started as the stack starts it; the first run is the schedule's own."""
     folder = server_folder / "logs"
     folder.mkdir()
+    # A test may change it.
+    pipeline = server_folder / "pipeline.yml"
+    pipeline.write_text((repo / "pipeline.yml").read_text())
     webhook_port, token = free_port(), secrets.token_hex(16)
     warehouse = clickhouse.env()
     dbt_python = str(venvs / "dbt/bin/python")
@@ -288,7 +291,7 @@ def stack(
         **clickhouse.env("loader"),
         "SOURCE_URL": sample_shop.dsn("ecommerce_db", "elt_reader", sample_shop.reader_password),
         "MASK_SALT": secrets.token_hex(16),
-        "ELT_PIPELINE": str(repo / "pipeline.yml"),
+        "ELT_PIPELINE": str(pipeline),
         "ELT_PLAN": str(server_folder / "plan.json"),
         "ELT_SCHEDULE": "@daily",
         "NOTIFY_URL": notifications.url,

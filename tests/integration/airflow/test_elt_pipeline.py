@@ -210,6 +210,34 @@ def test_load_that_can_only_fail_again_fails_at_once_and_reaches_notify_url(
         assert client.query("SELECT max(_elt_run) FROM raw.orders").first_row[0] == published
 
 
+def test_load_that_fails_under_on_error_keep_is_green_with_a_warning_and_reaches_notify_url(
+    stack: Any, first_run: str, clickhouse: Any, sample_shop: Any
+) -> None:
+    pipeline = Path(stack.env["ELT_PIPELINE"])
+    before = pipeline.read_text()
+    with clickhouse.client("loader") as client:
+        newest = "SELECT (SELECT max(_elt_run) FROM raw.products), (SELECT max(_elt_run) FROM raw.customers)"
+        products, customers = client.query(newest).first_row
+        pipeline.write_text(before.replace("    kind: postgres\n", "    kind: postgres\n    on_error: keep\n"))
+        sql(sample_shop, "REVOKE SELECT ON products FROM elt_reader")
+        try:
+            stack.notifications.events.clear()
+            run = stack.trigger()
+            assert stack.finished(run, 120) == "success"
+        finally:
+            sql(sample_shop, "GRANT SELECT ON products TO elt_reader")
+            pipeline.write_text(before)
+        assert {name: task["state"] for name, task in stack.tasks(run).items() if task["state"] != "success"} == {}
+        assert "keeps what was published before" in stack.task_log(run, "load_data.load_products")
+        (event,) = until(lambda: stack.notifications.events, 20, "the news of the kept table")
+        assert (event["type"], event["data"]["table"], event["data"]["run"]) == ("airflow.table.kept", "products", run)
+        assert "permission denied" in event["data"]["error"]
+        of_run = "SELECT status, error FROM ops.runs FINAL WHERE run_key = {key:String}"
+        status, error = client.query(of_run, parameters={"key": f"elt_pipeline/{run}"}).first_row
+        assert status == "success" and error.startswith("raw.products keeps what was published before")
+        assert client.query(newest).first_row[0] == products and client.query(newest).first_row[1] > customers
+
+
 def test_holder_that_loses_its_snapshot_fails_the_run_at_once_and_publishes_nothing(
     stack: Any, first_run: str, clickhouse: Any, sample_shop: Any
 ) -> None:

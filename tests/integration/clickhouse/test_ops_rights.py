@@ -14,6 +14,7 @@ WRITERS = {
     "dbt_runs": "webhook",
     "dbt_nodes": "webhook",
     "dbt_publishes": "webhook",
+    "absences": "loader",
 }
 USERS = ("loader", "dbt", "webhook", "superset")
 REFUSED = (497, 164)

@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 from elt.errors import PipelineFileError, TerminalError
+from elt.keeping import on_error
 from elt.names import TableName
 from elt.pipeline import TableEntry, read_pipeline
-from elt.plan import PlannedTable, choose, read_plan, share_tasks
+from elt.pipeline_edit import add_entry
+from elt.plan import LeftOut, PlannedTable, choose, read_plan, select_tables, share_tasks
 
 
 def written(folder: Path, text: str) -> Path:
@@ -105,6 +107,48 @@ def test_files_that_are_wrong_as_a_whole(tmp_path: Path, text: str, words: str) 
     assert words in mistakes(tmp_path, text)[0]
 
 
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        ("tables: [{name: public.a}], exclude: [public.b]", "exclude stands beside tables: all"),
+        ("tables: [{name: public.a}], on_gone: drop", "on_gone stands beside tables: all"),
+        ("tables: [{name: public.a}], options: []", "options stands beside tables: all"),
+        ("tables: all, exclude: [tmp_*]", "'tmp_*' is not a table name"),
+        ("tables: all, exclude: [public.t*], options: [{name: public.t1}]", "take one of them out"),
+        ("tables: all, on_gone: forget", "must be 'keep' or 'drop'"),
+        ("tables: all, on_error: skip", "must be 'fail' or 'keep'"),
+    ],
+)
+def test_what_stands_beside_the_tables_is_checked(tmp_path: Path, lines: str, words: str) -> None:
+    (found,) = mistakes(tmp_path, f"sources:\n- {{name: a, kind: postgres, {lines}}}\n")
+    assert found.startswith("line 2: ") and words in found
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name", "fits"),
+    [
+        ("audit.*", "audit.log", True),
+        ("audit.*", "audits.log", False),
+        ("public.tmp_*", "public.tmp_", True),
+        ("public.tmp_*", "public.tmp", False),
+        ("*.tmp_*", "sales.tmp_x", True),
+        ("public.a?b", "public.axb", False),
+        ('public."a.*"', 'public."a.b"', True),
+        ("public.[ab]", "public.a", False),
+        ("public.*", 'public."two\nlines"', True),
+    ],
+)
+def test_a_pattern_is_a_name_in_which_a_star_stands_for_anything(pattern: str, name: str, fits: bool) -> None:
+    assert TableName.parse(pattern).matches(TableName.parse(name)) is fits
+
+
+def test_on_error_of_a_table_goes_before_that_of_the_source(tmp_path: Path) -> None:
+    text = "sources:\n- {name: s, kind: postgres, on_error: keep, tables: [{name: public.a, on_error: fail}, {name: public.b}]}"
+    file = read_pipeline(written(tmp_path, text))
+    assert [entry.on_error for entry in select_tables(file, None).entries] == ["fail", "keep"]
+    assert [on_error(file.source, target) for target in ("a", "b", "gone")] == ["fail", "keep", "keep"]
+
+
 def test_two_tables_of_one_name_in_raw_are_refused(tmp_path: Path) -> None:
     text = """sources:
 - name: a
@@ -151,6 +195,23 @@ def test_tables_are_chosen_by_either_name() -> None:
         choose(entries, ["b", "c"])
     with pytest.raises(TerminalError, match="no table to copy"):
         choose([], None)
+
+
+def test_a_table_that_is_left_out_is_refused_with_its_reason() -> None:
+    left_out = [LeftOut(TableName("sales", "a"), "sales__a", "it has no columns")]
+    entries = [TableEntry(name=TableName("public", "b"))]
+    for name in ("sales.a", "sales__a"):
+        with pytest.raises(TerminalError, match=r"sales\.a is left out of tables: all: it has no columns"):
+            choose(entries, ["b", name], left_out)
+    with pytest.raises(TerminalError, match=r"no table to copy.*sales\.a is left out"):
+        choose([], None, left_out)
+
+
+def test_a_table_that_is_excluded_is_not_added(tmp_path: Path) -> None:
+    path = written(tmp_path, "sources: [{name: s, kind: postgres, tables: all, exclude: [public.tmp_*]}]")
+    with pytest.raises(TerminalError, match=r"exclude: public\.tmp_\*"):
+        add_entry(path, "public.tmp_1", {})
+    assert add_entry(path, "public.b", {}).target_name == "b"
 
 
 def test_few_tables_have_tasks_of_their_own_and_many_small_ones_share() -> None:
