@@ -2,7 +2,7 @@
 
 Floor: `psql -c "COPY (SELECT ..) TO STDOUT" > /dev/null`. Peers: ClickHouse's own postgresql() function, and rows fetched as Python objects
 and inserted by client.insert, as `PostgresHook.get_records` and most such pipelines do. Our time is from the start of COPY to the end of
-publish, by the public entry point (elt.whole_run.load_everything), verification included; before it stands only what is said.
+publish, by the public entry point (elt.runs.whole_run.load_everything), verification included; before it stands only what is said.
 
 Verification by checksums (`verify:`) is off, but where its own cost is measured. "Verification included" above are the counts.
 
@@ -31,8 +31,8 @@ from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
 
 import psycopg2  # noqa: E402
-from elt.copying import sessions  # noqa: E402
-from elt.pipeline import TableEntry  # noqa: E402
+from elt.pipeline.file import TableEntry  # noqa: E402
+from elt.runs.copying import sessions  # noqa: E402
 from report import Figure, of_runs, show, whole_size_bar  # noqa: E402
 
 from tests import conftest as servers  # noqa: E402
@@ -68,10 +68,12 @@ VALUES = (
 # A process of its own, so that its memory and CPU are the loader's alone.
 ONE_LOAD = """
 import json, os, resource, sys, time
-import elt.cli
-from elt import copying, load, ops
+import elt.cli.main
+from elt.runs import copying
+from elt.runs import load
+from elt.destination import ops
 from elt.settings import Settings
-from elt.whole_run import Listener, load_everything
+from elt.runs.whole_run import Listener, load_everything
 def peak():
     return int(next(l for l in open('/proc/self/status') if l.startswith('VmHWM')).split()[1]) * 1024
 began = []

@@ -235,7 +235,7 @@ docker_generate_data() {
 # Writes pipeline.yml and dbt/ as the user who runs it. The running containers see the new pipeline.yml when they are made anew.
 docker_add_table() {
     one_off --volume "$repo:/repo" --env ELT_PIPELINE=/repo/pipeline.yml --entrypoint python airflow-scheduler \
-        -m elt.add_table --dbt /repo/dbt "$@" || exit
+        -m elt.cli.add_table --dbt /repo/dbt "$@" || exit
     for word in "$@"; do
         [[ "$word" != --help && "$word" != -h ]] || return 0
     done

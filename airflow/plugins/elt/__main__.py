@@ -2,7 +2,7 @@
 
 import sys
 
-from elt.cli import main
+from elt.cli.main import main
 
 # Airflow imports every file of its plugins folder under the name of the file, this one as `__main__`: only as part of
 # the package is it meant.

@@ -57,7 +57,7 @@ def close_failed_run(context: Any) -> None:
     task (it was stopped) is told to NOTIFY_URL here.
     """
     from elt.errors import EltError
-    from elt.run import fail
+    from elt.runs.run import fail
     from elt.settings import read_settings
 
     mask_secrets()

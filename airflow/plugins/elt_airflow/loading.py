@@ -1,4 +1,4 @@
-"""The loader's steps as Airflow tasks. What they promise is said in elt.run; here is only the translation."""
+"""The loader's steps as Airflow tasks. What they promise is said in elt.runs.run; here is only the translation."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ NEW_HOLDER_SECONDS = 30.0
 def create_clickhouse_databases(dag_run: Any = None, params: Mapping[str, Any] | None = None) -> int:
     """Checks that the warehouse is set up, recovers what an earlier run left, and opens the run. Returns its number."""
     with no_retry_on_terminal_errors():
-        from elt.run import begin
+        from elt.runs.run import begin
         from elt.settings import read_settings
 
         asked = params or {}
@@ -42,7 +42,7 @@ def load_tables(targets: Sequence[str], ti: Any = None, params: Mapping[str, Any
         raise AirflowSkipException(f"This run was asked for {', '.join(asked)} only.")
     with no_retry_on_terminal_errors():
         from elt.errors import NotInRunError, SnapshotGoneError
-        from elt.run import load_tables as load
+        from elt.runs.run import load_tables as load
         from elt.settings import read_settings
 
         from elt_airflow.failure import notify_kept
@@ -83,7 +83,7 @@ def load_tables(targets: Sequence[str], ti: Any = None, params: Mapping[str, Any
 def publish_raw(ti: Any = None) -> int:
     """Swaps the tables of the run in, all or none, and plans the next run. Returns the run's number."""
     with no_retry_on_terminal_errors():
-        from elt.run import publish
+        from elt.runs.run import publish
         from elt.settings import read_settings
 
         settings, run = read_settings(), run_number(ti)
@@ -99,7 +99,7 @@ def plan_next_run(settings: Any) -> None:
     The rows of this run are published by now: a source that is away does not make the run a failure.
     """
     from elt.errors import EltError
-    from elt.plan import write_plan
+    from elt.pipeline.plan import write_plan
 
     try:
         tables = write_plan(settings)

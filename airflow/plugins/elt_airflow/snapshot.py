@@ -36,9 +36,9 @@ class NoPlaceError(Exception):
 def hold_snapshot(ti: Any = None) -> None:
     """Locks the tables of the run, takes one snapshot of the source, and holds both until every load has ended."""
     with no_retry_on_terminal_errors():
-        from elt.run import hold_snapshot as hold
+        from elt.runs.run import hold_snapshot as hold
+        from elt.runs.snapshot import HeldSnapshot
         from elt.settings import read_settings
-        from elt.snapshot import HeldSnapshot
 
         from elt_airflow.loading import run_number
 

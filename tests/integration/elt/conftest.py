@@ -16,13 +16,15 @@ from typing import Any
 
 import psycopg2
 import pytest
-from elt import cli, ops, run
-from elt.names import raw
-from elt.progress import Progress
-from elt.run import hold_snapshot
+from elt.cli import main as cli
+from elt.destination import ops
+from elt.destination.warehouse import Warehouse
+from elt.pipeline.names import raw
+from elt.runs import run
+from elt.runs.progress import Progress
+from elt.runs.run import hold_snapshot
+from elt.runs.whole_run import Listener, WholeRun, load_everything
 from elt.settings import Settings
-from elt.warehouse import Warehouse
-from elt.whole_run import Listener, WholeRun, load_everything
 
 READER = "elt_test_reader"
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from elt import add_table
-from elt.names import quote_clickhouse
-from elt.plan import read_plan
+from elt.cli import add_table
+from elt.pipeline.names import quote_clickhouse
+from elt.pipeline.plan import read_plan
 
 
 @pytest.fixture

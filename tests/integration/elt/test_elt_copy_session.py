@@ -10,10 +10,10 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 import pytest
-from elt.copier import CHUNK_BYTES
 from elt.errors import EltError, SourceRefusedError, SourceUnavailableError
-from elt.names import TableName
-from elt.source import CopySession, Source
+from elt.pipeline.names import TableName
+from elt.sources.postgres.copier import CHUNK_BYTES
+from elt.sources.postgres.session import CopySession, Source
 from pydantic import SecretStr
 
 TABLE = [(TableName("public", "t"), "table")]

@@ -99,7 +99,7 @@ def test_killed_at_random_moments_the_rerun_is_as_if_nothing_had_happened(
 STEP = """
 import sys
 from elt.errors import EltError
-from elt.run import begin, hold_snapshot, load_table, publish
+from elt.runs.run import begin, hold_snapshot, load_table, publish
 from elt.settings import Settings
 settings = Settings()
 try:

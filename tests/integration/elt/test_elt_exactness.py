@@ -8,10 +8,10 @@ from urllib.parse import urlsplit, urlunsplit
 from uuid import UUID
 
 import pytest
-from elt.column_types import NARROW
+from elt.columns import NARROW
+from elt.destination.warehouse import Warehouse
 from elt.errors import TerminalError, ValueRefusedError
-from elt.run import begin, load_table
-from elt.warehouse import Warehouse
+from elt.runs.run import begin, load_table
 from pydantic import SecretStr
 
 EVERY_TYPE = """

@@ -8,11 +8,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from elt import ops, recovery
-from elt import publish as publishing
+from elt.destination import ops
+from elt.destination.warehouse import Warehouse
 from elt.errors import TransientError
-from elt.run import begin, load_table, publish
-from elt.warehouse import Warehouse
+from elt.publishing import publish as publishing
+from elt.publishing import recovery
+from elt.runs.run import begin, load_table, publish
 
 
 class CutWire:

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 import yaml
-from elt import ops
-from elt.gone import views_that_read
-from elt.plan import read_selection
-from elt.run import begin
-from elt.warehouse import Warehouse
+from elt.destination import ops
+from elt.destination.warehouse import Warehouse
+from elt.pipeline.plan import read_selection
+from elt.runs.gone import views_that_read
+from elt.runs.run import begin
 from stack import probes
 
 READER = "elt_test_reader"

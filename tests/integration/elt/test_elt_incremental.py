@@ -7,10 +7,10 @@ from typing import Any
 import clickhouse_connect
 import psycopg2
 import pytest
-from elt.check import check
+from elt.cli.check import check
 from elt.errors import TerminalError
-from elt.reconcile import reconcile
-from elt.run import begin, load_table, publish
+from elt.runs.reconcile import reconcile
+from elt.runs.run import begin, load_table, publish
 
 ORDERS = "name: public.orders, mode: incremental, cursor: updated_at"
 

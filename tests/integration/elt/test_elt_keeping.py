@@ -7,11 +7,12 @@ from typing import Any
 
 import psycopg2
 import pytest
-from elt import ops, source
+from elt.destination import ops
+from elt.destination.warehouse import Warehouse
 from elt.errors import EltError, TerminalError
-from elt.publish import open_journal
-from elt.run import begin, load_tables, publish, recover
-from elt.warehouse import Warehouse
+from elt.publishing.publish import open_journal
+from elt.runs.run import begin, load_tables, publish, recover
+from elt.sources.postgres import session as source
 
 READER = "elt_test_reader"
 KEEP = "on_error: keep"

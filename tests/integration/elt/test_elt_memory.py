@@ -6,9 +6,9 @@ from typing import Any
 
 MEASURE = """
 import resource, sys, threading
-import elt.cli
+import elt.cli.main
 from elt.settings import Settings
-from elt.whole_run import Listener, load_everything
+from elt.runs.whole_run import Listener, load_everything
 def peak():
     return int(next(l for l in open("/proc/self/status") if l.startswith("VmHWM")).split()[1]) * 1024
 before = peak()

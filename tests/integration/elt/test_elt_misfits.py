@@ -4,10 +4,10 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from elt import ops
-from elt import publish as publishing
-from elt.run import begin, load_table, publish
-from elt.warehouse import Warehouse
+from elt.destination import ops
+from elt.destination.warehouse import Warehouse
+from elt.publishing import publish as publishing
+from elt.runs.run import begin, load_table, publish
 
 HIGHEST = 2**64 - 1
 UNKNOWN_RUN = 1_234_567_890_123_456

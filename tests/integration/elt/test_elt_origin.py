@@ -5,7 +5,7 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import pytest
-from elt.check import check
+from elt.cli.check import check
 from elt.errors import TerminalError
 from pydantic import SecretStr
 

@@ -5,12 +5,12 @@ import hashlib
 from typing import Any
 
 import pytest
-from elt import copying
-from elt.check import check
+from elt.cli.check import check
+from elt.destination.statements import ranges
 from elt.errors import TerminalError, ValueRefusedError
-from elt.pipeline import TableEntry
-from elt.source import CopySession, Source
-from elt.statements import ranges
+from elt.pipeline.file import TableEntry
+from elt.runs import copying
+from elt.sources.postgres.session import CopySession, Source
 from pydantic import SecretStr
 
 SALT = "s4l t'\\ \"end"

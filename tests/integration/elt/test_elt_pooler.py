@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import psycopg2
 import pytest
 from elt.errors import EltError, SourceRefusedError
-from elt.source import CopySession, Source
+from elt.sources.postgres.session import CopySession, Source
 from pydantic import SecretStr
 
 PGBOUNCER = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
@@ -189,7 +189,7 @@ def test_masks_work_through_a_pooler_that_passes_no_options_and_the_salt_stands_
 
 
 def test_a_session_without_a_pooler_is_not_asked_twice(people: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("elt.pooler._ROUNDS", None)
+    monkeypatch.setattr("elt.sources.postgres.pooler._ROUNDS", None)
     with Source(people.settings, "elt test") as source:
         assert source.rows("SELECT 1") == [(1,)]
 

@@ -6,16 +6,16 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from elt import ops
-from elt import publish as publishing
+from elt.destination import ops
+from elt.destination.warehouse import Warehouse
 from elt.errors import NotInRunError, RunLockedError, TerminalError, TransientError
-from elt.lock import run_lock
-from elt.names import raw
-from elt.pipeline import read_pipeline
-from elt.plan import write_plan
-from elt.run import begin, fail, load_table, publish, recover
-from elt.snapshot import HeldSnapshot, held_snapshot, hold
-from elt.warehouse import Warehouse
+from elt.pipeline.file import read_pipeline
+from elt.pipeline.names import raw
+from elt.pipeline.plan import write_plan
+from elt.publishing import publish as publishing
+from elt.publishing.lock import run_lock
+from elt.runs.run import begin, fail, load_table, publish, recover
+from elt.runs.snapshot import HeldSnapshot, held_snapshot, hold
 
 
 @pytest.fixture

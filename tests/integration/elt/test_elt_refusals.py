@@ -6,7 +6,7 @@ from typing import Any
 
 import psycopg2
 import pytest
-from elt.check import check
+from elt.cli.check import check
 from elt.errors import EltError, TerminalError, ValueRefusedError
 from pydantic import SecretStr
 
@@ -108,7 +108,7 @@ def test_a_table_that_policies_thin_out_and_one_withheld_are_named(shop: Any) ->
 
 
 def test_a_table_that_is_locked_is_named_among_those_of_the_run(shop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("elt.source.LOCK_TIMEOUT_SECONDS", 1)
+    monkeypatch.setattr("elt.sources.postgres.session.LOCK_TIMEOUT_SECONDS", 1)
     shop.sql("CREATE TABLE good (a int)", "CREATE TABLE busy (a int)")
     shop.tables("public.good", "public.busy")
     blocker = psycopg2.connect(shop.admin_dsn)

@@ -3,8 +3,8 @@
 from typing import Any
 
 import psycopg2
-from elt.check import check
-from elt.whole_run import Listener, load_everything
+from elt.cli.check import check
+from elt.runs.whole_run import Listener, load_everything
 
 TABLES = {
     "customers": ("customer_id", "customer_id"),

@@ -8,10 +8,12 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from elt import load, ops, run, verify
+from elt.destination import ops
+from elt.destination.warehouse import Warehouse
 from elt.errors import CountMismatchError, TerminalError, VerificationError
-from elt.reconcile import reconcile
-from elt.warehouse import Warehouse
+from elt.runs import load, run
+from elt.runs.reconcile import reconcile
+from elt.verification import verify
 from stack import exact
 from stack.errors import StackError
 

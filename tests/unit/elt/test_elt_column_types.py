@@ -1,8 +1,8 @@
 """The rules of types that need no server."""
 
 import pytest
-from elt.catalogue import SourceColumn
-from elt.column_types import NARROW, WIDE, carry, override_problem
+from elt.columns import NARROW, WIDE, carry, override_problem
+from elt.sources.postgres.catalogue import SourceColumn
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -1,7 +1,7 @@
 """Names are quoted so that nothing in them is read as anything else, and never meet by accident."""
 
 import pytest
-from elt.names import (
+from elt.pipeline.names import (
     TableName,
     literal_clickhouse,
     loading_table,

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 from elt.errors import PipelineFileError, TerminalError
-from elt.keeping import on_error
-from elt.names import TableName
-from elt.pipeline import TableEntry, read_pipeline
-from elt.pipeline_edit import add_entry
-from elt.plan import LeftOut, PlannedTable, choose, read_plan, select_tables, share_tasks
+from elt.pipeline.edit import add_entry
+from elt.pipeline.file import TableEntry, read_pipeline
+from elt.pipeline.names import TableName
+from elt.pipeline.plan import LeftOut, PlannedTable, choose, read_plan, select_tables, share_tasks
+from elt.publishing.keeping import on_error
 
 
 def written(folder: Path, text: str) -> Path:

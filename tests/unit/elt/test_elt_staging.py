@@ -1,6 +1,6 @@
 """Names and comments of a source are text to dbt, whatever of Jinja they hold."""
 
-from elt.staging import in_jinja
+from elt.cli.staging import in_jinja
 from hypothesis import example, given
 from hypothesis import strategies as st
 from jinja2 import Environment

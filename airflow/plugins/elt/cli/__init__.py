@@ -1,0 +1,1 @@
+"""The loader by hand: python -m elt, and scripts/add_table."""

@@ -1,0 +1,305 @@
+"""`python -m elt`: the loader by hand. Each command says what it does and what to do next.
+
+Exit codes: 0 done, 1 an error told in one sentence, 2 wrong usage, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from elt.cli import check, status
+from elt.cli.progress import shown_progress
+from elt.errors import EltError, PipelineFileError, TerminalError
+from elt.pipeline import plan
+from elt.publishing.misfits import sentence
+from elt.runs import reconcile, run
+from elt.runs.whole_run import WholeRun, load_everything, run_key
+from elt.settings import Settings, read_settings
+
+_ME = "python -m elt"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Runs one command; returns the exit code."""
+    options = _parser().parse_args(arguments)
+    # Where nobody looks at a screen, a line is as long as it is.
+    out = Console(highlight=False, width=None if sys.stdout.isatty() else 250)
+    err = Console(stderr=True, soft_wrap=True, highlight=False)
+    try:
+        settings = read_settings()
+        return _COMMANDS[options.command](options, settings, out)
+    except PipelineFileError as error:
+        err.print(f"[red]error[/red]: {escape(error.path)} is not right:")
+        for mistake in error.mistakes:
+            err.print(f"  {escape(mistake)}")
+        return 1
+    except EltError as error:
+        err.print(f"[red]error[/red]: {escape(str(error))}")
+        return 1
+    except KeyboardInterrupt:
+        err.print(f"Interrupted; what readers see is unchanged or complete. Next: {_ME} load")
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=_ME, description="Copies Postgres tables into ClickHouse.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands.add_parser("check", help="validate pipeline.yml and compare it with the live source; changes nothing")
+    commands.add_parser("plan", help="write the list of tables that the DAG reads")
+    load = commands.add_parser("load", help="copy tables as they are at one instant, and publish them all or none")
+    load.add_argument("tables", nargs="*", metavar="TABLE", help="orders or public.orders; without any: all")
+    load.add_argument("--full-refresh", action="store_true", help="copy whole tables, whatever their mode")
+    load.add_argument("--verify", action="store_true", help="compare every value with the source before publishing")
+    load.add_argument("--parallel", type=_positive, default=2, metavar="N", help="tables at once (2)")
+    verify = commands.add_parser(
+        "verify", help="load tables beside what is published, compare every value with the source, and drop them again"
+    )
+    verify.add_argument("tables", nargs="*", metavar="TABLE", help="orders or public.orders; without any: all")
+    verify.add_argument("--publish", action="store_true", help="publish what was found equal")
+    verify.add_argument(
+        "--published", action="store_true", help="load nothing: compare what is published, for a source at rest"
+    )
+    verify.add_argument("--parallel", type=_positive, default=2, metavar="N", help="tables at once (2)")
+    reconcile = commands.add_parser(
+        "reconcile",
+        help="compare incremental tables with the source; copy anew those with rows that are missing or wrong",
+    )
+    reconcile.add_argument("tables", nargs="*", metavar="TABLE", help="orders or public.orders; without any: all")
+    reconcile.add_argument(
+        "--deleted", action="store_true", help="copy those anew, too, that have rows deleted at the source"
+    )
+    reconcile.add_argument("--dry-run", action="store_true", help="compare only")
+    commands.add_parser("recover", help="finish publishes that were cut, close dead runs, drop their leftovers")
+    commands.add_parser("status", help="the last runs, and what is published")
+    return parser
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or not 1 <= int(text) <= 32:
+        raise argparse.ArgumentTypeError(f"{text} is not a number from 1 to 32")
+    return int(text)
+
+
+def _check(options: argparse.Namespace, settings: Settings, out: Console) -> int:
+    checked = check.check(settings)
+    table = Table(
+        "source", "warehouse", "rows, about", "columns", "key", "notes", title=escape(str(settings.elt_pipeline))
+    )
+    for found in checked.tables:
+        rows = "?" if found.rows is None else f"{found.rows:,}"
+        key, notes = ", ".join(found.key) or "none", "; ".join(found.notes)
+        table.add_row(*map(escape, (found.source, f"raw.{found.target}", rows, str(found.columns), key, notes)))
+    out.print(table)
+    for note in checked.notes:
+        out.print(f"[yellow]note[/yellow]: {escape(note)}")
+    for mistake in checked.mistakes:
+        out.print(f"[red]mistake[/red]: {escape(mistake)}")
+    if checked.mistakes:
+        out.print(f"Next: correct {'it' if len(checked.mistakes) == 1 else 'them'}, then {_ME} check")
+        return 1
+    out.print(f"All is well. Next: {_ME} load")
+    return 0
+
+
+def _plan(options: argparse.Namespace, settings: Settings, out: Console) -> int:
+    tables = plan.write_plan(settings)
+    out.print(f"{len(tables)} tables written to {escape(str(settings.elt_plan))}:")
+    for table in tables:
+        out.print(f"  {escape(table.source)} -> raw.{escape(table.target)} ({table.mode})")
+    out.print(f"The DAG shows them when its file is next read. Next: {_ME} load, or a run of the DAG")
+    return 0
+
+
+def _load(options: argparse.Namespace, settings: Settings, out: Console) -> int:
+    with shown_progress(out) as listener:
+        done = load_everything(
+            settings,
+            listener,
+            tables=options.tables,
+            full_refresh=options.full_refresh,
+            workers=options.parallel,
+            verify=options.verify,
+        )
+    _print_loads(done, out)
+    rows = sum(published.rows for published in done.published.tables)
+    out.print(f"Published {len(done.published.tables)} tables with {rows:,} rows, all read at one instant.")
+    out.print(f"Next: build the marts (POST /webhook/manual), or {_ME} status")
+    return 0
+
+
+def _print_loads(done: WholeRun, out: Console) -> None:
+    table = Table("table", "mode", "rows", "MB", "seconds", "rows/s", "columns verified", title=f"run {done.run}")
+    for load in sorted(done.loads, key=lambda load: load.target):
+        if load.kept:
+            continue
+        speed = load.rows / load.seconds if load.seconds else 0.0
+        cells = (f"{load.rows:,}", f"{load.bytes / 1e6:,.1f}", f"{load.seconds:.2f}", f"{speed:,.0f}")
+        table.add_row(escape(f"raw.{load.target}"), load.mode, *cells, str(len(load.verified_columns) or ""))
+    out.print(table)
+    for note in filter(None, (*(load.note for load in done.loads), done.note)):
+        out.print(f"[yellow]note[/yellow]: {escape(note)}")
+    for load in done.loads:
+        if load.kept:
+            out.print(
+                f"[yellow]warning[/yellow]: raw.{escape(load.target)} keeps what was published before: {escape(load.kept)}"
+            )
+        _print_not_verified(load.target, load.not_verified, out)
+
+
+def _print_not_verified(target: str, columns: Sequence[str], out: Console) -> None:
+    if columns:
+        out.print(f"[yellow]not compared[/yellow] in raw.{escape(target)}: {escape('; '.join(columns))}")
+
+
+def _verify(options: argparse.Namespace, settings: Settings, out: Console) -> int:
+    if options.published:
+        return _verify_published(options, settings, out)
+    with shown_progress(out) as listener:
+        done = load_everything(
+            settings,
+            listener,
+            tables=options.tables,
+            workers=options.parallel,
+            verify=True,
+            publish=options.publish,
+        )
+    _print_loads(done, out)
+    columns = sum(len(load.verified_columns) for load in done.loads)
+    out.print(f"Equal to the source at one instant: {len(done.loads)} tables, {columns} columns, every value.")
+    out.print("Published." if options.publish else f"Nothing was published. Next: {_ME} load")
+    return 0
+
+
+def _verify_published(options: argparse.Namespace, settings: Settings, out: Console) -> int:
+    if options.publish:
+        raise TerminalError("--published compares what is published already; leave out --publish")
+    compared = reconcile.compare_published(
+        settings, tables=options.tables, step=lambda text: out.print(escape(text), style="dim")
+    )
+    if not compared:
+        raise TerminalError(f"None of these tables has been published yet; copy them first: {_ME} load")
+    for one in compared:
+        if one.found.note:
+            out.print(f"[yellow]note[/yellow]: {escape(one.source)}: {escape(one.found.note)}")
+        _print_not_verified(one.target, one.found.not_compared, out)
+    wrong = [one for one in compared if not one.found.is_right]
+    for one in wrong:
+        out.print(f"[red]differs[/red]: {escape(one.source)}: {escape(one.found.difference)}")
+    if wrong:
+        out.print(f"Next: {_ME} load --full-refresh --verify {escape(' '.join(one.target for one in wrong))}")
+        return 1
+    rows, columns = sum(one.found.rows for one in compared), sum(len(one.found.columns) for one in compared)
+    out.print(
+        f"{rows:,} rows of {len(compared)} tables are as the source has them now, {columns} columns, every value."
+    )
+    return 0
+
+
+def _reconcile(options: argparse.Namespace, settings: Settings, out: Console) -> int:
+    found = reconcile.reconcile(settings, tables=options.tables, step=lambda text: out.print(escape(text), style="dim"))
+    table = Table(
+        "table",
+        "rows at the source",
+        "missing in raw",
+        "other values",
+        "of columns",
+        "deleted at the source",
+        "of these",
+    )
+    for one in found:
+        seen = one.found
+        counts = (
+            f"{seen.rows:,}",
+            f"{seen.missing:,}",
+            f"{seen.changed:,}",
+            ", ".join(seen.wrong),
+            f"{seen.deleted:,}",
+        )
+        table.add_row(*map(escape, (f"raw.{one.target}", *counts, " ".join(seen.examples))))
+    out.print(table)
+    for one in found:
+        _print_not_verified(one.target, one.found.not_compared, out)
+    anew = [one.target for one in found if not one.found.is_right or (one.found.deleted and options.deleted)]
+    if anew and not options.dry_run:
+        out.print(f"Copying {escape(', '.join(anew))} anew")
+        with shown_progress(out) as listener:
+            load_everything(settings, listener, tables=anew, full_refresh=True)
+        out.print(f"Published {escape(', '.join(anew))} as they are at the source.")
+    elif anew:
+        out.print(f"Next: {_ME} reconcile, which copies {escape(', '.join(anew))} anew")
+        return 1
+    kept = [one.target for one in found if one.found.deleted and one.target not in anew]
+    if kept:
+        out.print(
+            f"Rows deleted at the source stay in {escape(', '.join(kept))}. Next, to drop them: {_ME} reconcile --deleted"
+        )
+    else:
+        out.print(f"Every row is in its place. Next: {_ME} status")
+    return 0
+
+
+def _recover(options: argparse.Namespace, settings: Settings, out: Console) -> int:
+    found = run.recover(
+        settings, holder=f"{run_key()}, recovering", tell=lambda text: out.print(escape(text), style="dim")
+    )
+    for target in found.published:
+        out.print(f"finished the publish of raw.{escape(target)}")
+    for number in found.closed_runs:
+        out.print(f"closed run {number}, which was cut")
+    for name in found.dropped:
+        out.print(f"dropped leftover raw.{escape(name)}")
+    for told in found.set_aside:
+        out.print(f"[yellow]note[/yellow]: {escape(told)}")
+    if found.nothing:
+        out.print("There was nothing to recover.")
+    out.print(f"Next: {_ME} status, or {_ME} load")
+    return 0
+
+
+def _status(options: argparse.Namespace, settings: Settings, out: Console) -> int:
+    found = status.read_status(settings)
+    runs = Table("run", "by", "status", "began (UTC)", "seconds", "tables", "error", title="last runs")
+    for one in found.runs:
+        seconds = "" if one.ended_at is None else f"{(one.ended_at - one.started_at).total_seconds():.1f}"
+        began = one.started_at.strftime("%Y-%m-%d %H:%M:%S")
+        cells = (str(one.run), one.run_key, one.status, began, seconds, str(len(one.tables)), one.error)
+        runs.add_row(*map(escape, cells))
+    out.print(runs)
+    tables = Table("table", "rows", "published (UTC)", "run", title="published")
+    for table in found.tables:
+        at = table.published_at.strftime("%Y-%m-%d %H:%M:%S")
+        tables.add_row(escape(f"raw.{table.target}"), f"{table.rows:,}", at, str(table.run))
+    out.print(tables)
+    for entry in found.set_aside:
+        out.print(f"[yellow]note[/yellow]: {escape(sentence(entry))}")
+    if found.absences:
+        absent = Table("table", "source", "state", "since (UTC)", "why", title="not copied")
+        for absence in found.absences:
+            at = absence.since.strftime("%Y-%m-%d %H:%M:%S")
+            absent.add_row(*map(escape, (f"raw.{absence.target}", absence.source, absence.status, at, absence.reason)))
+        out.print(absent)
+    for number in found.dbt_runs:
+        out.print(f"dbt run {escape(number)} is at work; a publish waits for it")
+    if found.open_publishes:
+        names = ", ".join(sorted({f"raw.{entry.target}" for entry in found.open_publishes}))
+        out.print(f"The publish of {escape(names)} is open. Next, unless a run is at work: {_ME} recover")
+    else:
+        out.print(f"Next: {_ME} load" if not found.runs or found.runs[0].status != "running" else "A run is at work.")
+    return 0
+
+
+_COMMANDS = {
+    "check": _check,
+    "plan": _plan,
+    "load": _load,
+    "verify": _verify,
+    "reconcile": _reconcile,
+    "recover": _recover,
+    "status": _status,
+}

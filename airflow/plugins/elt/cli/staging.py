@@ -1,0 +1,196 @@
+"""The staging view of a raw table, and what dbt must know of it, as files that their owner may go on writing.
+
+One view for each raw table, which is the only reader of its source: columns under plain names, nothing computed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from elt.destination.statements import LOADED_COLUMN, Shape
+from elt.pipeline.names import literal_clickhouse, quote_clickhouse
+from elt.sources.postgres.catalogue import SourceTable
+
+FOLDER = Path("models/staging/own")
+SAMPLE = "shop"
+"""Name of the folders with the models of the sample shop."""
+GROUP, OWN_GROUP = "raw", "raw_own"
+"""Sources of dbt: the raw tables, and those that have the name of one of the sample shop's."""
+
+
+@dataclass(frozen=True)
+class Written:
+    model: str
+    files: tuple[Path, ...]
+    """Empty where the model was there already."""
+
+
+def slug(name: str) -> str:
+    """A name that needs no quotes anywhere: lower case letters, digits and underscores, and no digit first."""
+    plain = re.sub(r"_+", "_", re.sub(r"[^a-z0-9]+", "_", name.lower())).strip("_") or "column"
+    return f"_{plain}" if plain[0].isdigit() else plain
+
+
+def write_staging(
+    dbt: Path, shape: Shape, target: str, comments: dict[str, str], *, source: str, with_sample: bool
+) -> Written:
+    """Writes the view and its yml into the dbt project, unless a model that reads the raw table is there.
+
+    The view is `stg_<table>` in plain letters. Where a model of another table has that name, it is `stg_<source>__<table>`, and where that
+    is taken too, a mark made from the table's exact name follows. Models of the sample shop count for its tables only where it is in use,
+    and keep their names in any case.
+    """
+    models = sorted((dbt / "models").rglob("*.sql"))
+    for file in models:
+        if (with_sample or file.parent.name != SAMPLE) and _reads(file.read_text(encoding="utf-8"), target):
+            return Written(file.stem, ())
+    taken = {file.stem for file in models}
+    mark = hashlib.sha256(target.encode()).hexdigest()[:6]
+    plain, qualified = f"stg_{slug(target)}", f"stg_{slug(source)}__{slug(target)}"
+    model = next(name for name in (plain, qualified, f"{qualified}_{mark}") if name not in taken)
+    columns = _named([column.name for column in shape.columns])
+    folder = dbt / FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    files = (folder / f"{model}.sql", folder / f"{model}.yml")
+    group = _group(dbt, target)
+    files[1].write_text(_yml(model, group, target, shape, columns, comments), encoding="utf-8")
+    # Last, and whole: a model that is there is never written again.
+    scratch = files[0].with_suffix(".sql.new")
+    scratch.write_text(_sql(group, target, columns), encoding="utf-8")
+    scratch.replace(files[0])
+    return Written(model, files)
+
+
+def _reads(sql: str, target: str) -> bool:
+    """Whether a model of this module, or one written in its way, reads the raw table."""
+    names = "|".join((GROUP, OWN_GROUP))
+    return re.search(rf"source\(\s*['\"](?:{names})['\"]\s*,\s*{re.escape(_literal(target))}\s*\)", sql) is not None
+
+
+def _group(dbt: Path, target: str) -> str:
+    """The dbt source that the table is declared in: dbt takes each table once, also of a source that is not in use."""
+    for file in sorted((dbt / "models").rglob("*.yml")):
+        if file.parent.name != SAMPLE:
+            continue
+        content = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+        for source in content.get("sources", ()):
+            if source["name"] == GROUP and any(table["name"] == target for table in source.get("tables", ())):
+                return OWN_GROUP
+    return GROUP
+
+
+def in_jinja(text: str) -> str:
+    """Text that dbt renders as it stands: an opening of Jinja is written as an expression that gives it."""
+    return re.sub(r"\{(?=[{%#])", "{{ '{' }}", text)
+
+
+def _named(columns: Sequence[str]) -> list[tuple[str, str]]:
+    """(column of `raw`, column of the view); a second column of one plain name gets a number."""
+    named: list[tuple[str, str]] = []
+    taken = {"loaded_at"}
+    for column in columns:
+        plain = base = slug(column)
+        number = 2
+        while plain in taken:
+            plain, number = f"{base}_{number}", number + 1
+        taken.add(plain)
+        named.append((column, plain))
+    return named
+
+
+def _sql(group: str, target: str, columns: Sequence[tuple[str, str]]) -> str:
+    # Qualified, since ClickHouse takes a bare name for an alias of the same SELECT where there is one.
+    selected = [
+        f"        {plain}," if name == plain else f"        source.{in_jinja(quote_clickhouse(name))} as {plain},"
+        for name, plain in columns
+    ]
+    return "\n".join(
+        [
+            "with source as (",
+            "",
+            f"    select * from {{{{ source('{group}', {_literal(target)}) }}}}",
+            "",
+            "),",
+            "",
+            "renamed as (",
+            "",
+            "    select",
+            *selected,
+            f"        {LOADED_COLUMN} as loaded_at",
+            "    from source",
+            "",
+            ")",
+            "",
+            "select * from renamed",
+            "",
+        ]
+    )
+
+
+def _yml(
+    model: str,
+    group: str,
+    target: str,
+    shape: Shape,
+    columns: Sequence[tuple[str, str]],
+    comments: dict[str, str],
+) -> str:
+    declared = {column.name: column.declared for column in shape.columns}
+    not_null = {column.name for column in shape.table.columns if column.not_null}
+    key = shape.key
+    grain = f"One row for each {' and '.join(key)}." if key else f"One row for each row of {shape.table.name}."
+    # dbt sets names between backquotes as they are.
+    quoted = quote_clickhouse(target)[1:-1]
+    identifier = [f"        identifier: {_text(quoted)}"] if quoted != target else []
+    freshness = f"select max(ended_at) from ops.loads final where target = {literal_clickhouse(target)} and status = 'published'"
+    lines = [
+        "sources:",
+        f"  - name: {group}",
+        "    schema: raw",
+        "    tables:",
+        f"      - name: {_text(target)}",
+        *identifier,
+        f"        description: {_text(_described(shape.table, comments))}",
+        "        config:",
+        "          # The loader's own record, which also tells of a load that brought no new row.",
+        f"          loaded_at_query: {_text(freshness)}",
+        "          freshness:",
+        "            warn_after: {count: 26, period: hour}",
+        "            error_after: {count: 50, period: hour}",
+        "",
+        "models:",
+        f"  - name: {model}",
+        f"    description: {_text(f'{_described(shape.table, comments)} {grain}')}",
+        "    columns:",
+    ]
+    at_source = {column.name: column.source_name for column in shape.columns}
+    for name, plain in columns:
+        about = comments.get(at_source[name]) or f"{name} of the source, {declared[name]}."
+        lines += [f"      - name: {plain}", f"        description: {_text(about)}"]
+        if (name,) == key:
+            lines.append("        data_tests: [unique, not_null]")
+        elif name in key and name in not_null:
+            lines.append("        data_tests: [not_null]")
+    lines += ["      - name: loaded_at", "        description: Instant (UTC) at which the row was copied.", ""]
+    return "\n".join(lines)
+
+
+def _described(table: SourceTable, comments: dict[str, str]) -> str:
+    return comments.get("") or f"Table {table.name} of the source, as the loader published it last."
+
+
+def _text(text: str) -> str:
+    """A scalar of YAML, rendered by dbt to just this text."""
+    return json.dumps(in_jinja(text))
+
+
+def _literal(text: str) -> str:
+    # Within a Jinja expression; a name that holds a quote is still one string.
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"

@@ -1,0 +1,83 @@
+"""Adds an entry to pipeline.yml as a person would: one line at the end of the list, everything else as it was."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import yaml
+
+from elt.errors import TerminalError
+from elt.pipeline.file import TableEntry, read_pipeline
+
+
+def add_entry(path: Path, name: str, options: Mapping[str, object]) -> TableEntry:
+    """Adds `name` with its options and returns the entry; returns the one that is there already, as it is.
+
+    Where the file says `tables: all`, the table is in it and the file stays as it is. Raises PipelineFileError, with the
+    file unchanged, when the entry would be a mistake.
+    """
+    before = path.read_text(encoding="utf-8")
+    file = read_pipeline(path)
+    if file.source.tables == "all":
+        found = TableEntry.model_validate({"name": name})
+        if pattern := next((one for one in file.source.exclude if one.matches(found.name)), None):
+            raise TerminalError(f"{path} leaves {name} out by exclude: {pattern}; take that out to copy it")
+        special = next((entry for entry in file.source.options if entry.name == found.name), None)
+        if options and special is None:
+            raise TerminalError(
+                f"{path} says tables: all, which copies {name} whole; write it under options: to copy it in another way"
+            )
+        return special or found
+    wanted = TableEntry.model_validate({"name": name}).name
+    if known := next((entry for entry in file.source.tables if entry.name == wanted), None):
+        return known
+    path.write_text(_with_line(path, before, _line(name, options)), encoding="utf-8")
+    try:
+        tables = read_pipeline(path).source.tables
+    except BaseException:
+        path.write_text(before, encoding="utf-8")
+        raise
+    if tables == "all":
+        raise TerminalError(f"Somebody else has changed {path} to tables: all meanwhile; look at it, then try again")
+    return next(entry for entry in tables if entry.name == wanted)
+
+
+def _line(name: str, options: Mapping[str, object]) -> str:
+    # JSON is YAML, and quotes where it must.
+    pairs = [f"{key}: {_plain(value)}" for key, value in {"name": name, **options}.items()]
+    return f"- {{{', '.join(pairs)}}}" if options else f"- name: {_plain(name)}"
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(_plain(one) for one in value)}]"
+    text = str(value)
+    return text if text.replace("_", "").replace(".", "").isalnum() else json.dumps(text, ensure_ascii=False)
+
+
+def _with_line(path: Path, text: str, line: str) -> str:
+    node = yaml.compose(text, Loader=yaml.SafeLoader)
+    (source,) = _value(node, "sources").value
+    tables = _value(source, "tables")
+    if not isinstance(tables, yaml.SequenceNode) or tables.flow_style or not tables.value:
+        raise TerminalError(
+            f"The list of tables in {path} is written in brackets; write one table a line, then add more"
+        )
+    lines = text.splitlines()
+    end = tables.end_mark.line if tables.end_mark.column == 0 or tables.end_mark.line < len(lines) else len(lines)
+    while not lines[end - 1].strip() or lines[end - 1].lstrip().startswith("#"):
+        end -= 1
+    # The mark of an entry is behind its dash.
+    indent = lines[tables.value[0].start_mark.line].index("-")
+    return "\n".join([*lines[:end], " " * indent + line, *lines[end:]]) + "\n"
+
+
+def _value(node: yaml.Node | None, key: str) -> yaml.Node:
+    if not isinstance(node, yaml.MappingNode):
+        raise TerminalError(
+            f"pipeline.yml has no mapping in which {key}: could stand; python -m elt check names mistakes"
+        )
+    found: yaml.Node = next(value for name, value in node.value if name.value == key)
+    return found

@@ -1,0 +1,54 @@
+"""`on_error: keep`: a table whose load fails keeps what is published, and the others are published without it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from elt.destination import ops
+from elt.destination.warehouse import Warehouse
+from elt.errors import EltError, SnapshotGoneError
+from elt.pipeline.file import OnError, SourceEntry, TableEntry
+from elt.settings import Settings
+
+KEPT = "kept"
+
+
+def on_error(source: SourceEntry, target: str) -> OnError:
+    """What pipeline.yml says of a table by its name in `raw`. Touches no source."""
+    listed = source.options if source.tables == "all" else source.tables
+    entry = next((one for one in listed if one.target_name == target), None)
+    return (entry.on_error if entry is not None else None) or source.on_error
+
+
+def keep_published(
+    settings: Settings, warehouse: Warehouse, run: ops.Run, entry: TableEntry, error: EltError, attempt: int
+) -> ops.Load:
+    """Records the failed load as one after which the published table stays, and returns it.
+
+    Raises `error` where that cannot be: the table was never published, does not say `on_error: keep`, or it is the snapshot that is gone,
+    without which no table can be loaded.
+    """
+    target = entry.target_name
+    if entry.on_error != "keep" or isinstance(error, SnapshotGoneError) or target not in ops.published_runs(warehouse):
+        raise error
+    attempts = [load for load in ops.loads(warehouse, run.run) if load.target == target]
+    now = ops.now()
+    last = ops.Load(run.run, target, attempt, str(entry.name), "", entry.mode, KEPT, run.snapshot, now)
+    if attempts and attempts[-1].status in ("failed", KEPT):
+        last = attempts[-1]
+    elif attempts:
+        last = replace(last, try_=attempts[-1].try_ + 1)
+    kept = replace(last, status=KEPT, snapshot=run.snapshot, ended_at=now, error=settings.redact(str(error)))
+    ops.write(warehouse, [kept])
+    return kept
+
+
+def kept(attempts: Iterable[ops.Load]) -> list[ops.Load]:
+    """Of the attempts of a run, the latest of a target last, those after which the published table stays."""
+    return [load for load in {load.target: load for load in attempts}.values() if load.status == KEPT]
+
+
+def sentence(loads: Iterable[ops.Load]) -> str:
+    """What ops.runs says of the tables that keep what was published; empty where there are none."""
+    return "; ".join(f"raw.{load.target} keeps what was published before: {load.error}" for load in loads)

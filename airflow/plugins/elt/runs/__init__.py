@@ -1,0 +1,1 @@
+"""The steps of a run: begin, hold a snapshot, load each table, publish; and reconciling."""

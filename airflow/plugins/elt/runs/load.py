@@ -1,0 +1,279 @@
+"""One attempt to load one table: made, streamed, counted, recorded. Nothing that readers see is touched."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import replace
+from datetime import datetime
+
+from elt.destination import ops, statements
+from elt.destination.statements import Shape
+from elt.destination.warehouse import TABLE_EXISTS, Warehouse, at_once
+from elt.errors import (
+    CountMismatchError,
+    EltError,
+    TerminalError,
+    VerificationError,
+    WarehouseRefusedError,
+    WarehouseUnavailableError,
+)
+from elt.pipeline.file import TableEntry, read_pipeline
+from elt.pipeline.names import loading_table, publisher_table, raw
+from elt.publishing.keeping import KEPT
+from elt.runs import incremental
+from elt.runs.copying import copy_rows
+from elt.runs.explain import explain
+from elt.runs.incremental import Arrived, Base, Start
+from elt.runs.progress import LoadResult, Progress
+from elt.settings import Settings
+from elt.sources.postgres.catalogue import read_table
+from elt.sources.postgres.origin import read_origin
+from elt.sources.postgres.session import Source
+from elt.verification import verify as verification
+
+HEARTBEAT_SECONDS = 15.0
+
+OnProgress = Callable[[Progress], None]
+
+
+def load(
+    settings: Settings,
+    warehouse: Warehouse,
+    source: Source,
+    *,
+    run: ops.Run,
+    entry: TableEntry,
+    attempt: int,
+    on_progress: OnProgress | None = None,
+    verify: bool = False,
+) -> tuple[ops.Load, Callable[[], None]]:
+    """Loads the table as the transaction of `source` sees it into a table of this attempt's own.
+
+    Compares it with the source where pipeline.yml says so, and always with `verify`. VerificationError when they differ.
+    Returns what was loaded, and the last step, which the caller takes before anything is published: it records that.
+    An attempt whose number is taken gets the next free one. Raises EltError, which names the table; the attempt is then
+    recorded as failed and its table dropped.
+    """
+    try:
+        return _load(settings, warehouse, source, run, entry, attempt, on_progress, verify=verify)
+    except EltError as error:
+        error.naming(str(entry.name))
+        raise
+
+
+def _load(
+    settings: Settings,
+    warehouse: Warehouse,
+    source: Source,
+    run: ops.Run,
+    entry: TableEntry,
+    attempt: int,
+    on_progress: OnProgress | None,
+    *,
+    verify: bool,
+) -> tuple[ops.Load, Callable[[], None]]:
+    table = read_table(source, entry.name)
+    shape = statements.shape(table, entry, warehouse.years())
+    start, origin, wall = Start(None), "", None
+    file = read_pipeline(settings.elt_pipeline).source
+    if shape.incremental:
+        known = read_origin(source, table, source.address)
+        start = incremental.find_start(warehouse, run, entry.target_name, shape, known, any_host=file.any_host)
+        wall = incremental.horizon_by_wall_clock(source, shape, run.horizon)
+        origin = known.text()
+    base = start.base
+    event = _claim(warehouse, run, entry, shape, base, attempt, run.snapshot or source.snapshot_text())
+    into = event.loading_table if base is None else incremental.changes_table(event.loading_table)
+    condition = None if base is None else incremental.condition(shape, base)
+    try:
+        if base is not None:
+            warehouse.command(statements.create(shape, into, run.run, event.started_at, changes=True))
+        event = _stream(settings, warehouse, source, shape, event, into, condition, on_progress)
+        arrived = None
+        if shape.incremental:
+            # What has arrived joins the clone, which is this attempt's own, while it is looked at.
+            with ThreadPoolExecutor(1) as pool:
+                joined = pool.submit(incremental.merge, warehouse, shape, event.loading_table) if base else None
+                arrived = incremental.look(warehouse, shape, into, base)
+            if joined is not None:
+                joined.result()
+        event = replace(event, rows_present=arrived.rows if arrived else warehouse.count(raw(into)))
+        if not event.rows_sent == event.rows_written == event.rows_present:
+            mismatch = CountMismatchError(str(entry.name), event.rows_sent, event.rows_written, event.rows_present)
+            # Some servers acknowledge an insert whose conversion failed (chDB 4.4, streaming insert).
+            explain(settings, warehouse, shape, condition, mismatch)
+            raise mismatch
+        if base is None:
+            # What only passes through needs no tidying.
+            for statement in statements.settle(shape, into):
+                warehouse.command(statement)
+        if arrived is not None:
+            event = _follow(warehouse, source, run, shape, event, base, into, arrived, condition, wall)
+            event = replace(event, origin=origin, note=_joined(start.note, incremental.future_note(shape, arrived)))
+        if verify or verification.is_due(warehouse, file, entry.target_name):
+            event = _verified(warehouse, source, shape, event)
+    except BaseException as error:
+        if isinstance(error, EltError):
+            error.naming(str(entry.name))
+        reason = settings.redact(str(error)) or type(error).__name__
+        # What failed is the error to tell; a warehouse that is away cannot be told, and the sweep finds the table.
+        with suppress(EltError):
+            ops.write(warehouse, [replace(event, status="failed", ended_at=ops.now(), error=reason)])
+            warehouse.drop(raw(into))
+            warehouse.drop(raw(event.loading_table))
+        raise
+    loaded = replace(event, status="loaded", ended_at=ops.now())
+
+    def end() -> None:
+        at_once(lambda: ops.write(warehouse, [loaded]), lambda: None if base is None else warehouse.drop(raw(into)))
+
+    return loaded, end
+
+
+def result(event: ops.Load) -> LoadResult:
+    """What a caller is told of a load that went well, or after which the published table stays."""
+    return LoadResult(
+        event.target,
+        event.rows_sent,
+        event.bytes,
+        event.seconds,
+        event.try_,
+        event.loading_table,
+        event.snapshot,
+        event.mode,
+        event.note,
+        event.verified_columns,
+        event.not_verified,
+        event.error if event.status == KEPT else "",
+    )
+
+
+def _joined(*sentences: str) -> str:
+    return "; ".join(sentence for sentence in sentences if sentence)
+
+
+def _follow(
+    warehouse: Warehouse,
+    source: Source,
+    run: ops.Run,
+    shape: Shape,
+    event: ops.Load,
+    base: Base | None,
+    into: str,
+    arrived: Arrived,
+    condition: str | None,
+    wall: datetime | None,
+) -> ops.Load:
+    """The rows of an incremental table in their place, with what the next load begins from."""
+    if not shape.key_is_proven:
+        found = incremental.duplicates(warehouse, shape, into)
+        if not found and condition is not None:
+            # A new row may have the key of one that is not read again: only the source tells that from a changed row.
+            found = int(source.rows(statements.count_duplicates(shape, condition))[0][0])
+        if found:
+            raise TerminalError(
+                f"{shape.table.name} has {found} keys ({', '.join(shape.key)}) that stand in more than one row; "
+                "name columns with key: in pipeline.yml that tell rows apart, or take mode full"
+            )
+    if base is not None:
+        event = replace(event, rows_present=base.rows + arrived.rows - arrived.known)
+    mark = incremental.watermark(shape, arrived, base, run.horizon, wall)
+    return replace(event, watermark=mark, shape=shape.fingerprint)
+
+
+def _verified(warehouse: Warehouse, source: Source, shape: Shape, event: ops.Load) -> ops.Load:
+    """The load with what a comparison with the source has found. Raises VerificationError when they differ."""
+    last_beat = time.monotonic()
+
+    def beat() -> None:
+        nonlocal last_beat
+        if time.monotonic() - last_beat >= HEARTBEAT_SECONDS:
+            last_beat = time.monotonic()
+            with suppress(WarehouseUnavailableError):
+                ops.write(warehouse, [event])
+
+    loading = event.loading_table
+    found = verification.verify(warehouse, source, shape, loading, publisher_table(loading, "d"), beat)
+    if not found.is_right:
+        cure = f"copy it whole: python -m elt load {event.target} --full-refresh"
+        if event.mode == "full":
+            cure = "start a new run; should that find the same, this is a fault of the loader or of the warehouse: please report it"
+        raise VerificationError(str(shape.table.name), found.difference, cure)
+    note = f"{event.source}: {found.note}" if found.note else ""
+    return replace(
+        event,
+        verified_at=ops.now() if found.columns else None,
+        verified_columns=found.columns,
+        not_verified=found.not_compared,
+        note=_joined(event.note, note),
+    )
+
+
+def _claim(
+    warehouse: Warehouse, run: ops.Run, entry: TableEntry, shape: Shape, base: Base | None, attempt: int, snapshot: str
+) -> ops.Load:
+    """Makes the attempt's table. That it can be made only once is what gives each attempt a table of its own."""
+    target = entry.target_name
+    started = ops.now()
+    number = max([attempt, *(1 + load.try_ for load in ops.loads(warehouse, run.run) if load.target == target)])
+    while True:
+        name = loading_table(target, run.run, number)
+        try:
+            warehouse.command(
+                statements.create(shape, name, run.run, started) if base is None else incremental.clone(name, base)
+            )
+            break
+        except WarehouseRefusedError as error:
+            if error.code != TABLE_EXISTS:
+                raise
+            number += 1
+    mode = "full" if base is None else "incremental"
+    event = ops.Load(run.run, target, number, str(entry.name), name, mode, "running", snapshot, started)
+    ops.write(warehouse, [event])
+    return event
+
+
+def _stream(
+    settings: Settings,
+    warehouse: Warehouse,
+    source: Source,
+    shape: Shape,
+    event: ops.Load,
+    into: str,
+    condition: str | None,
+    on_progress: OnProgress | None,
+) -> ops.Load:
+    started = time.monotonic()
+    last_beat = started
+    name = raw(into)
+    # What a condition leaves, the planner's figure for the table does not say.
+    estimate = None if condition or shape.entry.where else shape.table.estimated_rows
+
+    def tick(rows: int, size: int) -> None:
+        nonlocal last_beat
+        seconds = time.monotonic() - started
+        if on_progress is not None:
+            on_progress(Progress(event.target, rows, size, seconds, estimate))
+        if time.monotonic() - last_beat >= HEARTBEAT_SECONDS:
+            last_beat = time.monotonic()
+            with suppress(WarehouseUnavailableError):
+                ops.write(warehouse, [replace(event, rows_sent=rows, bytes=size, seconds=seconds)])
+
+    try:
+        copied = copy_rows(warehouse, source, shape, name, condition, tick)
+    except EltError as error:
+        explain(settings, warehouse, shape, condition, error)
+        raise
+    seconds = time.monotonic() - started
+    if on_progress is not None:
+        on_progress(Progress(event.target, copied.sent, copied.bytes, seconds, copied.sent))
+    return replace(
+        event,
+        rows_sent=copied.sent,
+        rows_written=copied.written,
+        bytes=copied.bytes,
+        seconds=seconds,
+    )

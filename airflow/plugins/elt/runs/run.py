@@ -1,0 +1,338 @@
+"""The steps of a run, as the DAG calls them: begin, load each table, publish, or fail."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+from elt.destination import ops
+from elt.destination.warehouse import Warehouse
+from elt.errors import EltError, NotInRunError, TerminalError, TransientError
+from elt.pipeline.file import TableEntry, read_pipeline
+from elt.pipeline.names import TableName
+from elt.pipeline.plan import choose, read_plan, read_selection
+from elt.publishing import publish as publishing
+from elt.publishing import recovery
+from elt.publishing.keeping import KEPT, keep_published, on_error
+from elt.publishing.lock import RunLock, run_lock
+from elt.publishing.turns import WAIT_SECONDS
+from elt.runs import gone, load, snapshot
+from elt.runs.progress import LoadResult, Progress, PublishedTable, PublishResult
+from elt.settings import Settings
+from elt.sources.postgres.horizon import read_horizon
+from elt.sources.postgres.session import Source
+
+LOCK_WAIT_SECONDS = 30.0
+
+
+def begin(
+    settings: Settings,
+    *,
+    run_key: str,
+    tables: Sequence[str] | None,
+    full_refresh: bool,
+    warn: Callable[[str], None] = lambda _: None,
+) -> int:
+    """Begins a run and returns its id; for a run_key whose run is not final, returns that run's.
+
+    First finishes what earlier runs left: rolls cut publishes forward, closes dead runs, drops their leftovers.
+    `tables` are names in `raw` or in the source; None or empty means all of the plan file that pipeline.yml still has,
+    since those are the tables that the DAG has tasks for, and all of pipeline.yml where there is no plan. `warn` gets the note of the run. Raises TerminalError when the warehouse
+    has not been set up or a table is unknown, RunLockedError when another run is at work.
+    """
+    with Warehouse(settings) as warehouse:
+        ops.check_tables(warehouse)
+        with run_lock(settings, warehouse, holder=f"{run_key}, beginning", wait_seconds=LOCK_WAIT_SECONDS) as lock:
+            wanted = tables or _still_planned(settings)
+            run = begin_locked(settings, warehouse, lock, run_key=run_key, tables=wanted, full_refresh=full_refresh)
+            if run.note:
+                warn(run.note)
+            return run.run
+
+
+def begin_locked(
+    settings: Settings,
+    warehouse: Warehouse,
+    lock: RunLock,
+    *,
+    run_key: str,
+    tables: Sequence[str] | None,
+    full_refresh: bool,
+    tell: Callable[[str], None] = lambda _: None,
+) -> ops.Run:
+    """As `begin`, for a caller that holds the lock."""
+    # A run by hand is never taken up again: what has its key is another process that had the same number.
+    earlier = None if run_key.startswith(recovery.CLI_PREFIX) else ops.latest_run(warehouse, run_key)
+    own = earlier.run if earlier and earlier.status == "running" else None
+    recovery.recover(warehouse, lock, own_run=own, tell=tell)
+    if own is not None and (found := ops.find_run(warehouse, own)).status == "running":
+        # It starts over, at an instant of its own: what it has loaded from an earlier one no longer counts.
+        found = replace(found, snapshot="", horizon=None)
+        ops.write(warehouse, [found])
+        return found
+    selection = read_selection(settings)
+    chosen = choose(selection.entries, tables, selection.left_out)
+    number = ops.microseconds()
+    # Before the run's own start: it counts among the runs that went without the tables that it finds gone.
+    note = gone.follow(warehouse, read_pipeline(settings.elt_pipeline).source, selection, number)
+    run = ops.Run(
+        run=number,
+        run_key=run_key,
+        status="running",
+        tables=tuple(entry.target_name for entry in chosen),
+        full_refresh=full_refresh,
+        snapshot="",
+        started_at=ops.now(),
+        source=selection.source,
+        note=note,
+    )
+    ops.write(warehouse, [run])
+    return run
+
+
+def hold_snapshot(
+    settings: Settings,
+    *,
+    run: int,
+    ready: Callable[[snapshot.HeldSnapshot], None],
+    finished: Callable[[], bool],
+    max_age_seconds: float = snapshot.MAX_AGE_SECONDS,
+) -> None:
+    """Holds the run lock, and one snapshot of all tables of the run, until `finished` says so: elt.runs.snapshot.hold.
+
+    Raises RunLockedError when another run is at work, TerminalError when the snapshot is lost or held too long.
+    """
+    with Warehouse(settings) as warehouse:
+        found = _workable(warehouse, run)
+        chosen = choose(all_entries(settings), found.tables)
+        holder = f"{found.run_key}, loading"
+        with run_lock(settings, warehouse, holder=holder, wait_seconds=LOCK_WAIT_SECONDS) as lock:
+            snapshot.hold(
+                settings,
+                run=run,
+                entries=chosen,
+                ready=ready,
+                finished=finished,
+                lock=lock,
+                max_age_seconds=max_age_seconds,
+            )
+
+
+def load_table(
+    settings: Settings,
+    *,
+    run: int,
+    target: str,
+    attempt: int,
+    progress: Callable[[Progress], None] | None = None,
+) -> LoadResult:
+    """Loads one table of the run, verified, into a table that readers do not see.
+
+    It reads the run's snapshot where one is held, else an instant of its own, which publish takes from a run of one table
+    only. `attempt` counts from 1; a taken number is
+    replaced by the next free one. `progress` is called about once a second. Raises NotInRunError for a table that the
+    run does not copy, else TerminalError where a retry can only repeat it, TransientError where it may help.
+    """
+    with Warehouse(settings) as warehouse:
+        found = ops.find_run(warehouse, run)
+        if target not in found.tables:
+            raise NotInRunError(run, target, found.tables)
+        found = _workable(warehouse, run)
+        (entry,) = choose(all_entries(settings), [target])
+        with Source(settings, f"elt load {target} {found.run_key}", salted=bool(entry.mask)) as source:
+            if not found.snapshot:
+                found = replace(found, horizon=read_horizon(source))
+            _check_locked(warehouse, found, target)
+            source.begin(snapshot.kinds(source, [entry]), found.snapshot or None, copies=True)
+            event, end = load.load(
+                settings, warehouse, source, run=found, entry=entry, attempt=attempt, on_progress=progress
+            )
+            end()
+            return load.result(event)
+
+
+def load_tables(
+    settings: Settings,
+    *,
+    run: int,
+    targets: Sequence[str],
+    attempt: int,
+    last_attempt: bool = True,
+    progress: Callable[[Progress], None] | None = None,
+) -> list[LoadResult]:
+    """Loads those of the tables that the run copies and has not loaded yet from its snapshot, one after the other.
+
+    Raises as load_table does, at the first that fails; a repetition goes on from there. A table of `on_error: keep` that was published before
+    does not raise, except where a repetition may help and this is not the `last_attempt`: its result says why it is `kept`. NotInRunError when the
+    run copies none of them.
+    """
+    with Warehouse(settings) as warehouse:
+        found = ops.find_run(warehouse, run)
+        done = {
+            load.target
+            for load in ops.loads(warehouse, run)
+            if load.status == "loaded" and found.snapshot and load.snapshot == found.snapshot
+        }
+    wanted = [target for target in targets if target in found.tables]
+    if not wanted:
+        raise NotInRunError(run, ", ".join(targets), found.tables)
+    results = []
+    for target in wanted:
+        if target in done:
+            continue
+        try:
+            results.append(load_table(settings, run=run, target=target, attempt=attempt, progress=progress))
+        except EltError as error:
+            if not last_attempt and isinstance(error, TransientError):
+                raise
+            results.append(_keep(settings, run, target, error, attempt))
+    return results
+
+
+def _keep(settings: Settings, run: int, target: str, error: EltError, attempt: int) -> LoadResult:
+    """Raises `error` where the table cannot keep what is published."""
+    source = read_pipeline(settings.elt_pipeline).source
+    if on_error(source, target) != "keep":
+        raise error
+    with Warehouse(settings) as warehouse:
+        # Where the table is not in the source any more, its name there is that of its last publish.
+        name = ops.published_sources(warehouse, [target]).get(target)
+        if name is None:
+            raise error
+        entry = TableEntry(name=TableName.parse(name), target=target, on_error="keep")
+        return load.result(keep_published(settings, warehouse, ops.find_run(warehouse, run), entry, error, attempt))
+
+
+def _check_locked(warehouse: Warehouse, run: ops.Run, target: str) -> None:
+    """Raises TerminalError for a table that was not locked when the snapshot was taken: it may have been emptied since."""
+    for attempt in ops.loads(warehouse, run.run):
+        of_this = attempt.target == target and attempt.snapshot == run.snapshot
+        if of_this and attempt.status == KEPT and not attempt.loading_table:
+            raise TerminalError(attempt.error)
+
+
+def publish(
+    settings: Settings,
+    *,
+    run: int,
+    wait_seconds: float = WAIT_SECONDS,
+    tell: Callable[[str], None] = lambda _: None,
+) -> PublishResult:
+    """Puts every table of the run in place, all or none, and ends the run as success. Safe to repeat at any point.
+
+    Waits up to `wait_seconds` for a dbt run that is at work, and says so to `tell`. Raises TerminalError when a table is not loaded as it
+    was counted or a newer run has published, TransientError when dbt or another run stood in the way.
+    """
+    with Warehouse(settings) as warehouse:
+        found = ops.find_run(warehouse, run)
+        if found.status != "success":
+            holder = f"{found.run_key}, publishing"
+            with run_lock(settings, warehouse, holder=holder, wait_seconds=LOCK_WAIT_SECONDS) as lock:
+                publish_locked(warehouse, lock, run, wait_seconds=wait_seconds, tell=tell)
+        return published(warehouse, run)
+
+
+def publish_locked(
+    warehouse: Warehouse,
+    lock: RunLock,
+    run: int,
+    *,
+    wait_seconds: float = WAIT_SECONDS,
+    tell: Callable[[str], None] = lambda _: None,
+) -> None:
+    """As `publish`, for a caller that holds the lock, in which nobody looked for what earlier runs left."""
+    # First it goes on, so that recovery does not sweep away the tables of a run that had failed.
+    _workable(warehouse, run, publishing_again=True)
+    recovery.recover(warehouse, lock, own_run=run, wait_seconds=wait_seconds, tell=tell)
+    found = ops.find_run(warehouse, run)
+    if found.status != "success":
+        publish_own(warehouse, lock, found, wait_seconds=wait_seconds, tell=tell)
+
+
+def publish_own(
+    warehouse: Warehouse,
+    lock: RunLock,
+    run: ops.Run,
+    *,
+    attempts: Sequence[ops.Load] | None = None,
+    before: Sequence[Callable[[], None]] = (),
+    wait_seconds: float = WAIT_SECONDS,
+    tell: Callable[[str], None] = lambda _: None,
+) -> PublishResult:
+    """As `publish`, for a caller that has held the lock since the run began, may know what it has loaded, and may have
+    something left to do `before`."""
+    opened = publishing.open_journal(warehouse, run, attempts, before)
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            confirmed = pool.submit(publishing.confirm, warehouse, opened)
+            publishing.await_turn(warehouse, opened.journal, lock, wait_seconds=wait_seconds, tell=tell)
+        confirmed.result()
+    except TransientError:
+        publishing.abandon(warehouse, opened.journal)
+        raise
+    closed = publishing.carry_out(warehouse, opened)
+    if any(entry.status != "done" for entry in closed):
+        raise TerminalError(ops.find_run(warehouse, run.run).error)
+    return _result(run.run, closed)
+
+
+def published(warehouse: Warehouse, run: int) -> PublishResult:
+    """What a published run has put in place."""
+    return _result(run, [entry for entry in ops.publishes(warehouse, run) if entry.status == "done"])
+
+
+def _result(run: int, done: Sequence[ops.Publish]) -> PublishResult:
+    return PublishResult(run, tuple(PublishedTable(entry.target, entry.rows) for entry in done))
+
+
+def fail(settings: Settings, *, run: int | None, run_key: str, error: str) -> None:
+    """Records that the run has failed, unless it is published. A run that never began gets a row of its own.
+
+    A publish that was cut stays in the journal, and the next run finishes it.
+    """
+    with Warehouse(settings) as warehouse:
+        found = ops.find_run(warehouse, run) if run is not None else ops.latest_run(warehouse, run_key)
+        if found is None or (run is None and found.status != "running"):
+            found = ops.Run(ops.microseconds(), run_key, "failed", (), False, "", ops.now())
+        if found.status == "success":
+            return
+        text = settings.redact(" ".join(error.split()))[:2000]
+        ops.write(warehouse, [replace(found, status="failed", ended_at=ops.now(), error=text)])
+
+
+def recover(
+    settings: Settings,
+    *,
+    holder: str,
+    wait_seconds: float = WAIT_SECONDS,
+    tell: Callable[[str], None] = lambda _: None,
+) -> recovery.Recovered:
+    """Finishes what cut runs left, and nothing else. Raises RunLockedError when a run is at work."""
+    with Warehouse(settings) as warehouse:
+        ops.check_tables(warehouse)
+        with run_lock(settings, warehouse, holder=holder, wait_seconds=LOCK_WAIT_SECONDS) as lock:
+            return recovery.recover(warehouse, lock, wait_seconds=wait_seconds, tell=tell)
+
+
+def _still_planned(settings: Settings) -> list[str]:
+    if not settings.elt_plan.exists():
+        return []
+    known = {entry.target_name for entry in all_entries(settings)}
+    return [table.target for table in read_plan(settings.elt_plan) if table.target in known]
+
+
+def all_entries(settings: Settings) -> tuple[TableEntry, ...]:
+    """Every table of pipeline.yml; reads the source only where it says `all`."""
+    return read_selection(settings).entries
+
+
+def _workable(warehouse: Warehouse, run: int, *, publishing_again: bool = False) -> ops.Run:
+    """The run, which may go on. One that failed goes on when a person has its task run again."""
+    found = ops.find_run(warehouse, run)
+    if found.status == "success" and not publishing_again:
+        raise TerminalError(f"Run {run} is published already; start a new run to load again")
+    if found.status == "failed":
+        found = replace(found, status="running", ended_at=None, error="")
+        ops.write(warehouse, [found])
+    return found

@@ -1,0 +1,237 @@
+"""A whole run in one process: one lock, one snapshot for every table, loads side by side, one publish."""
+
+from __future__ import annotations
+
+import os
+import queue
+import socket
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, replace
+
+from elt.destination import ops
+from elt.destination.warehouse import Warehouse
+from elt.errors import EltError
+from elt.pipeline.file import TableEntry
+from elt.pipeline.names import TableName, raw
+from elt.pipeline.plan import choose
+from elt.publishing.keeping import keep_published
+from elt.publishing.lock import run_lock
+from elt.publishing.recovery import CLI_PREFIX
+from elt.publishing.turns import WAIT_SECONDS
+from elt.runs import load
+from elt.runs.progress import LoadResult, Progress, PublishResult
+from elt.runs.run import all_entries, begin_locked, publish_own
+from elt.runs.snapshot import held_snapshot, kinds
+from elt.settings import Settings
+from elt.sources.postgres.catalogue import Kind
+from elt.sources.postgres.session import Source
+
+_LOCK_WAIT_SECONDS = 3.0
+
+
+@dataclass(frozen=True)
+class WholeRun:
+    """What a run has done."""
+
+    run: int
+    loads: tuple[LoadResult, ...]
+    published: PublishResult
+    note: str = ""
+    """Sentences on tables that are gone at the source, or left out; empty where there are none."""
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    """The run with its snapshot, what it has loaded, and what is left to do before that is published."""
+
+    run: ops.Run
+    loads: list[ops.Load]
+    ends: list[Callable[[], None]]
+
+
+@dataclass(frozen=True)
+class Listener:
+    """Where a run tells what it does: steps in words, and progress about once a second for each table."""
+
+    step: Callable[[str], None]
+    progress: Callable[[Progress], None]
+
+
+def run_key() -> str:
+    """Who asks, for ops.runs: this host and process."""
+    return f"{CLI_PREFIX}{socket.gethostname()}/{os.getpid()}"
+
+
+def load_everything(
+    settings: Settings,
+    listener: Listener,
+    *,
+    tables: Sequence[str] | None = None,
+    full_refresh: bool = False,
+    workers: int = 2,
+    wait_seconds: float = WAIT_SECONDS,
+    verify: bool = False,
+    publish: bool = True,
+) -> WholeRun:
+    """Copies the tables as they are at one instant and publishes them, all or none.
+
+    With `verify` each is compared with the source, whatever pipeline.yml says of that. Without `publish` what was loaded is dropped.
+    Raises EltError; nothing that readers see has then changed, or recovery will finish it. RunLockedError when
+    another run is at work.
+    """
+    key = run_key()
+    with Warehouse(settings) as warehouse:
+        ops.check_tables(warehouse)
+        with run_lock(settings, warehouse, holder=key, wait_seconds=_LOCK_WAIT_SECONDS) as lock:
+            listener.step("finishing what earlier runs left")
+            run = begin_locked(
+                settings, warehouse, lock, run_key=key, tables=tables, full_refresh=full_refresh, tell=listener.step
+            )
+            try:
+                chosen = choose(all_entries(settings), run.tables)
+                listener.step("taking a snapshot of the source")
+                with ExitStack() as stack:
+                    loaded = _load_all(settings, warehouse, run, chosen, workers, listener, stack, verify=verify)
+                    if not publish:
+                        _drop(warehouse, loaded)
+                        return WholeRun(run.run, tuple(map(load.result, loaded.loads)), PublishResult(run.run, ()))
+                    listener.step("publishing")
+                    done = publish_own(
+                        warehouse,
+                        lock,
+                        loaded.run,
+                        attempts=loaded.loads,
+                        before=loaded.ends,
+                        wait_seconds=wait_seconds,
+                        tell=listener.step,
+                    )
+            except BaseException as error:
+                _record_failure(settings, warehouse, run.run, error)
+                raise
+            return WholeRun(run.run, tuple(map(load.result, loaded.loads)), done, run.note)
+
+
+def _load_all(
+    settings: Settings,
+    warehouse: Warehouse,
+    run: ops.Run,
+    chosen: Sequence[TableEntry],
+    workers: int,
+    listener: Listener,
+    stack: ExitStack,
+    *,
+    verify: bool,
+) -> _Loaded:
+    """Loads the tables; `stack` closes what that takes, if the ends of what is returned are not taken."""
+    sources = stack.enter_context(ExitStack())
+    with held_snapshot(settings, warehouse, run, chosen) as (held, holder, kept):
+        here = replace(run, snapshot=held.snapshot, horizon=held.horizon)
+        chosen = [entry for entry in chosen if entry.target_name not in {load.target for load in kept}]
+        if not chosen:
+            return _Loaded(here, kept, [])
+        locked = kinds(holder, chosen)
+        salted = any(entry.mask for entry in chosen)
+        sessions = []
+        for number in range(min(workers, len(chosen))):
+            session = sources.enter_context(Source(settings, f"elt load {number + 1} {run.run_key}", salted=salted))
+            # Every table is locked in every session before the first copy: an ALTER that queues up behind the holder
+            # would otherwise stand between the holder and the loads that it waits for.
+            session.begin(locked, held.snapshot, copies=True)
+            sessions.append((session, stack.enter_context(Warehouse(settings))))
+        waiting: queue.SimpleQueue[TableEntry] = queue.SimpleQueue()
+        for entry in chosen:
+            waiting.put(entry)
+        stop = threading.Event()
+        listener.step("loading")
+        with ThreadPoolExecutor(len(sessions), thread_name_prefix="load") as pool:
+            futures = [
+                pool.submit(_work, settings, client, session, here, locked, waiting, stop, listener, verify)
+                for session, client in sessions
+            ]
+            try:
+                wait(futures, return_when=FIRST_EXCEPTION)
+                failed = next((f for f in futures if f.done() and f.exception() is not None), None)
+                if failed is None:
+                    results = [future.result() for future in futures]
+                    loads = [*kept, *(done for result in results for done in result[0])]
+                    return _Loaded(here, loads, [*(result[1] for result in results), sources.close])
+                for future in futures:
+                    if future.done() and future.exception() is None:
+                        with suppress(EltError):
+                            future.result()[1]()
+                failed.result()
+            finally:
+                stop.set()
+                if not all(future.done() for future in futures):
+                    for session, _ in sessions:
+                        with suppress(EltError):
+                            session.cancel()
+    raise AssertionError("unreachable: a failed load has raised")
+
+
+def _work(
+    settings: Settings,
+    warehouse: Warehouse,
+    source: Source,
+    run: ops.Run,
+    locked: Sequence[tuple[TableName, Kind]],
+    waiting: queue.SimpleQueue[TableEntry],
+    stop: threading.Event,
+    listener: Listener,
+    verify: bool,
+) -> tuple[list[ops.Load], Callable[[], None]]:
+    """What was loaded, and the last step of the last load."""
+    done: list[ops.Load] = []
+    end: Callable[[], None] = _nothing
+    while not stop.is_set():
+        try:
+            entry = waiting.get_nowait()
+        except queue.Empty:
+            return done, end
+        end()
+        try:
+            event, end = load.load(
+                settings,
+                warehouse,
+                source,
+                run=run,
+                entry=entry,
+                attempt=1,
+                on_progress=listener.progress,
+                verify=verify,
+            )
+        except EltError as error:
+            if stop.is_set():
+                raise
+            event, end = keep_published(settings, warehouse, run, entry, error, 1), _nothing
+            source.reopen()
+            source.begin(locked, run.snapshot, copies=True)
+        done.append(event)
+    end()
+    return done, _nothing
+
+
+def _nothing() -> None:
+    """What is left to do when all is done."""
+
+
+def _drop(warehouse: Warehouse, loaded: _Loaded) -> None:
+    """Ends a run that was to verify only."""
+    for end in loaded.ends:
+        end()
+    for one in loaded.loads:
+        warehouse.drop(raw(one.loading_table))
+    ops.write(warehouse, [replace(one, status="verified") for one in loaded.loads])
+    ops.write(warehouse, [replace(loaded.run, status="verified", ended_at=ops.now())])
+
+
+def _record_failure(settings: Settings, warehouse: Warehouse, run: int, error: BaseException) -> None:
+    reason = settings.redact(str(error)) if isinstance(error, EltError) else f"stopped by {type(error).__name__}"
+    # A warehouse that is away cannot be told; the next run closes this one.
+    with suppress(EltError):
+        found = ops.find_run(warehouse, run)
+        if found.status == "running" and not any(e.status == "open" for e in ops.publishes(warehouse, run)):
+            ops.write(warehouse, [replace(found, status="failed", ended_at=ops.now(), error=reason)])

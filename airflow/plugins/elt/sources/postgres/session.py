@@ -1,0 +1,388 @@
+"""One session on the source: read only, in UTC, with errors that say whether trying again can help."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import asyncpg
+import psycopg2
+import psycopg2.extensions
+
+from elt.columns import MASK_SETTING
+from elt.errors import (
+    EltError,
+    SnapshotGoneError,
+    SourceRefusedError,
+    SourceUnavailableError,
+    TerminalError,
+    TransientError,
+)
+from elt.pipeline.names import TableName
+from elt.settings import Settings
+from elt.sources.postgres.catalogue import Kind
+from elt.sources.postgres.copier import Copier
+from elt.sources.postgres.pooler import is_shared
+
+# What every value is printed with, so that no server's or role's own defaults show in the warehouse.
+# row_security off: a table whose policies would hide rows from this role is an error, not a short copy.
+# The keepalives are the server's: a host that is cut off does not keep its locks for two hours.
+_SESSION = """
+SET client_encoding = 'UTF8'; SET timezone = 'UTC'; SET datestyle = 'ISO'; SET intervalstyle = 'iso_8601';
+SET extra_float_digits = 3; SET bytea_output = 'hex'; SET lc_monetary = 'C';
+SET row_security = off; SET default_transaction_read_only = on;
+SET quote_all_identifiers = off; SET standard_conforming_strings = on;
+SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0; SET jit = off;
+SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3
+"""
+
+LOCK_TIMEOUT_SECONDS = 60
+
+_INVALID_SNAPSHOT = {"22023", "42704", "55000"}
+_PASSING_CLASSES = {"08", "25P03", "40", "53", "57", "58", "XX"}
+_LOCK_NOT_AVAILABLE = "55P03"
+
+
+_NO_OPTION: dict[str, Any] = {}
+_HAS_SALT = f"SELECT coalesce(current_setting('{MASK_SETTING}', true), '') <> ''"
+_NO_STARTUP_OPTION = "unsupported startup parameter"
+"""What poolers say who pass no options on."""
+_CONNECT_SECONDS = 10
+
+
+class Source:
+    """A session. Each method raises SourceRefusedError or SourceUnavailableError."""
+
+    def __init__(self, settings: Settings, application: str, *, salted: bool = False) -> None:
+        """Connects. `application` is what pg_stat_activity shows; its first 63 bytes count.
+
+        With `salted` the session knows the salt for masked columns.
+        """
+        self._settings = settings
+        self._application = application
+        self._salted = salted
+        self._copying: CopySession | None = None
+        self._connect()
+
+    def _connect(self) -> None:
+        options = _salt_option(self._settings) if self._salted else _NO_OPTION
+        self._salt: str | None = None
+        """For the session that copies, which is told it as a parameter where options do not reach Postgres."""
+        try:
+            self._connection = _connection(self._settings, self._application, options)
+        except SourceUnavailableError as error:
+            if not self._salted or _NO_STARTUP_OPTION not in str(error):
+                raise
+            # A pooler.
+            self._connection = _connection(self._settings, self._application, _NO_OPTION)
+        self._connection.autocommit = True
+        with self._errors("a query"):
+            shared = is_shared(self._connection, lambda: _connection(self._settings, self._application, _NO_OPTION))
+        if shared:
+            self._connection.close()
+            raise SourceRefusedError(
+                f"The source {self._settings.source_address} is a pooler that gives each transaction another session (transaction "
+                "pooling), so that the loader's settings and locks would end up with others; give SOURCE_URL the address of Postgres "
+                "itself, or of a pool with pool_mode = session"
+            )
+        if self._salted and not self.rows(_HAS_SALT)[0][0]:
+            self._salt = self._settings.mask_salt.get_secret_value()
+        self.execute(_SESSION)
+
+    def __enter__(self) -> Source:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        if self._copying is not None:
+            self._copying.close()
+            self._copying = None
+        self._connection.close()
+
+    def reopen(self) -> None:
+        """Connects anew: after an error Postgres answers nothing more in the same transaction."""
+        self.close()
+        self._connect()
+
+    def cancel(self) -> None:
+        """Stops the statement or the copy that another thread runs in this session."""
+        if self._copying is not None:
+            self._copying.cancel()
+        with self._errors("cancelling"):
+            self._connection.cancel()
+
+    def execute(self, sql: str) -> None:
+        with self._errors("a statement"), self._connection.cursor() as cursor:
+            cursor.execute(sql)
+
+    def rows(self, sql: str, parameters: tuple[Any, ...] | None = None) -> list[tuple[Any, ...]]:
+        with self._errors("a query"), self._connection.cursor() as cursor:
+            cursor.execute(sql, parameters)
+            found: list[tuple[Any, ...]] = cursor.fetchall()
+            return found
+
+    @property
+    def host(self) -> str:
+        """Where it is connected to: a name, an address, or a folder of sockets."""
+        return str(self._connection.info.host or "")
+
+    @property
+    def address(self) -> str:
+        """Host and port as the address says them, of several hosts all; where it says none, those that libpq chose."""
+        given = self._connection.info.dsn_parameters
+        return f"{given.get('host') or self.host}:{given.get('port') or self._connection.info.port}"
+
+    @property
+    def copying(self) -> CopySession:
+        """The session beside this one that copies, after `begin(.., copies=True)`."""
+        if self._copying is None:
+            raise RuntimeError("The source has no session for copies: begin(.., copies=True) opens it")
+        return self._copying
+
+    def begin(
+        self, tables: Sequence[tuple[TableName, Kind]], snapshot: str | None = None, *, copies: bool = False
+    ) -> None:
+        """Opens a read-only repeatable-read transaction in which no table of `tables` can be emptied or rewritten.
+
+        TRUNCATE and rewriting ALTERs are not MVCC-safe: a snapshot older than them reads an empty table. So the locks
+        come before the snapshot is taken (https://www.postgresql.org/docs/current/mvcc-caveats.html).
+        With `snapshot` the transaction reads what the exporting one reads; SnapshotGoneError when that has ended.
+        With `copies`, `copying` is there afterwards, and reads the same.
+        """
+        _begin(self, tables, snapshot)
+        for name, kind in tables:
+            if kind == "materialized view":
+                self._lock_materialized(name)
+        if copies:
+            self._copying = self.copy_session(self._application, tables, snapshot or self.export_snapshot())
+
+    def copy_session(self, application: str, tables: Sequence[tuple[TableName, Kind]], snapshot: str) -> CopySession:
+        """A session like this one that copies, in a transaction as `begin` opens it. To be closed by the caller."""
+        return CopySession(self._settings, self._connection.info, application, tables, snapshot, self._salt)
+
+    def _lock_materialized(self, name: TableName) -> None:
+        # LOCK TABLE does not take a materialized view. Reading it locks it, but only after the snapshot is taken:
+        # the file that the snapshot knows must still be the one in use.
+        self.execute(f"SELECT FROM {name.sql} WHERE false")
+        seen = self.rows(
+            "SELECT c.relfilenode = pg_relation_filenode(c.oid) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+            " WHERE n.nspname = %s AND c.relname = %s",
+            (name.schema, name.table),
+        )
+        if seen != [(True,)]:
+            raise TransientError(f"{name} was refreshed at the very moment it was to be read; run again")
+
+    def being_altered(self, tables: Sequence[TableName]) -> list[TableName]:
+        """Ends the transaction, and says of which tables another session holds, or waits for, a lock that keeps readers out."""
+        self.execute("ROLLBACK")
+        found = self.rows(
+            "SELECT DISTINCT n.nspname, c.relname FROM pg_locks l JOIN pg_class c ON c.oid = l.relation"
+            " JOIN pg_namespace n ON n.oid = c.relnamespace"
+            " WHERE l.mode = 'AccessExclusiveLock' AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+        )
+        locked = {TableName(schema, table) for schema, table in found}
+        return [name for name in tables if name in locked]
+
+    def snapshot_text(self) -> str:
+        """The transaction's own snapshot, for the record: xmin:xmax:xip_list."""
+        return f"own:{self.rows('SELECT pg_current_snapshot()::text')[0][0]}"[:200]
+
+    def export_snapshot(self) -> str:
+        """A name under which other sessions can read the same instant while this transaction is open."""
+        return str(self.rows("SELECT pg_export_snapshot()")[0][0])
+
+    @contextmanager
+    def _errors(self, doing: str) -> Iterator[None]:
+        try:
+            yield
+        except psycopg2.Error as error:
+            raise _translated(self._settings, error.pgcode, _reason(error, self._settings), doing) from None
+
+
+class CopySession:
+    """A session that copies tables at the instant of another. Each method raises SourceRefusedError or SourceUnavailableError."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        beside: psycopg2.extensions.ConnectionInfo,
+        application: str,
+        tables: Sequence[tuple[TableName, Kind]],
+        snapshot: str,
+        salt: str | None = None,
+    ) -> None:
+        """Connects to where `beside` is connected, locks the tables and sees the snapshot.
+
+        `salt` is for masked columns, where the options of `beside` do not have it.
+
+        Each table is locked before anything is copied: an ALTER that queues up behind the session that holds the snapshot
+        would otherwise stand between that session and the copies that it waits for.
+        """
+        self._settings = settings
+        # What libpq has chosen and resolved, of several hosts too.
+        parameters = beside.dsn_parameters | {"host": beside.host, "port": str(beside.port)}
+        with self._errors("the copy's session"):
+            self._copier = Copier(
+                parameters,
+                beside.password,
+                application=_short(application),
+                encrypted=beside.ssl_in_use,
+                timeout=_CONNECT_SECONDS,
+            )
+        try:
+            self.execute(_SESSION)
+            _begin(self, tables, snapshot)
+            if salt is not None:
+                # For this transaction: nothing of it stays in the pooler's session.
+                with self._errors("a setting"):
+                    self._copier.set_locally(MASK_SETTING, salt)
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> CopySession:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def execute(self, sql: str) -> None:
+        with self._errors("a statement"):
+            self._copier.execute(sql)
+
+    def being_altered(self, tables: Sequence[TableName]) -> list[TableName]:
+        """Returns nothing: this session has no queries of its own, and the one beside it has locked the same tables before."""
+        return []
+
+    def copy(self, select: str) -> Generator[memoryview, None, int]:
+        """As Copier.copy: chunks of text, and the rows that Postgres says it sent. Raises inside the chunks when the copy fails."""
+        with self._errors("the copy"):
+            return (yield from self._copier.copy(select))
+
+    def cancel(self) -> None:
+        """Stops the copy that another thread reads, or is about to."""
+        self._copier.cancel()
+
+    def close(self) -> None:
+        """Ends the session, whatever it is doing."""
+        self._copier.close()
+
+    @contextmanager
+    def _errors(self, doing: str) -> Iterator[None]:
+        try:
+            yield
+        except asyncpg.PostgresError as error:
+            found = error.as_dict()
+            detail = f"; {found['detail']}" if found.get("detail") else ""
+            reason = _clean(found.get("message") or str(error), self._settings, detail)
+            raise _translated(self._settings, error.sqlstate, reason, doing) from None
+        except (asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError) as error:
+            reason = _clean(str(error) or type(error).__name__, self._settings)
+            raise _translated(self._settings, None, reason, doing) from None
+
+
+def _begin(session: Source | CopySession, tables: Sequence[tuple[TableName, Kind]], snapshot: str | None) -> None:
+    session.execute("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+    if snapshot is not None:
+        try:
+            session.execute(f"SET TRANSACTION SNAPSHOT '{snapshot}'")
+        except SourceRefusedError as error:
+            if error.sqlstate in _INVALID_SNAPSHOT:
+                raise SnapshotGoneError(snapshot) from None
+            raise
+    session.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_SECONDS}s'")
+    lockable = [name for name, kind in tables if kind in ("table", "partitioned table", "view")]
+    if lockable:
+        _lock(session, lockable)
+
+
+def _lock(session: Source | CopySession, tables: Sequence[TableName]) -> None:
+    names = ", ".join(name.sql for name in tables)
+    try:
+        session.execute(f"LOCK TABLE {names} IN ACCESS SHARE MODE")
+    except SourceUnavailableError as error:
+        if error.sqlstate != _LOCK_NOT_AVAILABLE:
+            raise
+        some = session.being_altered(tables)
+        which = f"{', '.join(map(str, some))} is" if some else f"A table of {', '.join(map(str, tables))} is"
+        raise SourceUnavailableError(
+            f"{which} being altered or emptied at the source for more than {LOCK_TIMEOUT_SECONDS} s; run again when that has ended",
+            error.sqlstate,
+        ) from None
+    except SourceRefusedError as error:
+        # Postgres names the table without its schema.
+        named = [name for name in tables if len(tables) == 1 or f" {name.table}" in str(error).replace('"', "")]
+        if named:
+            error.naming(", ".join(map(str, named)))
+        raise
+
+
+def _translated(settings: Settings, state: str | None, reason: str, doing: str) -> EltError:
+    where = settings.source_address
+    passing = state is None or state == _LOCK_NOT_AVAILABLE or any(state.startswith(c) for c in _PASSING_CLASSES)
+    if passing:
+        return SourceUnavailableError(f"The source {where} broke off {doing} ({reason}); run again", state)
+    cure = "grant it, see docs/source.md" if state == "42501" else "correct that and run again"
+    return SourceRefusedError(f"The source {where} refuses {doing} ({reason}); {cure}", state)
+
+
+def _connection(settings: Settings, application: str, options: Mapping[str, Any]) -> psycopg2.extensions.connection:
+    try:
+        connection: psycopg2.extensions.connection = psycopg2.connect(
+            settings.source_url.get_secret_value(),
+            **options,
+            connect_timeout=_CONNECT_SECONDS,
+            application_name=_short(application),
+            # Said here and not by SET alone: psycopg2 writes parameters, such as names of tables, as it was told when it connected.
+            client_encoding="UTF8",
+            keepalives_idle=30,
+            keepalives_interval=10,
+            keepalives_count=3,
+        )
+        return connection
+    except psycopg2.ProgrammingError:
+        # libpq repeats parts of the address in its message, the password among them.
+        raise SourceRefusedError(
+            "SOURCE_URL is not an address that Postgres understands; write postgresql://user:password@host:5432/database"
+        ) from None
+    except psycopg2.Error as error:
+        raise SourceUnavailableError(
+            f"The source {settings.source_address} does not let the loader in ({_reason(error, settings)}); "
+            "check SOURCE_URL and that Postgres runs there"
+        ) from None
+
+
+def _short(application: str) -> str:
+    """As much of a name as pg_stat_activity shows."""
+    return application.encode()[:63].decode(errors="ignore")
+
+
+def _salt_option(settings: Settings) -> dict[str, Any]:
+    """The salt as an option of the connection, behind those of the address. Raises TerminalError when there is none."""
+    salt = settings.mask_salt.get_secret_value()
+    if not salt:
+        raise TerminalError(
+            "pipeline.yml masks columns and MASK_SALT is empty; set it, once and for all, and run again"
+        )
+    try:
+        given = psycopg2.extensions.parse_dsn(settings.source_url.get_secret_value()).get("options", "")
+    except psycopg2.ProgrammingError:
+        # Connecting says what is wrong with the address.
+        given = ""
+    escaped = salt.replace("\\", "\\\\").replace(" ", "\\ ")
+    return {"options": f"{given} -c {MASK_SETTING}={escaped}".strip()}
+
+
+def _reason(error: psycopg2.Error, settings: Settings) -> str:
+    text = error.diag.message_primary or str(error) or type(error).__name__
+    detail = f"; {error.diag.message_detail}" if error.diag.message_detail else ""
+    return _clean(text, settings, detail)
+
+
+def _clean(text: str, settings: Settings, detail: str = "") -> str:
+    """The first line, and no secret of ours."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return settings.redact((lines[0] if lines else "no reason given") + detail).rstrip(".")

@@ -1,0 +1,273 @@
+"""Compares a table of `raw` with the source at one instant: checksums first, and row by row only where those of an incremental table differ.
+
+A row that the source has must be in `raw` with the same values. A row that only `raw` has is wrong in a table that is copied whole; in an
+incremental one it was deleted at the source, which a cursor does not see: it is counted, and no failure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC
+
+from elt.destination import ops
+from elt.destination.statements import Shape
+from elt.destination.warehouse import Warehouse
+from elt.pipeline.file import SourceEntry
+from elt.pipeline.names import raw
+from elt.sources.postgres.session import Source
+from elt.verification.checksums import (
+    AS_READERS,
+    BUCKETS,
+    ROWS,
+    Comparable,
+    Sums,
+    comparable,
+    different,
+    in_buckets,
+    in_parts,
+    number,
+    numbers_in_clickhouse,
+    numbers_in_postgres,
+    sums_again,
+    sums_of_both,
+)
+
+_UNSTABLE = "the source gives other values each time it is read"
+_EXAMPLES = 5
+_NUMBERS_AT_ONCE = 40_000_000
+"""Numbers of the source that are joined at once where buckets differ, so that memory does not grow with the table."""
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What a comparison of one table has found."""
+
+    columns: tuple[str, ...]
+    """Columns that were compared."""
+    not_compared: tuple[str, ...] = ()
+    """Columns that could not be, each with the reason."""
+    rows: int = 0
+    """Rows of the source."""
+    wrong: tuple[str, ...] = ()
+    """Columns with other values than at the source; ROWS where there are too few or too many rows, or values stand in other rows."""
+    missing: int = 0
+    """Rows of the source that readers do not see. Counted, as what follows, for incremental tables only."""
+    changed: int = 0
+    """Rows with other values than at the source."""
+    deleted: int = 0
+    """Rows that the source has no more."""
+    examples: tuple[str, ...] = ()
+    """Keys of a few rows that were deleted at the source."""
+    changed_examples: tuple[str, ...] = ()
+    """Keys of a few rows with other values."""
+
+    @property
+    def is_right(self) -> bool:
+        return not (self.wrong or self.missing or self.changed)
+
+    @property
+    def difference(self) -> str:
+        """What is wrong, as a clause."""
+        found = [f"{self.missing:,} rows are missing"] if self.missing else []
+        columns = [name for name in self.wrong if name != ROWS]
+        if self.changed:
+            where = f" ({', '.join(self.changed_examples)})" if self.changed_examples else ""
+            found.append(f"{self.changed:,} rows{where} have other values in {', '.join(columns)}")
+        elif columns:
+            found.append(f"other values in {', '.join(columns)}")
+        if ROWS in self.wrong:
+            found.append("another number of rows, or values in other rows")
+        return ", ".join(found)
+
+    @property
+    def note(self) -> str:
+        """A sentence on rows that were deleted at the source; empty where there are none."""
+        if not self.deleted:
+            return ""
+        return f"{self.deleted:,} rows were deleted at the source and stay until python -m elt reconcile --deleted"
+
+
+def is_due(warehouse: Warehouse, source: SourceEntry, target: str) -> bool:
+    """Whether the load of the table is to be verified, as pipeline.yml says."""
+    if source.verify != "daily":
+        return source.verify == "every_run"
+    last = ops.last_verified(warehouse, target)
+    return last is None or last.astimezone(UTC).date() < ops.now().date()
+
+
+def verify(
+    warehouse: Warehouse,
+    source: Source,
+    shape: Shape,
+    target: str,
+    scratch: str,
+    beat: Callable[[], None] = lambda: None,
+) -> Verified:
+    """Compares `raw.<target>` with the source as the transaction of `source.copying` sees it.
+
+    `scratch` names a table of `raw` that may be made and is dropped again. `beat` is called while the source works.
+    """
+    table, not_compared = _comparable_columns(warehouse, comparable(shape), target)
+    if len(table.keys) < len(shape.key) or not table.columns:
+        return Verified((), not_compared)
+    result, sums = _compare(warehouse, source, table, target, scratch, not_compared, beat)
+    if result.is_right:
+        return result
+    # Random numbers, and the time in a view: another transaction reads something else at the same instant.
+    unstable = {
+        name
+        for part, before in zip(in_parts(table), sums, strict=True)
+        for names in different(part, before, sums_again(source, part, buckets=_buckets(shape))).values()
+        for name in names
+    }
+    if not unstable:
+        return result
+    if ROWS in unstable or unstable & {table.columns[place].name for place in table.keys}:
+        unstable = {column.name for column in table.columns}
+    not_compared += tuple(f"{column.name}: {_UNSTABLE}" for column in table.columns if column.name in unstable)
+    table = _without(table, unstable)
+    if not table.columns:
+        return Verified((), not_compared, result.rows)
+    return _compare(warehouse, source, table, target, scratch, not_compared, beat)[0]
+
+
+def _buckets(shape: Shape) -> int:
+    return BUCKETS if shape.incremental else 1
+
+
+def _compare(
+    warehouse: Warehouse,
+    source: Source,
+    table: Comparable,
+    target: str,
+    scratch: str,
+    not_compared: tuple[str, ...],
+    beat: Callable[[], None],
+) -> tuple[Verified, list[Sums]]:
+    """What differs, and the source's checksums of each part of the columns."""
+    sums: list[Sums] = []
+    found: dict[int, tuple[str, ...]] = {}
+    for part in in_parts(table):
+        in_source, in_raw = sums_of_both(warehouse, source.copying, part, target, beat, buckets=_buckets(table.shape))
+        sums.append(in_source)
+        for bucket, names in different(part, in_source, in_raw).items():
+            found[bucket] = tuple(dict.fromkeys((*found.get(bucket, ()), *names)))
+    rows = sum(values[0] for values in sums[0].values())
+    result = Verified(tuple(column.name for column in table.columns), not_compared, rows)
+    if found and table.shape.incremental:
+        result = _by_row(warehouse, source, table, target, scratch, sums[0], found, result, beat)
+    elif found:
+        result = replace(result, wrong=found[0])
+    return result, sums
+
+
+def _comparable_columns(warehouse: Warehouse, table: Comparable, target: str) -> tuple[Comparable, tuple[str, ...]]:
+    """The table with those of its columns that `raw` has in the type that they would be copied in, and words on the others."""
+    types: Mapping[str, str] = dict(
+        warehouse.rows(
+            "SELECT name, type FROM system.columns WHERE database = 'raw' AND table = {table:String}", {"table": target}
+        )
+    )
+    other = {column.name for column in table.shape.columns if types.get(column.name) != column.clickhouse}
+    words = [
+        f"{name}: {types.get(name, 'not there')} in raw, and copied otherwise now" for name in types if name in other
+    ]
+    words += [f"{name}: not in raw yet" for name in sorted(other - {*types})]
+    return _without(table, other), tuple(words)
+
+
+def _without(table: Comparable, names: set[str]) -> Comparable:
+    keys = [table.columns[place].name for place in table.keys]
+    columns = tuple(column for column in table.columns if column.name not in names)
+    places = {column.name: place for place, column in enumerate(columns)}
+    return Comparable(table.shape, columns, tuple(places[name] for name in keys if name in places))
+
+
+def _by_row(
+    warehouse: Warehouse,
+    source: Source,
+    table: Comparable,
+    target: str,
+    scratch: str,
+    in_source: Sums,
+    found: Mapping[int, tuple[str, ...]],
+    result: Verified,
+    beat: Callable[[], None],
+) -> Verified:
+    """Counts the rows that differ in the buckets that do. What the source has in them goes through the warehouse, as numbers."""
+    names = [number(i) for i in range(len(table.columns))]
+    key = ", ".join(names[place] for place in table.keys)
+    kinds = ", ".join(
+        f"{name} {'Nullable(Int64)' if column.nullable else 'Int64'}"
+        for name, column in zip(names, table.columns, strict=True)
+    )
+    warehouse.command(
+        f"CREATE TABLE {raw(scratch)} ({kinds}, padding UInt8 EPHEMERAL) ENGINE = MergeTree ORDER BY ({key})"
+    )
+    try:
+        select = numbers_in_postgres(table, sorted(found))
+
+        def rows() -> Iterator[memoryview]:
+            for chunk in source.copying.copy(select):
+                beat()
+                yield chunk
+
+        warehouse.insert_text(raw(scratch), (*names, "padding"), (chunk for chunk in rows()))
+        for wanted in _slices(found, in_source, _NUMBERS_AT_ONCE // len(names)):
+            result = _count(warehouse, table, target, scratch, wanted, result)
+            beat()
+        if not (result.missing or result.changed or result.deleted):
+            result = replace(result, wrong=(ROWS,))
+        return result
+    finally:
+        warehouse.drop(raw(scratch))
+
+
+def _slices(found: Mapping[int, tuple[str, ...]], in_source: Sums, most: int) -> Iterator[list[int]]:
+    """The buckets in groups of at most so many rows, but for a bucket that has more by itself."""
+    some: list[int] = []
+    rows = 0
+    for bucket in sorted(found):
+        count = in_source[bucket][0] if bucket in in_source else 0
+        if some and rows + count > most:
+            yield some
+            some, rows = [], 0
+        some.append(bucket)
+        rows += count
+    yield some
+
+
+def _count(
+    warehouse: Warehouse, table: Comparable, target: str, scratch: str, wanted: Sequence[int], result: Verified
+) -> Verified:
+    names = [number(i) for i in range(len(table.columns))]
+    on = " AND ".join(f"s.{names[place]} = r.{names[place]}" for place in table.keys)
+    both = "s.present AND r.present"
+    differs = [
+        f"(isNull(s.{name}) != isNull(r.{name}) OR ifNull(s.{name} != r.{name}, false))"
+        if column.nullable
+        else f"(s.{name} != r.{name})"
+        for name, column in zip(names, table.columns, strict=True)
+    ]
+    changed = " OR ".join(differs)
+    counts = ", ".join(f"countIf({both} AND {one})" for one in differs)
+    found = warehouse.rows(
+        f"SELECT countIf(NOT r.present), countIf(NOT s.present), countIf({both} AND ({changed})),"
+        f" groupArrayIf({_EXAMPLES})(r._elt_key, NOT s.present), groupArrayIf({_EXAMPLES})(r._elt_key, {both} AND ({changed})), [{counts}]"
+        f" FROM (SELECT {', '.join(names)}, true AS present FROM {raw(scratch)} WHERE {in_buckets(table, wanted)}) AS s"
+        f" FULL JOIN (SELECT {', '.join(names)}, _elt_key, true AS present FROM ({numbers_in_clickhouse(table, target, wanted)})) AS r ON {on}",
+        None,
+        AS_READERS,
+    )[0]
+    missing, deleted, other, gone, examples, by_column = found
+    wrong = {column.name for column, count in zip(table.columns, by_column, strict=True) if count} | {*result.wrong}
+    return replace(
+        result,
+        missing=result.missing + int(missing),
+        deleted=result.deleted + int(deleted),
+        changed=result.changed + int(other),
+        wrong=tuple(column.name for column in table.columns if column.name in wrong),
+        examples=(*result.examples, *map(str, gone))[:_EXAMPLES],
+        changed_examples=(*result.changed_examples, *map(str, examples))[:_EXAMPLES],
+    )
