@@ -7,7 +7,7 @@ from typing import Any
 from airflow.sdk.log import redact
 
 from elt_airflow.guard import mask_secrets
-from elt_airflow.loading import begun_run, run_key
+from elt_airflow.runs import begun_run, run_key
 
 log = logging.getLogger(__name__)
 

@@ -5,15 +5,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from airflow.sdk import task
-from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from airflow.sdk.exceptions import AirflowSkipException
 
+from elt_airflow.failure import notify_kept
 from elt_airflow.guard import no_retry_on_terminal_errors
 from elt_airflow.progress import ProgressLog
+from elt_airflow.runs import BEGIN, run_key, run_number
 from elt_airflow.snapshot import handed_over
 
 log = logging.getLogger(__name__)
 
-BEGIN = "create_clickhouse_databases"
 NEW_HOLDER_SECONDS = 30.0
 
 
@@ -44,8 +45,6 @@ def load_tables(targets: Sequence[str], ti: Any = None, params: Mapping[str, Any
         from elt.errors import NotInRunError, SnapshotGoneError
         from elt.runs.run import load_tables as load
         from elt.settings import read_settings
-
-        from elt_airflow.failure import notify_kept
 
         settings, run = read_settings(), run_number(ti)
         held = handed_over(ti, run)
@@ -107,22 +106,3 @@ def plan_next_run(settings: Any) -> None:
         log.warning("The list of tables stays as it is, because it could not be read anew: %s", error)
     else:
         log.info("The next run copies %d tables", len(tuple(tables)))
-
-
-def run_key(dag_id: str, run_id: str) -> str:
-    """The name under which ops.runs knows a DAG run."""
-    return f"{dag_id}/{run_id}"
-
-
-def run_number(ti: Any) -> int:
-    """The loader's run of this DAG run. Raises AirflowFailException when none has begun."""
-    run = begun_run(ti)
-    if run is None:
-        raise AirflowFailException(f"No run of the loader has begun: clear {BEGIN}, and with it what comes after.")
-    return run
-
-
-def begun_run(ti: Any) -> int | None:
-    """As run_number; None when the run failed before it began."""
-    run = ti.xcom_pull(task_ids=BEGIN)
-    return None if run is None else int(run)

@@ -10,6 +10,7 @@ from airflow.sdk import task
 from airflow.sdk.exceptions import AirflowFailException, AirflowRuntimeError, AirflowSkipException
 
 from elt_airflow.guard import no_retry_on_terminal_errors
+from elt_airflow.runs import run_number
 
 log = logging.getLogger(__name__)
 
@@ -39,8 +40,6 @@ def hold_snapshot(ti: Any = None) -> None:
         from elt.runs.run import hold_snapshot as hold
         from elt.runs.snapshot import HeldSnapshot
         from elt.settings import read_settings
-
-        from elt_airflow.loading import run_number
 
         def ready(held: HeldSnapshot) -> None:
             expires = held.expires_at.isoformat(timespec="seconds")
