@@ -11,7 +11,7 @@ from elt.destination.warehouse import Warehouse
 from elt.pipeline.plan import read_selection
 from elt.runs.gone import views_that_read
 from elt.runs.run import begin
-from stack import probes
+from stack.check import probes
 
 READER = "elt_test_reader"
 

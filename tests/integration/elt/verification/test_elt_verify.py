@@ -14,7 +14,7 @@ from elt.errors import CountMismatchError, TerminalError, VerificationError
 from elt.runs import load, run
 from elt.runs.reconcile import reconcile
 from elt.verification import verify
-from stack import exact
+from stack.check import exact
 from stack.errors import StackError
 
 from .test_elt_type_matrix import DEFINED, TYPES, columns

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import psycopg2
 import pytest
 from pydantic import SecretStr
-from stack import postgres as native_postgres
+from stack.native import postgres as native_postgres
 
 
 @pytest.fixture
