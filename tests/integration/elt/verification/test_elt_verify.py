@@ -17,7 +17,7 @@ from elt.verification import verify
 from stack.check import exact
 from stack.errors import StackError
 
-from .test_elt_type_matrix import DEFINED, TYPES, columns
+from ..test_elt_type_matrix import DEFINED, TYPES, columns
 
 LOADS = "SELECT {} FROM ops.loads FINAL WHERE target = '{}' ORDER BY run DESC LIMIT 1"
 
