@@ -46,7 +46,7 @@ def stack(repo: Path, venvs: Path) -> Iterator[NativeStack]:
     stack = NativeStack(repo, home, env | {"STACK_HOME": str(home), "STACK_VENVS": str(venvs), "TERM": "dumb"})
     yield stack
     stack.call("stop.sh", check=False)
-    for process in stack.native.processes():
+    for process in stack.processes():
         process.kill()
     shutil.rmtree(home, ignore_errors=True)
 

@@ -83,7 +83,7 @@ def _handler(webhook: ContractWebhook) -> type[BaseHTTPRequestHandler]:
         def do_GET(self) -> None:
             if self.refused():
                 return
-            run = webhook.queue.runs.get(self.path.removeprefix("/runs/"))
+            run = webhook.runs.get(self.path.removeprefix("/runs/"))
             self.answer(200, run) if run else self.answer(404, {"title": "No such run"})
 
     return Handler

@@ -13,7 +13,7 @@ TABLES = ("customers", "products", "orders", "order_items")
 
 
 def describe(start: Start, repo: Path, **environment: str) -> dict[str, Any]:
-    out, err = start("describe_dags.py", str(repo / "airflow/dags"), **environment).communicate(timeout=60)
+    out, err = start("describe_dags.py", str(repo / "airflow/dags"), **environment).communicate(timeout=300)
     assert out, err
     described: dict[str, Any] = json.loads(out.strip().splitlines()[-1])
     return described

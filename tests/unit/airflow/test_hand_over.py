@@ -12,7 +12,7 @@ Start = Callable[..., subprocess.Popen[str]]
 
 @pytest.fixture(scope="module")
 def answers(airflow_python: Start) -> dict[str, Any]:
-    out, err = airflow_python("hand_over.py").communicate(timeout=60)
+    out, err = airflow_python("hand_over.py").communicate(timeout=300)
     assert out, err
     found: dict[str, Any] = json.loads(out.strip().splitlines()[-1])
     return found

@@ -147,12 +147,12 @@ def test_pipeline_health_says_since_when_and_why_a_table_is_not_copied(shop: Any
     shop.load()
     shop.sql("DROP TABLE goes")
     shop.load()
-    folder = repo / "superset/assets/warehouse/datasets/Warehouse"
-    with clickhouse.client("superset") as client:
+    folder = repo / "superset/assets/warehouse/datasets"
+    with clickhouse.client("superset_operations") as client:
 
         def shown(dataset: str) -> list[dict[str, Any]]:
-            query = yaml.safe_load((folder / f"{dataset}.yaml").read_text())["sql"]
-            return list(client.query(query).named_results())
+            (file,) = folder.rglob(f"{dataset}.yaml")
+            return list(client.query(yaml.safe_load(file.read_text())["sql"]).named_results())
 
         tables = {row["target"]: row for row in shown("ops_tables")}
         assert tables["stays"]["absent_since"] is None and tables["stays"]["absent_reason"] == ""
