@@ -16,7 +16,7 @@ WRITERS = {
     "dbt_publishes": "webhook",
     "absences": "loader",
 }
-USERS = ("loader", "dbt", "webhook", "superset")
+USERS = ("loader", "dbt", "webhook", "superset_operations")
 REFUSED = (497, 164)
 
 VERBS = {
