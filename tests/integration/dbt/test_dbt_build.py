@@ -155,6 +155,8 @@ def test_without_the_sample_shop_only_its_models_are_left_out(dbt: Any, repo: Pa
     project = tmp_path / "project"
     shutil.copytree(repo / "dbt", project, ignore=shutil.ignore_patterns("target", "logs"))
     (project / "models/marts/own.sql").write_text("select 1 as one\n")
+    # Without a ref, so that only its folder leaves it out.
+    (project / "tests/shop/of_nothing.sql").write_text("select 1 as one where 1 = 0\n")
     listed = dbt("-q", "ls", project=project, env={"SAMPLE_SHOP": "false"})
     assert listed.stdout.split() == ["ecommerce.marts.own"]
     result = dbt("build", project=project, env={"SAMPLE_SHOP": "false"})
