@@ -13,7 +13,7 @@ usage() {
   e2e           the whole stack, in a browser too
   containers    the stack in containers; needs Docker's engine
   long          soaks and large counts, of all stages
-  fix           formats the code, and mends what the linters can
+  fix           formats the code, mends what the linters can, and writes dbt's descriptions where they are shown
 
 What follows the stages goes to pytest:
 
@@ -56,7 +56,7 @@ named_parts() {
 # The environments that a part of a stage needs beside that of the tests.
 environments_of() {
     case "$1/$2" in
-    lint/*) echo dbt ;;
+    lint/* | fix/*) echo dbt ;;
     unit/airflow | unit/dbt | unit/superset) echo "$2" ;;
     unit/stack) echo postgres ;;
     unit/*) ;;
@@ -134,7 +134,8 @@ lint() {
     ruff check --quiet .
     ruff format --quiet --check .
     mypy airflow/plugins airflow/provision.py clickhouse/embedded scripts/stack scripts/webhook scripts/shop \
-        scripts/webhook_server.py superset/provisioning superset/provision.py superset/export.py superset/config
+        scripts/webhook_server.py scripts/describe_marts.py superset/provisioning superset/provision.py superset/export.py \
+        superset/config
     PYTHONPATH=airflow/plugins:clickhouse:scripts lint-imports >/dev/null ||
         { PYTHONPATH=airflow/plugins:clickhouse:scripts lint-imports && false; }
     # shellcheck disable=SC2046 # none of our file names holds a space
@@ -142,23 +143,33 @@ lint() {
     hadolint --ignore DL3008 tests/containers/stand_ins/*/Dockerfile airflow/Dockerfile dbt/Dockerfile superset/Dockerfile scripts/Dockerfile
     yamllint --strict .
     sqlfluff lint --disable-progress-bar dbt/models
-    lint_dbt_project
+    with_dbt_manifest lint_dbt_project
 }
 
 fix() {
     ruff check --quiet --fix-only .
     ruff format .
+    with_dbt_manifest python scripts/describe_marts.py
     sqlfluff fix --quiet --disable-progress-bar dbt/models || die "sqlfluff cannot mend all: ./test.sh lint says what is left."
 }
 
-# Descriptions, names, keys and owners of the models, as pyproject.toml and dbt/dbt_score_rules ask for them.
-lint_dbt_project() {
-    local parsed
+# Reads the project and calls a command with the manifest, the sample shop included.
+with_dbt_manifest() {
+    local parsed code=0
     parsed="$(mktemp -d)"
-    CLICKHOUSE_DBT_PASSWORD=unused "$STACK_VENVS/dbt/bin/dbt" --quiet parse \
-        --project-dir dbt --profiles-dir dbt --target-path "$parsed" --log-path "$parsed"
-    (cd dbt && dbt-score lint --manifest "$parsed/manifest.json" --show failing-items)
+    {
+        SAMPLE_SHOP=true CLICKHOUSE_DBT_PASSWORD=unused "$STACK_VENVS/dbt/bin/dbt" --quiet parse \
+            --project-dir dbt --profiles-dir dbt --target-path "$parsed" --log-path "$parsed" &&
+            "$@" "$parsed/manifest.json"
+    } || code=$?
     rm -rf "$parsed"
+    return "$code"
+}
+
+# Descriptions, names, keys and owners of the models, as pyproject.toml and dbt/dbt_score_rules ask for them; and what is
+# written from the descriptions.
+lint_dbt_project() {
+    (cd dbt && dbt-score lint --show failing-items --manifest "$1") && python scripts/describe_marts.py --check "$1"
 }
 
 names_tests() {

@@ -45,11 +45,11 @@ def description_tells_the_grain(model: Model) -> RuleViolation | None:
 
 @rule
 def has_a_tested_key(model: Model) -> RuleViolation | None:
-    """The first column is unique and never NULL, or several are together, or the rows are those of another mart."""
-    together = {"unique_together", "same_rows_as"} & _kinds(model.tests)
+    """The first column is unique and never NULL, or several are together, or there are as many rows as in another mart."""
+    together = {"unique_combination_of_columns", "equal_rowcount"} & _kinds(model.tests)
     if not together and not (model.columns and _is_key(model, model.columns[0].name)):
         return RuleViolation(
-            "No key is tested: unique and not_null on the first column, or unique_together on the model."
+            "No key is tested: unique and not_null on the first column, or unique_combination_of_columns on the model."
         )
     return None
 

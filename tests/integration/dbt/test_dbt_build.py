@@ -10,6 +10,23 @@ from typing import Any
 import pytest
 from clickhouse_connect.driver.exceptions import DatabaseError
 
+# Each of the project's own generic tests on a model for which it holds, and on one for which it does not.
+GENERIC_TESTS = """\
+models:
+  - name: one_row
+    data_tests:
+      - unique_combination_of_columns: {name: one_key, arguments: {combination_of_columns: [a, b]}}
+      - equal_rowcount: {name: one_count, arguments: {compare_model: ref('one_row')}}
+      - adds_up_to: {name: one_sums, arguments: {to: ref('two_rows'), measures: [c]}}
+      - rows_hold: {name: one_rules, arguments: {rules: {b_is_two: b = 2}}}
+  - name: two_rows
+    data_tests:
+      - unique_combination_of_columns: {name: two_key, arguments: {combination_of_columns: [a, b]}}
+      - equal_rowcount: {name: two_count, arguments: {compare_model: ref('one_row')}}
+      - adds_up_to: {name: two_sums, arguments: {to: ref('one_row'), measures: [b, c]}}
+      - rows_hold: {name: two_rules, arguments: {rules: {a_is_one: a = 1, b_is_one: b = 1}}}
+"""
+
 
 @pytest.fixture(scope="module", autouse=True)
 def built(dbt: Any, builds: Any) -> None:
@@ -138,10 +155,38 @@ def test_without_the_sample_shop_only_its_models_are_left_out(dbt: Any, repo: Pa
     project = tmp_path / "project"
     shutil.copytree(repo / "dbt", project, ignore=shutil.ignore_patterns("target", "logs"))
     (project / "models/marts/own.sql").write_text("select 1 as one\n")
+    # Without a ref, so that only its folder leaves it out.
+    (project / "tests/shop/of_nothing.sql").write_text("select 1 as one where 1 = 0\n")
     listed = dbt("-q", "ls", project=project, env={"SAMPLE_SHOP": "false"})
     assert listed.stdout.split() == ["ecommerce.marts.own"]
     result = dbt("build", project=project, env={"SAMPLE_SHOP": "false"})
     assert result.returncode == 0 and "Finished running 1 project hook, 1 table model in" in result.stdout
+
+
+def test_generic_tests_of_the_project_find_what_they_are_named_for(
+    clickhouse: Any, dbt: Any, repo: Path, tmp_path: Path
+) -> None:
+    project = tmp_path / "project"
+    shutil.copytree(repo / "dbt", project, ignore=shutil.ignore_patterns("target", "logs"))
+    (project / "models/marts/one_row.sql").write_text("select 1 as a, 2 as b, 2 as c\n")
+    (project / "models/marts/two_rows.sql").write_text("select 1 as a, arrayJoin([2, 2]) as b, 1 as c\n")
+    (project / "models/marts/own.yml").write_text(GENERIC_TESTS)
+    result = dbt("build", project=project, env={"SAMPLE_SHOP": "false"})
+    assert result.returncode == 1 and " PASS=7 WARN=0 ERROR=4 " in result.stdout, result.stdout
+    found = {
+        name: rows(clickhouse, f"SELECT * FROM analytics_dev.failed__{name}", "dbt")
+        for (name,) in rows(
+            clickhouse,
+            "SELECT substring(name, 9) FROM system.tables WHERE database = 'analytics_dev' AND name LIKE 'failed\\_\\_two%'",
+            "dbt",
+        )
+    }
+    assert found == {
+        "two_key": [(1, 2, 2)],
+        "two_count": [(2, 1)],
+        "two_sums": [("b", "4", "2")],
+        "two_rules": [(["b_is_one"], 1, 2, 1)] * 2,
+    }
 
 
 def test_the_page_of_marts_names_the_columns_and_types_that_are_there(clickhouse: Any, repo: Path) -> None:

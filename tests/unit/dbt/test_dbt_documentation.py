@@ -1,34 +1,35 @@
-"""Every model has its yml, and docs/marts.md says the same as the ymls."""
+"""Every model has its yml, no description is written twice, and every dashboard is an exposure."""
 
 import re
+from collections import Counter
 from pathlib import Path
-from typing import Any
 
-import pytest
 import yaml
 
+BLOCK = re.compile(r"{% docs (\w+) %}\n(.*?)\n{% enddocs %}", re.DOTALL)
 
-@pytest.fixture(scope="module")
-def models(repo: Path) -> dict[str, dict[str, Any]]:
-    found = {}
+
+def test_every_model_has_its_yml_beside_it(repo: Path) -> None:
     for path in (repo / "dbt/models").rglob("*.sql"):
         (model,) = yaml.safe_load(path.with_suffix(".yml").read_text())["models"]
         assert model["name"] == path.stem
-        found[path.stem] = model | {"is_mart": "marts" in path.parts}
-    return found
 
 
-def test_the_page_of_marts_lists_every_column_as_the_models_describe_it(
-    repo: Path, models: dict[str, dict[str, Any]]
-) -> None:
-    page = (repo / "docs/marts.md").read_text()
-    sections = dict(re.findall(r"^## (\w+)\n(.*?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL))
-    marts = {name: model for name, model in models.items() if model["is_mart"]}
-    assert sections.keys() == marts.keys()
-    for name, model in marts.items():
-        listed = re.findall(r"^\| `(\w+)` \| `[^`]+` \| (.+) \|$", sections[name], re.MULTILINE)
-        assert listed == [(column["name"], column["description"]) for column in model["columns"]]
-        assert model["description"] in sections[name]
+def test_no_description_of_the_shops_columns_is_written_twice(repo: Path) -> None:
+    """A text of several models stands in dbt/models/columns.md."""
+    files = [*(repo / "dbt/models").glob("*/shop/*.yml"), *(repo / "dbt/snapshots/shop").glob("*.yml")]
+    items = [
+        item
+        for file in files
+        for kind in ("models", "snapshots")
+        for item in yaml.safe_load(file.read_text()).get(kind, [])
+    ]
+    texts = Counter(column["description"] for item in items for column in item["columns"])
+    shared = dict(BLOCK.findall((repo / "dbt/models/columns.md").read_text()))
+    assert len(texts) > 50 and len(shared) > 20
+    assert [text for text, times in texts.items() if times > 1 and "doc(" not in text] == []
+    assert [text for text in texts if text in shared.values()] == []
+    assert [name for name in shared if f"doc('{name}')" not in "".join(file.read_text() for file in files)] == []
 
 
 def test_every_dashboard_is_an_exposure(repo: Path) -> None:
