@@ -57,6 +57,7 @@ def test_a_good_build_replaces_every_table_and_leaves_nothing_beside(clickhouse:
         clickhouse,
         "SELECT target, toString(new_uuid), status FROM ops.dbt_publishes FINAL WHERE run_id ="
         " (SELECT argMax(run_id, opened_at) FROM ops.dbt_publishes) ORDER BY target",
+        "webhook",
     )
     published = [name for name, _, _ in closed]
     assert f"Published: {', '.join(published)}" in builds.log()
