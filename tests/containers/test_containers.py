@@ -20,7 +20,7 @@ def docker(*words: str) -> str:
 
 def until_healthy(stack: Any, seconds: int = 180) -> None:
     deadline = time.monotonic() + seconds
-    while unwell := [name for name in stack.names(long_lived=True) if stack.table.health(name) != "healthy"]:
+    while unwell := [name for name in stack.names(long_lived=True) if stack.health(name) != "healthy"]:
         assert time.monotonic() < deadline, unwell
         time.sleep(1)
 

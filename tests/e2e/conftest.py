@@ -48,7 +48,7 @@ def stack(repo: Path, venvs: Path) -> Iterator[NativeStack]:
     evidence.keep_logs_of(home)
     yield stack
     stack.call("stop.sh", check=False)
-    for process in stack.native.processes():
+    for process in stack.processes():
         process.kill()
     shutil.rmtree(home, ignore_errors=True)
 

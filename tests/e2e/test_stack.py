@@ -37,7 +37,7 @@ def test_the_health_checks_of_the_containers_hold_for_the_native_services(stack:
 
 
 def test_a_second_boot_changes_nothing_and_says_so(stack: Any, booted: str) -> None:
-    before = {process.pid for process in stack.native.processes()}
+    before = {process.pid for process in stack.processes()}
     assert "nothing changed" in stack.call("run.sh")
     assert {pid for pid in before if psutil.pid_exists(pid)} >= {
         int(line) for line in (stack.home / "run" / "supervisord.pid").read_text().split()
@@ -54,7 +54,7 @@ def test_a_bad_env_starts_and_changes_nothing(stack: Any, booted: str) -> None:
     kept = file.read_text()
     bad = re.sub(r"^ELT_SCHEDULE=.*$", "ELT_SCHEDULE=every five minutes", kept, flags=re.MULTILINE)
     bad = re.sub(r"^WEBHOOK_TOKEN=(.*)$", r'WEBHOOK_TOKEN="\1', bad, flags=re.MULTILINE)
-    before = {process.pid for process in stack.native.processes()}
+    before = {process.pid for process in stack.processes()}
     try:
         file.write_text(bad)
         said = stack.call("run.sh", check=False)
@@ -65,7 +65,7 @@ def test_a_bad_env_starts_and_changes_nothing(stack: Any, booted: str) -> None:
         assert re.search(r"line \d+: ELT_SCHEDULE is 'every five minutes': the schedule is neither", said)
     finally:
         file.write_text(kept)
-    assert {process.pid for process in stack.native.processes()} >= before
+    assert {process.pid for process in stack.processes()} >= before
     assert "nothing changed" in stack.call("run.sh")
 
 
@@ -76,7 +76,7 @@ def test_no_secret_stands_in_a_log_a_record_or_a_command_line(stack: Any, booted
         if re.search(r"PASSWORD|SECRET|TOKEN|SALT|FERNET", name) and value
     }
     assert len(secrets) >= 15
-    texts = {f"command of {p.pid}": " ".join(p.cmdline()) for p in stack.native.processes() if p.is_running()}
+    texts = {f"command of {p.pid}": " ".join(p.cmdline()) for p in stack.processes() if p.is_running()}
     for folder in ("logs", "run"):
         for file in (stack.home / folder).rglob("*"):
             if file.is_file() and not file.is_symlink():
@@ -116,9 +116,9 @@ def test_a_changed_password_that_data_depends_on_is_refused_with_the_cure(stack:
 
 
 def test_after_a_kill_of_everything_it_starts_again_with_all_data(stack: Any, booted: str) -> None:
-    for process in stack.native.processes():
+    for process in stack.processes():
         process.send_signal(signal.SIGKILL)
-    until(lambda: not stack.native.processes(), "every process is gone")
+    until(lambda: not stack.processes(), "every process is gone")
     # Every health check of a boot is asked behind a proxy here.
     said = stack.call("run.sh", **BEHIND_A_PROXY)
     seconds = re.search(r"services are healthy, (\d+) s", said)
@@ -129,7 +129,7 @@ def test_after_a_kill_of_everything_it_starts_again_with_all_data(stack: Any, bo
 
 def test_one_killed_service_comes_back_by_itself(stack: Any, booted: str) -> None:
     values = stack.values()
-    victim = next(p for p in stack.native.processes() if any("webhook_server:app" in word for word in p.cmdline()))
+    victim = next(p for p in stack.processes() if any("webhook_server:app" in word for word in p.cmdline()))
     victim.kill()
     victim.wait(30)
     url = f"http://127.0.0.1:{values['WEBHOOK_PORT']}/health"
@@ -140,7 +140,7 @@ def test_one_killed_service_comes_back_by_itself(stack: Any, booted: str) -> Non
 def test_a_stop_leaves_no_process_and_all_data(stack: Any, booted: str) -> None:
     said = stack.call("stop.sh")
     assert "Everything is stopped" in said
-    assert stack.native.processes() == []
+    assert stack.processes() == []
     values = stack.values()
     with pytest.raises(psycopg2.OperationalError):
         psycopg2.connect(host="127.0.0.1", port=values["POSTGRES_PORT"], user="ecommerce", password="x", dbname="x")

@@ -316,18 +316,18 @@ def stack(
         ("airflow-dag-processor", [*airflow, "dag-processor"], env),
         ("airflow-scheduler", [*airflow, "scheduler", "--skip-serve-logs"], env),
     ):
-        stack.table.services[name] = Service(name, command, environment, folder)
+        stack.services[name] = Service(name, command, environment, folder)
     done = provision()
     assert done.returncode == 0, done.stderr
     try:
-        for name, service in stack.table.services.items():
+        for name, service in stack.services.items():
             if name == "airflow-scheduler":
-                until(lambda: stack.table.health(), 90, "the api-server, without which a task fails at once")
+                until(lambda: stack.health(), 90, "the api-server, without which a task fails at once")
             service.start()
         up = ("metadatabase", "scheduler", "dag_processor")
-        until(lambda: [stack.table.health().get(part) for part in up] == ["healthy"] * 3, 60, "Airflow's health")
+        until(lambda: [stack.health().get(part) for part in up] == ["healthy"] * 3, 60, "Airflow's health")
         until(lambda: http("GET", f"{stack.webhook_url}/health")[0] == 200, 30, "the webhook's health")
         yield stack
     finally:
-        for service in reversed(stack.table.services.values()):
+        for service in reversed(stack.services.values()):
             service.stop()

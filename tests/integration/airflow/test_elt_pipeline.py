@@ -81,13 +81,13 @@ def test_task_logs_are_shown_and_carry_no_secret(stack: Any, first_run: str) -> 
     assert "dbt run" in stack.task_log(first_run, DBT)
     secrets = [stack.env[name] for name in ("CLICKHOUSE_LOADER_PASSWORD", "WEBHOOK_TOKEN", "MASK_SALT")]
     everything = "".join(path.read_text() for path in (stack.home / "logs").rglob("*.log"))
-    everything += "".join(service.log for name, service in stack.table.services.items() if name.startswith("airflow"))
+    everything += "".join(service.log for name, service in stack.services.items() if name.startswith("airflow"))
     assert "publish_raw" in everything
     assert [secret for secret in secrets if secret in everything] == []
 
 
 def test_nothing_listens_beyond_this_machine(stack: Any, first_run: str) -> None:
-    groups = {service.pid for name, service in stack.table.services.items() if name.startswith("airflow")}
+    groups = {service.pid for name, service in stack.services.items() if name.startswith("airflow")}
     assert listening(groups) == {"127.0.0.1"}
 
 
@@ -102,7 +102,7 @@ def test_table_that_is_not_in_the_plan_is_refused(stack: Any, first_run: str) ->
 @pytest.fixture(scope="module")
 def one_table_run(stack: Any, first_run: str) -> str:
     """A finished run for one table, whose api-server was killed and started again while dbt was under way."""
-    worker, server = stack.table.services["webhook-worker"], stack.table.services["airflow-webserver"]
+    worker, server = stack.services["webhook-worker"], stack.services["airflow-webserver"]
     before = len(stack.dbt_runs())
     worker.signal_group(signal.SIGSTOP)
     try:
@@ -132,7 +132,7 @@ def test_api_server_killed_under_a_running_task_fails_nothing(stack: Any, one_ta
 
 
 def test_scheduler_killed_while_dbt_is_under_way_gives_one_dbt_run(stack: Any, first_run: str) -> None:
-    worker, scheduler = stack.table.services["webhook-worker"], stack.table.services["airflow-scheduler"]
+    worker, scheduler = stack.services["webhook-worker"], stack.services["airflow-scheduler"]
     before = len(stack.dbt_runs())
     worker.signal_group(signal.SIGSTOP)
     try:
@@ -251,7 +251,7 @@ def test_provision_beside_a_running_airflow_changes_nothing(stack: Any, first_ru
 
 
 def test_scheduler_stops_gracefully(stack: Any, first_run: str) -> None:
-    scheduler = stack.table.services["airflow-scheduler"]
+    scheduler = stack.services["airflow-scheduler"]
     scheduler.process.terminate()
     assert scheduler.process.wait(20) == 0
     scheduler.start()
