@@ -17,7 +17,7 @@ BEHIND_A_PROXY = dict.fromkeys(("HTTP_PROXY", "http_proxy", "ALL_PROXY"), "http:
 
 
 def test_the_first_boot_ends_with_a_green_run_and_says_where_everything_is(stack: Any, booted: str) -> None:
-    assert "The first DAG run is green" in booted
+    assert "The first DAG run is green" in booted, booted
     for name in ("Airflow", "Superset", "Webhook", "ClickHouse", "Postgres"):
         assert re.search(rf"^{name} +\S*127\.0\.0\.1:\d+", booted, re.MULTILINE)
     assert "/webhook/manual" in booted
