@@ -16,8 +16,10 @@ from typing import Any
 from urllib.parse import quote
 
 import clickhouse_connect
+import evidence
 import psycopg2
 import pytest
+from evidence import pytest_runtest_makereport  # noqa: F401 - a hook of pytest
 from stack import warehouse_init
 from stack.native import postgres as native_postgres
 
@@ -64,6 +66,7 @@ def server_folder() -> Iterator[Path]:
     """A folder that the database user can reach (pytest's own are 0700 for root)."""
     folder = Path(tempfile.mkdtemp(prefix="stack-tests-", dir="/tmp"))
     folder.chmod(0o755)
+    evidence.keep_logs_of(folder)
     yield folder
     shutil.rmtree(folder, ignore_errors=True)
 

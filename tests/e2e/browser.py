@@ -3,11 +3,13 @@
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import evidence
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, sync_playwright
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -63,12 +65,23 @@ def profiled() -> Iterator[BrowserContext]:
 
 
 class Visitor:
-    """A logged-in person with one page. `complaints`: errors of the console, failed requests, and requests to other hosts."""
+    """A logged-in person with one page. `complaints`: errors of the console, failed requests, and requests to other hosts.
+
+    When a test fails, a picture of the page is kept, and all that it said.
+    """
 
     def __init__(self, browser: Browser | BrowserContext, url: str, user: str, password: str) -> None:
         self.url = url
+        self.user = user
         self.complaints: list[str] = []
+        self._began = time.monotonic()
+        self._events: list[str] = []
         self.page: Page = browser.new_page()
+        self.page.on("console", lambda message: self._note(f"console {message.type}: {message.text}"))
+        self.page.on("pageerror", lambda error: self._note(f"script: {error.stack or error}"))
+        self.page.on("requestfailed", lambda request: self._note(f"{request.failure}: {request.method} {request.url}"))
+        self.page.on("response", lambda answer: self._note(f"{answer.status}: {answer.request.method} {answer.url}"))
+        evidence.on_failure(self._keep)
         self.page.set_viewport_size({"width": WIDTH, "height": HEIGHT})
         self.page.goto(f"{url}/login/")
         self.page.fill("#username", user)
@@ -79,6 +92,13 @@ class Visitor:
         self.page.on("console", lambda message: self._said(message.type, message.text))
         self.page.on("pageerror", lambda error: self.complaints.append(f"script: {error}"))
         self.page.on("response", lambda answer: self._answered(answer.status, answer.url))
+
+    def _note(self, event: str) -> None:
+        self._events.append(f"{time.monotonic() - self._began:9.3f} {event}")
+
+    def _keep(self, folder: Path) -> None:
+        (folder / f"page-of-{self.user}.txt").write_text("\n".join([f"at {self.page.url}", *self._events[-2000:]]))
+        self.page.screenshot(path=folder / f"page-of-{self.user}.png", timeout=10_000)
 
     def _said(self, kind: str, text: str) -> None:
         if kind == "error" and TELEMETRY not in text:

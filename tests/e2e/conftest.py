@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import clickhouse_connect
+import evidence
 import psutil
 import psycopg2
 import pytest
@@ -44,6 +45,7 @@ def stack(repo: Path, venvs: Path) -> Iterator[NativeStack]:
     keep = ("PATH", "HOME", "LANG", "STACK_UV", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
     env = {name: os.environ[name] for name in keep if name in os.environ}
     stack = NativeStack(repo, home, env | {"STACK_HOME": str(home), "STACK_VENVS": str(venvs), "TERM": "dumb"})
+    evidence.keep_logs_of(home)
     yield stack
     stack.call("stop.sh", check=False)
     for process in stack.processes():

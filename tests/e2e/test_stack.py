@@ -3,13 +3,13 @@
 import re
 import signal
 import subprocess
-import time
 from typing import Any
 
 import psutil
 import psycopg2
 import pytest
 from stack.table import health
+from waiting import until
 
 WARM_BOOT_SECONDS = 45
 # Nobody listens there: whatever asks that proxy fails.
@@ -17,7 +17,7 @@ BEHIND_A_PROXY = dict.fromkeys(("HTTP_PROXY", "http_proxy", "ALL_PROXY"), "http:
 
 
 def test_the_first_boot_ends_with_a_green_run_and_says_where_everything_is(stack: Any, booted: str) -> None:
-    assert "The first DAG run is green" in booted
+    assert "The first DAG run is green" in booted, booted
     for name in ("Airflow", "Superset", "Webhook", "ClickHouse", "Postgres"):
         assert re.search(rf"^{name} +\S*127\.0\.0\.1:\d+", booted, re.MULTILINE)
     assert "/webhook/manual" in booted
@@ -118,10 +118,7 @@ def test_a_changed_password_that_data_depends_on_is_refused_with_the_cure(stack:
 def test_after_a_kill_of_everything_it_starts_again_with_all_data(stack: Any, booted: str) -> None:
     for process in stack.processes():
         process.send_signal(signal.SIGKILL)
-    deadline = time.monotonic() + 20
-    while stack.processes() and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert stack.processes() == []
+    until(lambda: not stack.processes(), "every process is gone")
     # Every health check of a boot is asked behind a proxy here.
     said = stack.call("run.sh", **BEHIND_A_PROXY)
     seconds = re.search(r"services are healthy, (\d+) s", said)
@@ -134,11 +131,10 @@ def test_one_killed_service_comes_back_by_itself(stack: Any, booted: str) -> Non
     values = stack.values()
     victim = next(p for p in stack.processes() if any("webhook_server:app" in word for word in p.cmdline()))
     victim.kill()
-    deadline = time.monotonic() + 60
+    victim.wait(30)
     url = f"http://127.0.0.1:{values['WEBHOOK_PORT']}/health"
-    while subprocess.run(["curl", "-sf", "-o", "/dev/null", url], check=False).returncode != 0:
-        assert time.monotonic() < deadline, stack.logs()
-        time.sleep(0.5)
+    ask = ["curl", "-sf", "-o", "/dev/null", url]
+    until(lambda: subprocess.run(ask, check=False).returncode == 0, "the webhook answers again", said=stack.logs)
 
 
 def test_a_stop_leaves_no_process_and_all_data(stack: Any, booted: str) -> None:

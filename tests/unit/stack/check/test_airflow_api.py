@@ -13,7 +13,9 @@ from stack.check import airflow_api
 from stack.check.airflow_api import AirflowApi
 from stack.env import file as env_file
 from stack.errors import StackError
+from stack.paths import find_paths
 from stack.screen import Screen
+from stack.table.services import Context
 
 START = "2026-11-30T09:00:00Z"
 LATER = "2026-11-30T09:00:05Z"
@@ -162,3 +164,18 @@ def test_a_dag_that_is_never_read_is_told(airflow: Airflow, env: env_file.Env, m
         StackError, match=r"Airflow has not read elt_pipeline in .* see `scripts/logs airflow-dag-processor`"
     ):
         first_run.await_dag(AirflowApi(env), Screen())
+
+
+@pytest.mark.parametrize(
+    ("ended", "said"),
+    [([LATER], True), ([EARLIER], False), ([LATER, EARLIER], False)],
+    ids=["before the last service was healthy", "before the stack was stopped", "not the first"],
+)
+def test_a_first_run_that_was_quicker_than_the_boot_is_told(
+    airflow: Airflow, env: env_file.Env, capsys: pytest.CaptureFixture[str], ended: list[str], said: bool
+) -> None:
+    _state(airflow, DAG)
+    runs = [{"state": "success", "end_date": end} for end in ended]
+    airflow.answers["/api/v2/dags/elt_pipeline/dagRuns"] = {"dag_runs": runs, "total_entries": len(runs)}
+    first_run.await_first_green_run(Context(find_paths(), env), Screen())
+    assert ("The first DAG run is green" in capsys.readouterr().out) == said
