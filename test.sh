@@ -17,9 +17,9 @@ usage() {
 
 What follows the stages goes to pytest:
 
-  ./test.sh unit -k watermark -x                      some of a stage
+  ./test.sh unit -k watermark -x                                some of a stage
   ./test.sh unit tests/unit/elt/pipeline/test_elt_names.py     one file; only the environments of its part are built
-  ./test.sh integration tests/integration/elt         one part
+  ./test.sh integration tests/integration/elt                   one part
 USAGE
 }
 

@@ -133,7 +133,7 @@ def test_session_of_one_user_is_not_anothers(admin: Any, api: Callable[[str], An
     admin.ask("CREATE TEMPORARY TABLE mine (a UInt8)", **session)
     superset = api("superset")
     assert superset.call("SELECT * FROM mine", **session).code in (60, 497)
-    assert superset.call("SELECT * FROM ops.runs", session_check=1, **session).status == 200
+    assert superset.call("SELECT 1", session_check=1, **session).status == 200
     assert superset.call("SELECT * FROM raw.x", **session).code in (60, 497)
 
 
