@@ -118,7 +118,22 @@ def test_the_engine_reads_its_configuration(repo: Path, venvs: Path, tmp_path: P
     settings, users, roles, readonly, writes, _ = ran.stdout.split("--\n")
     assert settings == "background_pool_size\t4\nmax_server_memory_usage\t5000000000\n"
     assert users.split() == [
-        *("dbt", "default", "loader", "superset", "superset_california", "superset_operations", "webhook"),
+        "dbt",
+        "default",
+        "loader",
+        "superset",
+        "superset_california",
+        "superset_operations",
+        "webhook",
     ]
-    assert roles.split() == ["admin", "input", "loader", "operations", "reader", "reader_california", "transformer"]
+    assert roles.split() == [
+        "admin",
+        "input",
+        "loader",
+        "operations",
+        "reader",
+        "reader_california",
+        "recorder",
+        "transformer",
+    ]
     assert (readonly, writes) == ("2\n", "0\n")
