@@ -20,7 +20,7 @@ import psutil
 from report import Figure, of_runs, show
 
 REPO = Path(__file__).resolve().parents[1]
-sys.path.append(str(REPO / "tests" / "e2e"))
+sys.path += [str(REPO / "tests"), str(REPO / "tests" / "e2e")]
 
 from browser import Visitor, profiled  # noqa: E402
 from superset_api import DASHBOARDS, Superset, running  # noqa: E402

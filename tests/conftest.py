@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import tempfile
-import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ import pytest
 from evidence import pytest_runtest_makereport  # noqa: F401 - a hook of pytest
 from stack import warehouse_init
 from stack.native import postgres as native_postgres
+from waiting import until_up
 
 REPO = Path(__file__).resolve().parents[1]
 
@@ -124,15 +124,6 @@ def _stop(process: subprocess.Popen[bytes], how: signal.Signals) -> None:
         process.wait(10)
 
 
-def _wait(process: subprocess.Popen[bytes], ready: Callable[[], bool], log: Path, seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not ready():
-        if process.poll() is not None or time.monotonic() > deadline:
-            process.kill()
-            raise RuntimeError(f"server did not come up:\n{log.read_text()[-3000:]}")
-        time.sleep(0.05)
-
-
 @pytest.fixture(scope="session")
 def postgres(venvs: Path, server_folder: Path) -> Iterator[PostgresServer]:
     """A real Postgres with an empty database ecommerce_db."""
@@ -156,7 +147,7 @@ def postgres(venvs: Path, server_folder: Path) -> Iterator[PostgresServer]:
             return False
         return True
 
-    _wait(process, ready, log)
+    until_up(process, ready, log)
     yield server
     _stop(process, signal.SIGINT)
 
@@ -228,7 +219,7 @@ def clickhouse(venvs: Path, server_folder: Path) -> Iterator[WarehouseServer]:
         except OSError:
             return False
 
-    _wait(process, ready, log)
+    until_up(process, ready, log)
     with server.client() as admin:
         warehouse_init.apply(admin)
     yield server

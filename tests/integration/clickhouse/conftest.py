@@ -17,7 +17,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
+import evidence
 import pytest
+from waiting import until, until_up
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,13 @@ class Api:
         assert answer.status == 200, answer.text
         return answer.text.rstrip("\n")
 
+    def running(self, query_id: str) -> int:
+        """How many queries with this id the engine works on."""
+        return int(self.ask(f"SELECT count() FROM system.processes WHERE Settings['log_comment'] = '{query_id}'"))
+
+    def until_running(self, query_id: str, number: int = 1) -> None:
+        until(lambda: self.running(query_id) == number, f"{number} queries {query_id} run")
+
 
 @pytest.fixture(scope="session")
 def api(clickhouse: Any) -> Callable[[str], Api]:
@@ -128,7 +137,7 @@ class OwnServer:
 
     @property
     def log(self) -> str:
-        return (self.folder / "log").read_text()
+        return (self.folder / "server.log").read_text()
 
     def launch(self, **changes: str) -> subprocess.Popen[bytes]:
         env = {
@@ -140,22 +149,22 @@ class OwnServer:
             **self.extra,
             **changes,
         }
-        with (self.folder / "log").open("ab") as sink:
+        with (self.folder / "server.log").open("ab") as sink:
             return subprocess.Popen([self.python, "-m", "embedded"], env=env, stdout=sink, stderr=sink, cwd=self.repo)
 
     def start(self) -> float:
         """Seconds until /ping answered."""
         began = time.monotonic()
         self.process = self.launch()
-        while True:
-            assert self.process.poll() is None, self.log
-            try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/ping", timeout=1) as answer:
-                    assert answer.read() == b"Ok.\n"
-                    return time.monotonic() - began
-            except OSError:
-                assert time.monotonic() - began < 30, self.log
-                time.sleep(0.02)
+        until_up(self.process, self._answers, self.folder / "server.log")
+        return time.monotonic() - began
+
+    def _answers(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/ping", timeout=1) as answer:
+                return bool(answer.read() == b"Ok.\n")
+        except OSError:
+            return False
 
     def end(self, number: signal.Signals) -> int:
         assert self.process is not None
@@ -169,6 +178,7 @@ class OwnServer:
 @pytest.fixture
 def own_server(venvs: Path, repo: Path, free_port: Callable[[], int]) -> Iterator[OwnServer]:
     folder = Path(tempfile.mkdtemp(prefix="embedded-"))
+    evidence.keep_logs_of(folder)
     server = OwnServer(venvs / "clickhouse/bin/python", repo, folder, free_port())
     yield server
     if server.process is not None and server.process.poll() is None:

@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 
 import psycopg2
 import pytest
+from waiting import until
 from webhook.queue.database import Database
 from webhook.queue.intake import accept
 from webhook.queue.runs import RunRequest
@@ -70,13 +70,12 @@ class Stack:
     def build(self) -> Any:
         """The run's record, when it has ended."""
         run_id = accept(self._database, RunRequest(), key=None, requested_by="test", queue_limit=10)
-        deadline = time.monotonic() + 120
-        while time.monotonic() < deadline:
+
+        def ended() -> Any:
             run = self.store.get(run_id)
-            if run is not None and run.status not in ("queued", "running"):
-                return run
-            time.sleep(0.05)
-        raise AssertionError(f"run {run_id} has not ended")
+            return run if run is not None and run.status not in ("queued", "running") else None
+
+        return until(ended, f"run {run_id} has ended", 180)
 
     def revenue(self, mart: str) -> Decimal:
         with self._clickhouse.client("superset") as reader:

@@ -4,7 +4,6 @@ import json
 import os
 import secrets
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 import psycopg2
 import pytest
 import requests
+from waiting import until, until_up
 
 # Days: of the rows of `logs` and `query` that the server finds when it starts, on both sides of 90.
 AGES = (91, 89)
@@ -175,12 +175,7 @@ def superset(
         except requests.RequestException:
             return False
 
-    deadline = time.monotonic() + 180
-    while not healthy():
-        if process.poll() is not None or time.monotonic() > deadline:
-            process.kill()
-            raise RuntimeError(f"Superset did not come up:\n{log.read_text()[-3000:]}")
-        time.sleep(0.1)
+    until_up(process, healthy, log, 180)
     yield server
     process.terminate()
     process.wait(20)
@@ -219,16 +214,16 @@ def pruned(superset: SupersetServer) -> list[tuple[list[str], list[str]]]:
     connection = psycopg2.connect(superset.dsn)
     connection.autocommit = True
     tables = {"logs": "action", "query": "client_id"}
-    deadline = time.monotonic() + 60
-    with connection.cursor() as cur:
-        while True:
-            rows = []
+
+    def left() -> list[Any]:
+        rows = []
+        with connection.cursor() as cur:
             for table, column in tables.items():
                 cur.execute(f"SELECT {column} FROM {table} WHERE {column} ~ 'test_[0-9]+$' ORDER BY 1")
                 rows.append([name for (name,) in cur.fetchall()])
-            if all(len(names) < len(AGES) for names in rows) or time.monotonic() > deadline:
-                break
-            time.sleep(0.1)
+        return rows if all(len(names) < len(AGES) for names in rows) else []
+
+    rows = until(left, "the server has pruned both tables")
     connection.close()
     return rows
 

@@ -4,13 +4,14 @@ import os
 import shutil
 import signal
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import evidence
 import pytest
 import requests
+from waiting import until
 
 TOKEN = "test-token-of-the-webhook"
 RAW_TABLES = ("customers", "products", "orders", "order_items")
@@ -46,7 +47,7 @@ class Webhook:
     def start_web(self, **env: str) -> "subprocess.Popen[bytes]":
         words = ["--bind", f"127.0.0.1:{self.port}", "--workers", "1", "--worker-class", "gthread", "--threads", "16"]
         process = self._start("-m", "gunicorn", *words, "--no-control-socket", "webhook_server:app", **env)
-        wait_for(lambda: self._answers(), "the web process answers")
+        until(self._answers, "the web process answers", said=self.log)
         return process
 
     def start_worker(self, **env: str) -> "subprocess.Popen[bytes]":
@@ -84,7 +85,7 @@ class Webhook:
         return dict(self.call("GET", f"/runs/{run_id}").json())
 
     def final(self, run_id: str, seconds: float = 60) -> dict[str, Any]:
-        wait_for(lambda: self.run(run_id)["status"] not in ("queued", "running"), f"{run_id} ends", seconds)
+        until(lambda: self.run(run_id)["status"] not in ("queued", "running"), f"{run_id} ends", seconds, said=self.log)
         return self.run(run_id)
 
     def log(self) -> str:
@@ -101,15 +102,6 @@ def kill_group(process: "subprocess.Popen[bytes]") -> None:
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGKILL)
     process.wait(10)
-
-
-def wait_for(condition: Callable[[], Any], what: str, seconds: float = 30) -> Any:
-    """The first true value of the condition, asked for again and again."""
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, f"waited {seconds} s in vain until {what}"
-        time.sleep(0.05)
-    return found
 
 
 @pytest.fixture(scope="session")
@@ -158,6 +150,7 @@ def make_webhook(
         home = tmp_path_factory.mktemp("webhook") / "home"
         # What dbt parsed once serves every home: half of the time of these tests would be parsing.
         shutil.copytree(parsed, home / "target")
+        evidence.keep_logs_of(home)
         made.append(Webhook(repo, venvs, home, project, free_port(), clickhouse.env("dbt", "webhook") | env))
         return made[-1]
 
@@ -182,11 +175,6 @@ def parsed(venvs: Path, clickhouse: Any, project: Path, tmp_path_factory: pytest
 @pytest.fixture(scope="session")
 def webhook_class() -> type[Webhook]:
     return Webhook
-
-
-@pytest.fixture(scope="session")
-def until() -> Callable[..., Any]:
-    return wait_for
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -127,14 +126,3 @@ def airflow_python(
         )
 
     return start
-
-
-@pytest.fixture
-def until() -> Callable[..., None]:
-    def wait(condition: Callable[[], object], seconds: float = 20, what: str = "the condition") -> None:
-        end = time.monotonic() + seconds
-        while not condition():
-            assert time.monotonic() < end, f"{what} did not come true within {seconds} s"
-            time.sleep(0.05)
-
-    return wait

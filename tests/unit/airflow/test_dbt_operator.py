@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from waiting import until
 
 KEY = "elt_pipeline/manual__1/run_dbt_transformations"
 TOKEN = "a-token-for-tests-only"
@@ -77,11 +78,11 @@ def test_full_refresh_is_passed_on(attempt: Any, webhook: Any) -> None:
     assert webhook.posts[0]["body"]["full_refresh"] is True
 
 
-def test_attempt_after_a_kill_joins_the_run_that_goes_on(begin: Any, attempt: Any, webhook: Any, until: Any) -> None:
+def test_attempt_after_a_kill_joins_the_run_that_goes_on(begin: Any, attempt: Any, webhook: Any) -> None:
     first = begin()
-    until(lambda: webhook.posts, what="the POST")
+    until(lambda: webhook.posts, "the POST")
     state = "dbt_run"
-    until(lambda: state in _state(first), what="the stored id")
+    until(lambda: state in _state(first), "the stored id")
     first.kill()
     first.communicate()
     webhook.finish("run-1", "success")
@@ -90,10 +91,10 @@ def test_attempt_after_a_kill_joins_the_run_that_goes_on(begin: Any, attempt: An
 
 
 def test_attempt_after_a_kill_before_the_id_was_stored_gets_the_same_run(
-    begin: Any, attempt: Any, webhook: Any, until: Any, tmp_path: Path
+    begin: Any, attempt: Any, webhook: Any, tmp_path: Path
 ) -> None:
     first = begin()
-    until(lambda: "dbt_run" in _state(first), what="the stored id")
+    until(lambda: "dbt_run" in _state(first), "the stored id")
     first.kill()
     first.communicate()
     kept = json.loads((tmp_path / "state.json").read_text())
@@ -161,9 +162,9 @@ def test_wrong_token_fails_without_retry_and_is_not_shown(attempt: Any, webhook:
     assert "the-wrong-token" not in failed["log"]
 
 
-def test_lost_run_is_run_again(begin: Any, attempt: Any, webhook: Any, until: Any) -> None:
+def test_lost_run_is_run_again(begin: Any, attempt: Any, webhook: Any) -> None:
     first = begin()
-    until(lambda: "dbt_run" in _state(first), what="the stored id")
+    until(lambda: "dbt_run" in _state(first), "the stored id")
     first.kill()
     first.communicate()
     webhook.runs.clear()

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from waiting import until
 
 SLOW = "SELECT sleepEachRow(1) FROM numbers(60) SETTINGS max_block_size = 1"
 TABLES = ("plain", "blocks")
@@ -42,28 +43,32 @@ def test_stop_lets_short_queries_end_and_cancels_long_ones(own_server: Any) -> N
     answers: dict[str, Any] = {}
 
     def ask(name: str, sql: str) -> None:
-        answers[name] = own_server.api().call(sql)
+        answers[name] = own_server.api().call(sql, query_id=name)
 
     work = [
+        threading.Thread(target=ask, args=("long", SLOW)),
         threading.Thread(
             target=ask, args=("short", "SELECT sleepEachRow(1) FROM numbers(2) SETTINGS max_block_size = 1")
         ),
-        threading.Thread(target=ask, args=("long", SLOW)),
     ]
-    for thread in work:
-        thread.start()
-    time.sleep(0.5)
     kept = own_server.api().connect()
     kept.request("GET", "/ping")
     kept.getresponse().read()
-    began = time.monotonic()
+    for thread, name in zip(work, ("long", "short"), strict=True):
+        thread.start()
+        own_server.api().until_running(name)
     own_server.process.send_signal(signal.SIGTERM)
-    time.sleep(0.5)
-    kept.request("POST", "/", b"SELECT 1", own_server.api().authorization)
-    assert kept.getresponse().getheader("X-ClickHouse-Exception-Code") == "236"
+
+    def refused() -> bool:
+        kept.request("POST", "/", b"SELECT 1", own_server.api().authorization)
+        answer = kept.getresponse()
+        answer.read()
+        return answer.getheader("X-ClickHouse-Exception-Code") == "236"
+
+    until(refused, "a connection that is open already gets no new query", 20)
     kept.close()
-    assert own_server.process.wait(timeout=20) == 0
-    assert time.monotonic() - began < 10
+    # The long query takes a minute.
+    assert own_server.process.wait(timeout=30) == 0
     for thread in work:
         thread.join()
     assert answers["short"].text == "0\n0\n"
@@ -136,7 +141,11 @@ def test_kill_9_loses_nothing_acknowledged(own_server: Any) -> None:
         work.append(threading.Thread(target=define, args=(stop,)))
         for thread in work:
             thread.start()
-        time.sleep(1.2)
+        before = {key: len(turns) for key, turns in acknowledged.items()}
+        until(
+            lambda before=before: all(len(acknowledged[key]) > number + 1 for key, number in before.items()),
+            "two more inserts of each client are acknowledged",
+        )
         own_server.end(signal.SIGKILL)
         stop.set()
         for thread in work:
@@ -148,7 +157,6 @@ def test_kill_9_loses_nothing_acknowledged(own_server: Any) -> None:
             rows = [tuple(map(int, line.split("\t"))) for line in own_server.api().ask(sql).splitlines()]
             assert turns <= {turn for turn, _, _ in rows}, "an acknowledged insert is lost"
             assert all((count, distinct) == (size, size) for _, count, distinct in rows), "partial or doubled"
-    assert sum(map(len, acknowledged.values())) > 20
 
 
 @pytest.fixture
@@ -231,7 +239,4 @@ def test_memory_of_a_large_insert_goes_back_to_the_machine(own_server: Any) -> N
     time.sleep(1.5)
     idle = resident()
     insert(60)
-    end = time.monotonic() + 10
-    while resident() > idle + 60 and time.monotonic() < end:
-        time.sleep(0.1)
-    assert resident() < idle + 60
+    until(lambda: resident() < idle + 60, "the memory of the insert is given back", 20)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -13,19 +12,6 @@ import pytest
 from clickhouse_connect.driver.exceptions import StreamFailureError
 
 SLOW = "SELECT sleepEachRow(1) FROM numbers(30) SETTINGS max_block_size = 1"
-
-
-def running(admin: Any, mark: str) -> int:
-    """How many queries with this id the engine works on."""
-    return int(admin.ask(f"SELECT count() FROM system.processes WHERE Settings['log_comment'] = '{mark}'"))
-
-
-def until_running(admin: Any, mark: str, number: int) -> None:
-    """Waits until the engine works on so many queries with this id, for ten seconds at most."""
-    end = time.monotonic() + 10
-    while running(admin, mark) != number:
-        assert time.monotonic() < end
-        time.sleep(0.05)
 
 
 @pytest.mark.parametrize(
@@ -103,14 +89,14 @@ def test_kill_by_the_clients_id_reaches_own_queries_only(admin: Any, api: Callab
     superset, mark = api("superset"), str(uuid.uuid4())
     with ThreadPoolExecutor() as pool:
         slow = pool.submit(superset.call, SLOW, query_id=mark)
-        until_running(admin, mark, 1)
+        admin.until_running(mark)
         assert superset.call("SELECT 1", query_id=mark).code == 216
         assert api("dbt").ask(f"KILL QUERY WHERE query_id = '{mark}' SYNC") == ""
-        assert running(admin, mark) == 1
+        assert admin.running(mark) == 1
         assert "finished" in superset.ask(f"KILL QUERY WHERE query_id = '{mark}' SYNC")
         assert slow.result(timeout=10).code == 394
         slow = pool.submit(superset.call, SLOW, query_id=mark)
-        until_running(admin, mark, 1)
+        admin.until_running(mark)
         admin.ask(f"KILL QUERY WHERE user = 'superset' AND query_id = '{mark}'")
         assert slow.result(timeout=10).code == 394
 
@@ -122,9 +108,9 @@ def test_client_that_leaves_cancels_its_query(admin: Any, sql: str) -> None:
     mark = str(uuid.uuid4())
     connection = admin.connect()
     connection.request("POST", f"/?query_id={mark}", sql.encode(), admin.authorization)
-    until_running(admin, mark, 1)
+    admin.until_running(mark)
     connection.sock.close()
-    until_running(admin, mark, 0)
+    admin.until_running(mark, 0)
     admin.ask("DROP TABLE IF EXISTS raw.never")
 
 

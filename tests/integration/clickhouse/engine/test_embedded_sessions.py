@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import http.client
-import threading
-import time
 import uuid
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from waiting import until
 
 
 @pytest.fixture
@@ -113,19 +113,26 @@ def test_session_check_timeout_and_closing(admin: Any, session: dict[str, str]) 
     assert admin.call("SELECT 1", session_timeout="\u00b2", **session).code == 374
     admin.ask("SELECT 1", session_timeout=1, **session)
     assert admin.ask("SELECT 1", session_check=1, session_timeout=1, **session) == "1"
-    time.sleep(1.3)
-    assert admin.call("SELECT 1", session_check=1, **session).code == 372
+
+    def ended() -> bool:
+        # A session that is still there goes on for another second.
+        return admin.call("SELECT 1", session_check=1, session_timeout=1, **session).code == 372
+
+    until(ended, "the session has timed out", every=1.1)
     admin.ask("SELECT 1", **session)
     admin.ask("SELECT 1", close_session=1, **session)
     assert admin.call("SELECT 1", session_check=1, **session).code == 372
 
 
 def test_busy_session_is_locked(admin: Any, session: dict[str, str]) -> None:
-    slow = threading.Thread(target=lambda: admin.ask("SELECT sleep(1)", **session))
-    slow.start()
-    time.sleep(0.4)
-    assert admin.call("SELECT 1", **session).code == 373
-    slow.join()
+    mark = str(uuid.uuid4())
+    sql = "SELECT sleepEachRow(0.1) FROM numbers(300) SETTINGS max_block_size = 1"
+    with ThreadPoolExecutor() as pool:
+        slow = pool.submit(admin.call, sql, query_id=mark, **session)
+        admin.until_running(mark)
+        assert admin.call("SELECT 1", **session).code == 373
+        admin.ask(f"KILL QUERY WHERE query_id = '{mark}' SYNC")
+        assert slow.result(timeout=60).code == 394
     assert admin.ask("SELECT 1", **session) == "1"
 
 

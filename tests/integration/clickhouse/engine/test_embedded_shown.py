@@ -4,24 +4,15 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from waiting import until
 
 SLOW = "SELECT sleepEachRow(0.1) FROM numbers(300)"
-
-
-def until(ask: Callable[[], str]) -> str:
-    """The first answer that is not empty."""
-    end = time.monotonic() + 20
-    while not (got := ask()):
-        assert time.monotonic() < end
-        time.sleep(0.02)
-    return got
 
 
 @pytest.mark.parametrize(
@@ -44,7 +35,7 @@ def test_query_that_runs(api: Callable[[str], Any], user: str, sql: str) -> None
             f"SELECT processes.query, user, query_id FROM `system`.`processes` WHERE system.processes.query_id = '{mark}' FORMAT JSONCompactEachRow",
         )
         for look in looks:
-            assert json.loads(until(lambda look=look: watcher.ask(look))) == [sql, user, mark]
+            assert json.loads(until(lambda look=look: watcher.ask(look), "the query is shown")) == [sql, user, mark]
         listed = watcher.ask("SHOW FULL PROCESSLIST FORMAT JSONEachRow").splitlines()
         assert [sql] == [row["query"] for row in map(json.loads, listed) if row["query_id"] == mark]
         killed = watcher.ask(f"KILL QUERY WHERE query_id = '{mark}' SYNC FORMAT JSONCompactEachRow")
@@ -87,7 +78,7 @@ def test_insert_that_runs(admin: Any, table: str, held: Any, sql: str, shown: st
     with ThreadPoolExecutor() as pool:
         sent = pool.submit(admin.call, data, query=sql.format(table=table), query_id=mark)
         look = f"SELECT query FROM system.processes WHERE query_id = '{mark}' FORMAT TSVRaw"
-        assert until(lambda: admin.ask(look)) == shown.format(table=table)
+        assert until(lambda: admin.ask(look), "the insert is shown") == shown.format(table=table)
         event.set()
         assert sent.result(timeout=10).status == 200
 

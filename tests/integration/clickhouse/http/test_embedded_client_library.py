@@ -444,17 +444,20 @@ def dbapi():
     cursor.execute("SELECT number AS n FROM numbers(%(a)s)", {"a": 3})
     return cursor.fetchall() == [(0,), (1,), (2,)] and cursor.description[0][0] == "n"
 
+own = clickhouse_connect.get_client(host=host, port=int(port), username=user, password=password, autogenerate_session_id=False)
+
 def concurrently():
     from concurrent.futures import ThreadPoolExecutor
-    own = clickhouse_connect.get_client(host=host, port=int(port), username=user, password=password, autogenerate_session_id=False)
     with ThreadPoolExecutor(8) as pool:
         return list(pool.map(lambda n: own.command(f"SELECT {n} + sleep(0.05)"), range(16))) == list(range(16))
 
 def locked():
     from concurrent.futures import ThreadPoolExecutor
     with ThreadPoolExecutor(2) as pool:
-        first = pool.submit(client.command, "SELECT sleep(1)")
-        import time; time.sleep(0.3)
+        first = pool.submit(client.command, "SELECT sleep(3) AS locks")
+        runs = "SELECT count() FROM system.processes WHERE query LIKE 'SELECT sleep(3) AS locks%'"
+        while not own.command(runs):
+            pass
         try:
             client.command("SELECT 1")
         except clickhouse_connect.driver.exceptions.ProgrammingError:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import time
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -25,13 +24,6 @@ ENGINES_OWN = {
 @pytest.fixture
 def session() -> dict[str, str]:
     return {"session_id": str(uuid.uuid4())}
-
-
-def until_running(admin: Any, mark: str, count: int) -> None:
-    end = time.monotonic() + 20
-    while admin.ask(f"SELECT count() FROM system.processes WHERE Settings['log_comment'] = '{mark}'") != str(count):
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 def test_every_setting_of_http_that_the_engine_knows_is_on_the_list(admin: Any) -> None:
@@ -186,14 +178,14 @@ def test_query_is_replaced_by_the_next_of_its_id(admin: Any, api: Callable[[str]
     mark = str(uuid.uuid4())
     with ThreadPoolExecutor() as pool:
         old = pool.submit(admin.call, SLOW, query_id=mark)
-        until_running(admin, mark, 1)
+        admin.until_running(mark)
         assert admin.call("SELECT 1", query_id=mark).code == 216
         assert api("superset").call("SELECT 1", query_id=mark, replace_running_query=1).text == "1\n"
         assert not old.done()
         assert admin.call("SELECT 1", query_id=mark, replace_running_query=1).text == "1\n"
         assert old.result(timeout=10).code == 394
         old = pool.submit(admin.call, SLOW, query_id=mark)
-        until_running(admin, mark, 1)
+        admin.until_running(mark)
         late = admin.call("SELECT 1", query_id=mark, replace_running_query=1, replace_running_query_max_wait_ms=0)
         assert (late.code, "can't be stopped" in late.text) == (216, True)
         admin.ask(f"KILL QUERY WHERE query_id = '{mark}'")
@@ -204,7 +196,7 @@ def test_number_of_queries_of_a_user_and_of_all(admin: Any, api: Callable[[str],
     mark, superset = str(uuid.uuid4()), api("superset")
     with ThreadPoolExecutor() as pool:
         slow = pool.submit(superset.call, SLOW, query_id=mark)
-        until_running(admin, mark, 1)
+        admin.until_running(mark)
         refused = superset.call("SELECT 1", max_concurrent_queries_for_user=1)
         assert refused.code == 202
         assert "for user superset. Current: 1, maximum: 1" in refused.text
@@ -233,8 +225,8 @@ def test_number_of_queries_of_the_server(own_server: Any, repo: Any) -> None:
     admin = own_server.api()
     with ThreadPoolExecutor() as pool:
         slow = [pool.submit(admin.call, SLOW, query_id=mark) for mark in ("one", "two")]
-        until_running(admin, "one", 1)
-        until_running(admin, "two", 1)
+        admin.until_running("one")
+        admin.until_running("two")
         refused = admin.call("SELECT 1")
         assert (refused.code, refused.status) == (202, 500)
         assert "Too many simultaneous queries. Maximum: 2" in refused.text

@@ -283,10 +283,12 @@ def test_progress_headers_while_it_runs(admin: Any, table: str, sql: str) -> Non
 
 def test_a_query_that_does_not_move_is_silent(admin: Any) -> None:
     """Progress is told when there is some: a client with a timeout for silence gives up on a query that hangs."""
-    connection = admin.connect(timeout=0.6)
+    connection = admin.connect()
     connection.request("POST", "/?send_progress_in_http_headers=1", b"SELECT sleep(2)", admin.authorization)
-    with pytest.raises(TimeoutError):
-        connection.getresponse()
+    answer = connection.getresponse()
+    told = [name for name, _ in answer.getheaders() if name == "X-ClickHouse-Progress"]
+    assert (answer.status, answer.read()) == (200, b"0\n")
+    assert len(told) <= 1, "two seconds in which nothing moved hold twenty intervals"
     connection.close()
 
 

@@ -4,7 +4,6 @@ import os
 import shutil
 import signal
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,17 +12,20 @@ import psycopg2
 import pytest
 from stack.native import database_user
 from stack.native import postgres as native_postgres
+from waiting import until
 
 
-def _connect(port: int, database: str, user: str, password: str, seconds: float = 15) -> Any:
-    deadline = time.monotonic() + seconds
-    while True:
+def _connect(port: int, database: str, user: str, password: str) -> Any:
+    refusals: list[str] = []
+
+    def connection() -> Any:
         try:
             return psycopg2.connect(host="127.0.0.1", port=port, dbname=database, user=user, password=password)
-        except psycopg2.OperationalError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.1)
+        except psycopg2.OperationalError as error:
+            refusals.append(str(error))
+            return None
+
+    return until(connection, "Postgres answers", said=lambda: refusals[-1])
 
 
 def test_the_fixture_is_a_real_postgres_with_an_empty_database(postgres) -> None:

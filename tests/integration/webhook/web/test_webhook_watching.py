@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from waiting import until
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +68,7 @@ def test_the_event_stream_follows_a_run_to_its_end_and_can_be_taken_up_anywhere(
     assert rest == text.splitlines()[2:]
 
 
-def test_readers_of_the_log_never_hold_up_other_calls(webhook: Any, until: Any) -> None:
+def test_readers_of_the_log_never_hold_up_other_calls(webhook: Any) -> None:
     run = webhook.post("slow")
     until(lambda: webhook.run(run["id"])["at_work"] == ["slow"], "dbt is at work")
     readers = [
@@ -131,7 +132,7 @@ def test_metrics_count_runs_by_result_and_know_the_last_success(webhook: Any) ->
     assert (after["dbt_runs_queued"], after["dbt_runs_running"]) == (0, 0)
 
 
-def test_the_documentation_is_that_of_the_last_good_run(webhook: Any, until: Any) -> None:
+def test_the_documentation_is_that_of_the_last_good_run(webhook: Any) -> None:
     done(webhook, "quick")
     until(lambda: webhook.call("GET", "/docs/").status_code == 200, "the documentation is written", 60)
     page = webhook.call("GET", "/docs/")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from waiting import until
 
 
 def children(pid: int) -> list[int]:
@@ -43,14 +44,14 @@ def webhook(make_webhook: Callable[..., Any]) -> Any:
     return webhook
 
 
-def at_work(webhook: Any, run: dict[str, Any], until: Any) -> None:
+def at_work(webhook: Any, run: dict[str, Any]) -> None:
     until(lambda: webhook.run(run["id"])["at_work"] == ["slow"], "dbt is at work")
 
 
-def test_a_killed_worker_takes_its_dbt_along_and_the_next_one_starts_the_run_over(webhook: Any, until: Any) -> None:
+def test_a_killed_worker_takes_its_dbt_along_and_the_next_one_starts_the_run_over(webhook: Any) -> None:
     worker = webhook.start_worker()
     run = webhook.post("slow", key="k")
-    at_work(webhook, run, until)
+    at_work(webhook, run)
     (host,) = children(worker.pid)
     (dbt,) = runs_of(worker)
     os.kill(worker.pid, signal.SIGKILL)
@@ -63,7 +64,7 @@ def test_a_killed_worker_takes_its_dbt_along_and_the_next_one_starts_the_run_ove
 
     second = webhook.start_worker()
     until(lambda: webhook.run(run["id"])["attempts"] == 2, "the run starts over")
-    at_work(webhook, run, until)
+    at_work(webhook, run)
     os.kill(second.pid, signal.SIGKILL)
     second.wait(10)
 
@@ -74,10 +75,10 @@ def test_a_killed_worker_takes_its_dbt_along_and_the_next_one_starts_the_run_ove
     assert successor["id"] != run["id"]
 
 
-def test_a_second_worker_waits_and_takes_over_when_the_first_is_killed(webhook: Any, until: Any) -> None:
+def test_a_second_worker_waits_and_takes_over_when_the_first_is_killed(webhook: Any) -> None:
     first = webhook.start_worker()
     run = webhook.post("slow")
-    at_work(webhook, run, until)
+    at_work(webhook, run)
     second = webhook.start_worker()
     until(lambda: "another worker holds" in webhook.log(), "the second worker waits")
     assert children(second.pid) == []
@@ -88,7 +89,7 @@ def test_a_second_worker_waits_and_takes_over_when_the_first_is_killed(webhook: 
 
 
 def test_a_killed_web_process_disturbs_no_run_and_forgets_none(
-    webhook: Any, until: Any, kill: Callable[["subprocess.Popen[bytes]"], None]
+    webhook: Any, kill: Callable[["subprocess.Popen[bytes]"], None]
 ) -> None:
     waiting = webhook.post("quick", key="k")
     kill(webhook.processes[0])
@@ -100,7 +101,7 @@ def test_a_killed_web_process_disturbs_no_run_and_forgets_none(
 
 
 def test_a_graceful_stop_lets_a_short_run_finish_and_requeues_a_long_one_without_counting_a_cut(
-    make_webhook: Callable[..., Any], until: Any
+    make_webhook: Callable[..., Any],
 ) -> None:
     webhook = make_webhook()
     webhook.start_web()
@@ -116,7 +117,7 @@ def test_a_graceful_stop_lets_a_short_run_finish_and_requeues_a_long_one_without
         worker = webhook.start_worker(WEBHOOK_STOP_GRACE="0")
         until(lambda attempt=attempt: webhook.run(long["id"])["attempts"] == attempt, "dbt has been started")
         if attempt == 1:
-            at_work(webhook, long, until)
+            at_work(webhook, long)
         (dbt,) = until(lambda worker=worker: runs_of(worker), "dbt runs")
         worker.terminate()
         assert worker.wait(15) == 0

@@ -1,12 +1,12 @@
 """From a POST to the marts and to `ops`, with a real worker, a real dbt and a real warehouse."""
 
+import contextlib
 import os
 import re
 import shutil
 import socket
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from itertools import accumulate
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from waiting import until
 
 OPEN_PUBLISH = """
 INSERT INTO ops.publishes (run, target, status, loading_table, opened_at, heartbeat_at, version)
@@ -48,9 +49,7 @@ def publishing(clickhouse: Any) -> Iterator[Callable[..., None]]:
         write(run, "abandoned")
 
 
-def test_a_build_ends_in_marts_in_the_record_and_in_ops(
-    make_webhook: Callable[..., Any], clickhouse: Any, until: Any
-) -> None:
+def test_a_build_ends_in_marts_in_the_record_and_in_ops(make_webhook: Callable[..., Any], clickhouse: Any) -> None:
     webhook = make_webhook()
     webhook.start_web()
     webhook.start_worker()
@@ -151,7 +150,7 @@ def sql_in(folder: Path) -> dict[str, str]:
 
 
 def test_a_failed_test_is_told_in_a_sentence_and_its_key_starts_a_successor(
-    make_webhook: Callable[..., Any], clickhouse: Any, until: Any
+    make_webhook: Callable[..., Any], clickhouse: Any
 ) -> None:
     webhook = make_webhook()
     webhook.start_web()
@@ -171,7 +170,7 @@ def test_a_failed_test_is_told_in_a_sentence_and_its_key_starts_a_successor(
 
 
 def test_dbt_gives_way_to_a_publish_and_goes_on_when_it_is_done(
-    make_webhook: Callable[..., Any], clickhouse: Any, until: Any, publishing: Callable[..., None]
+    make_webhook: Callable[..., Any], clickhouse: Any, publishing: Callable[..., None]
 ) -> None:
     webhook = make_webhook()
     webhook.start_web()
@@ -200,7 +199,7 @@ def test_a_publish_that_does_not_end_fails_the_run_with_the_command_that_recover
 
 
 def test_a_run_survives_a_warehouse_that_is_away_and_ops_hears_of_it_later(
-    make_webhook: Callable[..., Any], clickhouse: Any, until: Any, free_port: Callable[[], int]
+    make_webhook: Callable[..., Any], clickhouse: Any, free_port: Callable[[], int]
 ) -> None:
     door = Door(free_port(), clickhouse.port)
     webhook = make_webhook(CLICKHOUSE_HTTP_PORT=str(door.port))
@@ -217,9 +216,7 @@ def test_a_run_survives_a_warehouse_that_is_away_and_ops_hears_of_it_later(
         door.close()
 
 
-def test_a_run_that_takes_too_long_is_ended_with_its_queries(
-    make_webhook: Callable[..., Any], clickhouse: Any, until: Any
-) -> None:
+def test_a_run_that_takes_too_long_is_ended_with_its_queries(make_webhook: Callable[..., Any], clickhouse: Any) -> None:
     webhook = make_webhook(WEBHOOK_RUN_TIMEOUT="5")
     webhook.start_web()
     webhook.start_worker()
@@ -228,7 +225,7 @@ def test_a_run_that_takes_too_long_is_ended_with_its_queries(
     until(lambda: not sleeping_queries(clickhouse), "its queries end", 5)
 
 
-def test_a_cancel_ends_dbt_and_its_queries(make_webhook: Callable[..., Any], clickhouse: Any, until: Any) -> None:
+def test_a_cancel_ends_dbt_and_its_queries(make_webhook: Callable[..., Any], clickhouse: Any) -> None:
     webhook = make_webhook()
     webhook.start_web()
     webhook.start_worker()
@@ -276,11 +273,6 @@ class Door:
 
     @staticmethod
     def _pump(source: socket.socket, sink: socket.socket) -> None:
-        try:
+        with source, sink, contextlib.suppress(OSError):
             while data := source.recv(65536):
                 sink.sendall(data)
-        except OSError:
-            time.sleep(0)
-        finally:
-            source.close()
-            sink.close()

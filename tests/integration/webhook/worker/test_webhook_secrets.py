@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from waiting import until
 
 # The materialization dictionary of dbt-clickhouse writes user and password into the statement that creates one.
 DICTIONARY = """
@@ -17,7 +18,7 @@ select 1 as id, 'a' as name
 
 @pytest.mark.parametrize("more", ["", ", table='product_names', connection_overrides={'user': 'dbt'}"])
 def test_a_dictionary_is_refused_before_its_statement_has_the_password(
-    make_webhook: Callable[..., Any], clickhouse: Any, project: Path, tmp_path: Path, until: Any, more: str
+    make_webhook: Callable[..., Any], clickhouse: Any, project: Path, tmp_path: Path, more: str
 ) -> None:
     own = tmp_path / "dbt"
     shutil.copytree(project, own)

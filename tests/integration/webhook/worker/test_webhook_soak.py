@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import requests
+from waiting import until
 
 FINAL = {"success", "error", "cancelled", "interrupted"}
 KILLS = 50
@@ -37,7 +38,7 @@ def test_a_thousand_sends_of_one_key_from_twenty_threads_are_one_run(
 @pytest.mark.long
 @pytest.mark.timeout(3600)
 def test_whatever_is_killed_whenever_every_accepted_run_ends_in_one_final_state(
-    make_webhook: Callable[..., Any], clickhouse: Any, until: Any, kill: Any
+    make_webhook: Callable[..., Any], clickhouse: Any, kill: Any
 ) -> None:
     """Senders send on and on, each under a key of its own until it is answered; web process and worker are killed in turn."""
     webhook = make_webhook(WEBHOOK_QUEUE_LIMIT="100000")
@@ -60,7 +61,7 @@ def test_whatever_is_killed_whenever_every_accepted_run_ends_in_one_final_state(
                 )
             except requests.RequestException:
                 # Whether it was accepted is unknown: the key makes it safe to send again.
-                time.sleep(0.1)
+                over.wait(0.1)
                 continue
             assert answer.status_code in (200, 202), answer.text
             accepted[key] = answer.json()["id"]

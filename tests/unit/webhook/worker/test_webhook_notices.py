@@ -3,13 +3,13 @@
 import base64
 import json
 import threading
-import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
+from waiting import until
 from webhook.queue.database import Database
 from webhook.queue.intake import accept
 from webhook.queue.runs import RunRequest, Status
@@ -88,13 +88,12 @@ def ended(store: RunStore, status: Status, error: str = "") -> str:
 
 def settled(store: RunStore, run_id: str) -> str:
     """What became of the notice of a run."""
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
+
+    def notice() -> str:
         (row,) = store.database.read("SELECT notice FROM runs WHERE id = ?", run_id)
-        if row["notice"] != "due":
-            return str(row["notice"])
-        time.sleep(0.01)
-    raise AssertionError("the notice stayed due")
+        return "" if row["notice"] == "due" else str(row["notice"])
+
+    return until(notice, "the notice is no longer due")
 
 
 def test_a_failure_is_told_signed_with_each_secret(
