@@ -337,7 +337,7 @@ def full(table: str, rows: int, runs: int, bench: Bench) -> list[Figure]:
 
 
 def verified(rows: int, runs: int, bench: Bench) -> list[Figure]:
-    """What it costs to compare every value of a table that was copied whole, and of one that was not."""
+    """Cost of comparing every value of a table that was copied whole, and of one that was not."""
     bench.tables("name: public.narrow")
     bench.load("narrow")
     costs, memory = [], []

@@ -401,7 +401,7 @@ def bare_floor(rows: int, seconds: float) -> None:
 
 
 def floor_process(rows: int, seconds: float) -> str:
-    """What a process of `bare_floor` prints."""
+    """Output of a process of `bare_floor`."""
     command = [VENV / "bin/python", "-P", "-c", START, __file__, "--floor", str(rows), str(seconds)]
     ran = subprocess.run(command, capture_output=True, text=True, check=False)
     if ran.returncode:

@@ -1,4 +1,4 @@
-"""What every benchmark prints: its figures against their bars, as a table for people or as JSON."""
+"""Output of every benchmark: its figures against their bars, as a table for people or as JSON."""
 
 import json
 import os
@@ -42,7 +42,7 @@ def of_runs(metric: str, values: list[float], unit: str, bar: str = "") -> Figur
 
 
 def machine() -> dict[str, object]:
-    """What a reader must know of the machine: cores, memory (bytes), load (1, 5, 15 minutes), platform, day."""
+    """Facts of the machine: cores, memory (bytes), load (1, 5, 15 minutes), platform, day."""
     return {
         "cores": os.cpu_count(),
         "memory": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),

@@ -79,7 +79,7 @@ def section(mart: Mapping[str, Any], dataset: Mapping[str, Any]) -> str:
 
 
 def texts(repo: Path, manifest: Mapping[str, Any]) -> dict[Path, str]:
-    """What the page and the files of datasets should say. Raises DescribeError for a mart whose dataset is missing or differs."""
+    """Texts of the page and of the files of datasets. Raises DescribeError for a mart whose dataset is missing or differs."""
     files = dataset_files(repo)
     written = {}
     sections = []

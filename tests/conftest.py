@@ -85,7 +85,7 @@ class PostgresServer:
         return f"postgresql://{who}@{self.host}:{self.port}/{dbname}"
 
     def init_env(self) -> dict[str, str]:
-        """What the data directory is made with."""
+        """Environment of the data directory."""
         return {
             "POSTGRES_USER": self.superuser,
             "POSTGRES_PASSWORD": self.password,
@@ -183,7 +183,7 @@ class WarehouseServer:
         return self.passwords[user]
 
     def env(self, *users: str) -> dict[str, str]:
-        """What a client of the warehouse gets: the address, and the passwords of `users`."""
+        """Environment of a client of the warehouse: the address, and the passwords of `users`."""
         address = {"CLICKHOUSE_HOST": self.host, "CLICKHOUSE_HTTP_PORT": str(self.port), "CLICKHOUSE_SECURE": "false"}
         return address | {USERS[user]: self.passwords[user] for user in users}
 

@@ -41,5 +41,5 @@ class Stack:
         return "\n".join(parts)
 
     def values(self) -> dict[str, str]:
-        """What stands in the home's .env."""
+        """Values in the home's .env."""
         return {name: value or "" for name, value in dotenv_values(self.home / ".env").items()}

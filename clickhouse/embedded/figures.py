@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Figures:
-    """What a query read and wrote, in rows and bytes."""
+    """Rows and bytes that a query read and wrote."""
 
     read_rows: int = 0
     read_bytes: int = 0

@@ -1,4 +1,4 @@
-"""What the server reads from its environment, once, at the start."""
+"""Settings from the environment, read once, at the start."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `dbt-score lint` asks of this project beyond its own rules: layers, grain, keys, money, freshness, history."""
+"""Rules of this project for `dbt-score lint`: layers, grain, keys, money, freshness, history."""
 
 import re
 

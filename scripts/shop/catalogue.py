@@ -1,11 +1,11 @@
-"""What the shop sells: products with prices, costs, and how often each is bought in which month."""
+"""The shop's products with prices, costs, and how often each is bought in which month."""
 
 from random import Random
 from typing import NamedTuple
 
 
 class Category(NamedTuple):
-    """What is alike among the products of a category.
+    """Facts shared by the products of a category.
 
     Prices in whole dollars; cost as a share of the price; demand by month from January on, where 1 is an average month.
     """

@@ -1,4 +1,4 @@
-"""What can go wrong when a shop is generated."""
+"""Errors of the generator."""
 
 
 class ShopError(Exception):

@@ -1,4 +1,4 @@
-"""What Airflow makes of the DAG: whether it can be imported, whether its schedule fires, and its first green run."""
+"""State of the DAG in Airflow: whether it can be imported, whether its schedule fires, and its first green run."""
 
 import time
 from datetime import datetime

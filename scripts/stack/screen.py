@@ -1,4 +1,4 @@
-"""What a person sees while a verb works: a line for each thing done, and what is being waited for."""
+"""Output of a verb: a line for each thing done, and what is being waited for."""
 
 import sys
 import time

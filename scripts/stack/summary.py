@@ -1,4 +1,4 @@
-"""What ./run.sh ends with: where everything is, who may enter, and what to do next."""
+"""The end of ./run.sh: where everything is, who may enter, and what to do next."""
 
 import os
 import socket

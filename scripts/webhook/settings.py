@@ -13,7 +13,7 @@ class SettingsError(Exception):
 
 
 class Settings(BaseModel):
-    """What both processes need. Aliases are the names in the environment; durations are seconds."""
+    """Settings of both processes. Aliases are the names in the environment; durations are seconds."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", str_strip_whitespace=True)
 

@@ -49,7 +49,7 @@ def _roles(name: str, asset: Mapping[str, Any]) -> Iterator[Role]:
 
 
 def read(files: Mapping[str, str], contents: Mapping[str, str]) -> Access:
-    """What the access files say together. Raises ProvisionError that names file and field where one refers to what is not there."""
+    """Merges the access files. Raises ProvisionError that names file and field where one refers to what is not there."""
     roles: dict[str, Role] = {}
     dashboards: dict[str, tuple[str, ...]] = {}
     slugs = {asset.get("slug") for name, asset in parse(contents).items() if name.startswith("dashboards/")}

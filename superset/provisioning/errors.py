@@ -1,4 +1,4 @@
-"""What can go wrong when Superset is provisioned."""
+"""Errors of provisioning."""
 
 
 class ProvisionError(Exception):

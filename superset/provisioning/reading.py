@@ -1,4 +1,4 @@
-"""What is in Superset now, as Superset exports it. Importing this module imports Superset."""
+"""Reads the content of Superset, as Superset exports it. Importing this module imports Superset."""
 
 from collections.abc import Collection, Iterator
 from typing import Any

@@ -26,7 +26,7 @@ MODELS: dict[str, Any] = {
 
 
 def _needed_by(kind: str, row: Any) -> str:
-    """What a person made that would break without it; '' if nothing."""
+    """Content of people that would break without it; '' if nothing."""
     if kind == "datasets":
         charts = db.session.query(Slice).filter_by(datasource_id=row.id, datasource_type="table").all()
         return ", ".join(chart.slice_name for chart in charts)

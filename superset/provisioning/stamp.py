@@ -1,4 +1,4 @@
-"""What the metadata database was last provisioned from: one digest for each part, kept in the metadata database itself.
+"""Record of the last provisioning: one digest for each part, kept in the metadata database itself.
 
 A new metadata database has none, so it is provisioned whatever files are left from an old one. Standard library and psycopg2 only.
 """

@@ -1,4 +1,4 @@
-"""What a chart of the shop must show: its query asked of Postgres, in SQL of its own that shares nothing with dbt or Superset."""
+"""Expected figures of the shop's charts: each query asked of Postgres, in SQL of its own that shares nothing with dbt or Superset."""
 
 from calendar import monthrange
 from collections.abc import Mapping, Sequence

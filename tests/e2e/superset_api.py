@@ -14,7 +14,7 @@ DASHBOARDS = ("sales", "customers", "pipeline-health")
 
 
 def running() -> dict[str, str]:
-    """What .env says of the stack of $STACK_HOME, or of this folder. Ends the program with one sentence when there is none."""
+    """Values in .env of the stack of $STACK_HOME, or of this folder. Ends the program with one sentence when there is none."""
     file = Path(os.environ.get("STACK_HOME", REPO)) / ".env"
     values = {name: value or "" for name, value in dotenv_values(file).items()}
     if not values:

@@ -65,7 +65,7 @@ class Carried:
     refused: str | None = None
     """SQL predicate of the rows whose value cannot be carried; None where every value can."""
     because: str = ""
-    """What is wrong with such a value, to end a sentence."""
+    """The fault of such a value, to end a sentence."""
     as_text: bool = False
     """Whether the type has no counterpart, so that its text is what arrives."""
     renamed_from: str | None = None

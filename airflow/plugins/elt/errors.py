@@ -95,7 +95,7 @@ class CountMismatchError(TransientError):
 
 
 class VerificationError(TerminalError):
-    """What was loaded, or what it goes on from, is not what the source has at the run's snapshot."""
+    """The rows loaded, or those they join, differ from the source at the run's snapshot."""
 
     def __init__(self, table: str, difference: str, cure: str) -> None:
         self.table = table

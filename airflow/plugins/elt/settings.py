@@ -1,4 +1,4 @@
-"""What the loader is told by its environment, read once at the edge."""
+"""The loader's environment, read once at the edge."""
 
 from __future__ import annotations
 

@@ -149,7 +149,7 @@ class DbtBuildOperator(ResumableJobMixin, BaseOperator):  # type: ignore[misc]
 
 
 def failure_message(run: DbtRun, page: str) -> str:
-    """What failed and why, node by node, and where the whole log is."""
+    """The failed nodes and why, and where the whole log is."""
     lines = [f"dbt run {run.id} ended as {run.status}" + (f": {run.error}" if run.error else ".")]
     lines += [f"- {node.name} ({node.status}): {node.message[:MESSAGE_CHARACTERS]}" for node in run.failed_nodes]
     lines.append(f"The whole log: {page}/logs")

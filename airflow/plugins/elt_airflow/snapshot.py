@@ -100,7 +100,7 @@ def _states(ti: Any, **which: Any) -> dict[str, Any]:
 
 
 def _patiently(ask: Callable[[], Any]) -> Any:
-    """What Airflow answers. A restart of its api-server must not end a snapshot that all loads depend on."""
+    """Airflow's answer. A restart of its api-server must not end a snapshot that all loads depend on."""
     deadline = time.monotonic() + API_AWAY_SECONDS
     while True:
         try:

@@ -177,7 +177,7 @@ class Engine:
         return (_AS_A_SERVER | self._profiles.get(user.profile, {})).get(setting)
 
     def content_type(self, output_format: str) -> str:
-        """What a format is called in HTTP; formats match whatever their case."""
+        """Name of a format in HTTP; formats match whatever their case."""
         return self._content_types.get(output_format.lower(), "text/plain; charset=UTF-8")
 
     def kill(self, tag: str) -> bool:

@@ -167,7 +167,7 @@ class Query:
             session.database = database
 
     def _profile_value(self, name: str) -> str:
-        """What a setting goes back to. An empty `compatibility` takes back all that it has changed, DEFAULT does not."""
+        """Value that a setting goes back to. An empty `compatibility` takes back all that it has changed, DEFAULT does not."""
         value = self.engine.default(self.session.user, name)
         if value is None:
             return "''" if name == "compatibility" else "DEFAULT"

@@ -203,7 +203,7 @@ class _Pump:
             self._response.chunk(data)
 
     def _next(self) -> bytes:
-        """What the engine wrote next; empty at its end."""
+        """The bytes that the engine wrote next; empty at its end."""
         while True:
             every = None if self._response.begun else self._told.every
             ready = dict(self._poll.poll(None if every is None else every * 1000))

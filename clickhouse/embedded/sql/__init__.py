@@ -1,1 +1,1 @@
-"""What a statement is and may do, decided on its tokens before the engine sees it."""
+"""Kinds and rights of statements, decided on its tokens before the engine sees it."""

@@ -1,4 +1,4 @@
-"""What the server itself refuses to a request: all that the engine, which knows one user only, would let pass.
+"""Refusals of the server itself: all that the engine, which knows one user only, would let pass.
 
 Rights on databases, tables, engines and sources are the engine's own work (roles of users.xml); here stand the ways
 around them that are closed on a real server by other means.

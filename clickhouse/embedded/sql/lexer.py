@@ -65,7 +65,7 @@ class Token:
 
     @property
     def nests(self) -> int:
-        """What a bracket adds to the nesting; 0 for anything else."""
+        """Change of nesting by a bracket; 0 for anything else."""
         return _NESTS.get(self.text, 0)
 
     @property

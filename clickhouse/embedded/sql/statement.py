@@ -1,4 +1,4 @@
-"""What a statement is, where its data begins, and where its answer's format is named: decided on tokens, never on text."""
+"""Finds the kind of a statement, the start of its data and the name of its answer's format: decided on tokens, never on text."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ class Privileges:
     members: Mapping[str, frozenset[str]]
 
     def leaves(self, privilege: str) -> set[str]:
-        """What a privilege is made of in the end; itself when it is no group."""
+        """Privileges without members below a privilege; itself when it is no group."""
         members = self.members.get(privilege)
         return {leaf for member in members for leaf in self.leaves(member)} if members else {privilege}
 

@@ -54,7 +54,7 @@ def fingerprint(context: services.Context, service: services.Service) -> str:
 
 @dataclass(frozen=True)
 class Started:
-    """What `launch` noted when it became the service."""
+    """Notes of `launch` from when it became the service."""
 
     pid: int
     fingerprint: str

@@ -1,4 +1,4 @@
-"""What must be true before anything is started: each failure is one sentence with the cause and the cure."""
+"""Checks before anything is started: each failure is one sentence with the cause and the cure."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What stands before the first start: `.env`, the environments, the folders and the databases of Postgres."""
+"""Prepares the first start: `.env`, the environments, the folders and the databases of Postgres."""
 
 import os
 

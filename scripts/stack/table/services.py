@@ -19,7 +19,7 @@ from stack.table.commands import Command
 
 @dataclass(frozen=True)
 class Context:
-    """What a row of the table is made from: where things lie, and the validated `.env`."""
+    """Facts from which a row of the table is made: where things lie, and the validated `.env`."""
 
     paths: Paths
     env: Env
@@ -196,7 +196,7 @@ def _airflow_names(context: Context) -> dict[str, str]:
 
 
 def _task_names(context: Context) -> dict[str, str]:
-    """What tasks and their callbacks get. Airflow hides its metadata database from tasks; the clean-up is given it anew."""
+    """Names for tasks and their callbacks. Airflow hides its metadata database from tasks; the clean-up is given it anew."""
     webhook = f"http://{context.env.address}:{context.env.WEBHOOK_PORT}"
     return {
         **_airflow_names(context),

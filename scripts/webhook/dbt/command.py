@@ -1,4 +1,4 @@
-"""What dbt is called with: its arguments and its environment."""
+"""dbt's arguments and environment."""
 
 import json
 from collections.abc import Mapping

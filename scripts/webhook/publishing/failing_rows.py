@@ -31,7 +31,7 @@ def failing_tables(there: Mapping[str, Relation]) -> dict[str, UUID]:
 
 
 def failing_rows(warehouse: Warehouse, *, before: dict[str, UUID]) -> list[FailingRows]:
-    """What is stored now and was not in `before`."""
+    """Stored rows that were not in `before`."""
     now = failing_tables(relations(warehouse))
     return [_first_rows(warehouse, name) for name in sorted(now) if before.get(name) != now[name]]
 

@@ -49,7 +49,7 @@ def sort_out(warehouse: Warehouse, entries: Sequence[Entry]) -> Sorted:
 
 
 def sentence(entry: Entry) -> str:
-    """What a person is told of an entry that was set aside."""
+    """A sentence for a person on an entry that was set aside."""
     return (
         f"A row of ops.dbt_publishes was set aside and has moved nothing: {DATABASE}.{entry.target},"
         f" run {entry.run_id}, attempt {entry.attempt}: {entry.error}"

@@ -24,7 +24,7 @@ def own_name(target: str) -> str:
 
 
 def target_of(name: str) -> str | None:
-    """What `name` was built for, with or without a mark of `own_name`; None for any other name."""
+    """The published name that `name` was built for, with or without a mark of `own_name`; None for any other name."""
     match = _BUILT.fullmatch(name)
     return match["target"] if match else None
 

@@ -28,12 +28,12 @@ logger = logging.getLogger(__name__)
 
 
 class PublishError(Exception):
-    """What was built cannot be published; the message says what and why."""
+    """The build cannot be published; the message says what and why."""
 
 
 @dataclass(frozen=True)
 class Recovered:
-    """What was published of publishes that were cut, and a sentence for each entry that was set aside."""
+    """Tables published of publishes that were cut, and a sentence for each entry that was set aside."""
 
     published: tuple[str, ...] = ()
     set_aside: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""What there is in `analytics`, and dropping it."""
+"""Lists and drops relations of `analytics`."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

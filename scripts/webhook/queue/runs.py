@@ -1,4 +1,4 @@
-"""What can be asked for (`RunRequest`) and what is known about it (`Run`, `Node`)."""
+"""A request for a run (`RunRequest`) and its record (`Run`, `Node`)."""
 
 import hashlib
 import json

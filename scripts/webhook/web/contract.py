@@ -70,7 +70,7 @@ class NodeAnswer(BaseModel):
 
 
 class RunBrief(BaseModel):
-    """What everybody may know of a run."""
+    """The public part of a run."""
 
     id: str
     status: Status
@@ -138,7 +138,7 @@ class StatusAnswer(BaseModel):
 
 
 class ProblemAnswer(BaseModel):
-    """What is wrong and what to do (RFC 9457)."""
+    """A problem and its cure (RFC 9457)."""
 
     model_config = ConfigDict(title="Problem", extra="allow")
 

@@ -210,7 +210,7 @@ def _with_nodes(store: RunStore, run: Run) -> dict[str, Any]:
 
 
 def _brief(run: Run) -> dict[str, Any]:
-    """What everybody may know of a run: no error text and no key."""
+    """The public part of a run: no error text and no key."""
     shown = ("id", "status", "command", "queued_at", "started_at", "ended_at", "progress")
     whole = run.as_json()
     return {name: whole[name] for name in shown}

@@ -15,7 +15,7 @@ MAX_BODY = 64 * 1024
 
 
 def read_body(request: Request, project: Path) -> RunRequest:
-    """What is asked for, whatever the content type: curl sends JSON as a form unless told otherwise. Raises Problem."""
+    """Reads the request, whatever the content type: curl sends JSON as a form unless told otherwise. Raises Problem."""
     body = request.get_data()
     if len(body) > MAX_BODY:
         raise RequestEntityTooLarge

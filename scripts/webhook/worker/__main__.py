@@ -72,7 +72,7 @@ class Worker:
         self._reporter.stop(5.0)
 
     def _rest(self) -> None:
-        """What is done while nothing is queued; none of it may keep a run waiting."""
+        """Idle work; none of it may keep a run waiting."""
         self._host.keep_warm()
         self._prune()
         if self._documentation.is_due:

@@ -53,7 +53,7 @@ class Turns:
         return False
 
     def _obstacle(self, *, report: bool) -> str | None:
-        """What keeps dbt from starting, as a sentence with the cure; None if nothing does."""
+        """The reason why dbt may not start, as a sentence with the cure; None if nothing does."""
         try:
             if report:
                 self._reporter.report()

@@ -1,1 +1,1 @@
-"""What the project adds to Superset: settings from the environment, the warehouse's address, cures for known faults."""
+"""Additions to Superset: settings from the environment, the warehouse's address, cures for known faults."""

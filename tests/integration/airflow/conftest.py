@@ -126,7 +126,7 @@ class Notifications:
 
 @dataclass
 class Stack:
-    """What a test may touch."""
+    """The running stack of a test."""
 
     url: str
     password: str
@@ -214,7 +214,7 @@ def airflow_env(
     server_folder: Path,
     free_port: Callable[[], int],
 ) -> dict[str, str]:
-    """What the launcher gives to every process of Airflow: constants from airflow.env, the rest of this machine."""
+    """Names that the launcher gives to every process of Airflow: constants from airflow.env, the rest of this machine."""
     lines = (repo / "airflow/config/airflow.env").read_text().splitlines()
     port = free_port()
     home = server_folder / "airflow"

@@ -29,7 +29,7 @@ def first_run(stack: Any) -> str:
 
 
 def clear(stack: Any, run: str, *tasks: str) -> None:
-    """What the button Clear does: these tasks of a run, or all of them."""
+    """Does as the button Clear: these tasks of a run, or all of them."""
     body = {"dag_run_id": run, "dry_run": False, "only_failed": False, "reset_dag_runs": True}
     if tasks:
         body["task_ids"] = list(tasks)

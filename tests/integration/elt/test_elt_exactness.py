@@ -1,4 +1,4 @@
-"""What arrives is exactly what was there."""
+"""Values arrive exactly as they were."""
 
 from dataclasses import replace
 from datetime import date

@@ -85,7 +85,7 @@ def body(dataset: int, query: dict[str, Any], **more: Any) -> dict[str, Any]:
 
 
 def rows(answer: Any) -> str:
-    """What an answer tells of the data: without the query, in which the attempt itself names other states."""
+    """The data of an answer: without the query, in which the attempt itself names other states."""
     if answer.status_code != 200:
         return ""
     if "json" not in answer.headers["Content-Type"]:

@@ -1,4 +1,4 @@
-"""What a person meets: login, headers, SQL Lab on the warehouse with the rights of the read-only user."""
+"""Serving people: login, headers, SQL Lab on the warehouse with the rights of the read-only user."""
 
 import re
 from collections.abc import Iterator

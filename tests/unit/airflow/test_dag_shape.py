@@ -1,4 +1,4 @@
-"""What the DAG files promise: the graph of the design, retries, no catch-up, parameters, notes for the night."""
+"""Promises of the DAG files: the graph of the design, retries, no catch-up, parameters, notes for the night."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""What the client makes of the webhook's answers: which errors may pass, which never will, and no token in any."""
+"""The client reads the webhook's answers: which errors may pass, which never will, and no token in any."""
 
 import socket
 import time

@@ -1,4 +1,4 @@
-"""What ./run.sh --docker says of an engine that it cannot use. A program of the tests answers as docker, for such engines cannot be had here."""
+"""Output of ./run.sh --docker for an engine that it cannot use. A program of the tests answers as docker, for such engines cannot be had here."""
 
 import os
 import re

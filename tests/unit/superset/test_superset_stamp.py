@@ -1,4 +1,4 @@
-"""What makes provisioning necessary, and what does not."""
+"""Changes that make provisioning necessary, and those that do not."""
 
 from pathlib import Path
 

@@ -53,7 +53,7 @@ class Checked:
 
 
 def check(settings: Settings) -> Checked:
-    """What would be copied, and every mistake that can be found without copying.
+    """The tables that would be copied, and every mistake that can be found without copying.
 
     Raises EltError only where nothing more can be looked at: the file is wrong or the source does not answer.
     """
@@ -93,7 +93,7 @@ def check(settings: Settings) -> Checked:
 
 
 def _leftovers(source: Source) -> list[str]:
-    """What the role may leave behind in the source's database."""
+    """Kinds of things that the role may leave behind in the source's database."""
     kinds = ("large objects", "temporary tables", "objects of its own")
     return [kind for kind, may in zip(kinds, source.rows(_LEFTOVERS)[0], strict=True) if may]
 

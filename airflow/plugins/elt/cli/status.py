@@ -1,4 +1,4 @@
-"""What the loader's events say: the last runs, and what is published."""
+"""State as the loader's events tell it: the last runs, and what is published."""
 
 from __future__ import annotations
 

@@ -203,7 +203,7 @@ def create(shape: Shape, name: str, run: int, loaded_at: datetime, *, changes: b
 
 
 def settle(shape: Shape, name: str) -> list[str]:
-    """What takes the loader's scaffolding out of a loaded table: defaults first, then what they read. Merges begin."""
+    """Statements that take the loader's scaffolding out of a loaded table: defaults first, then what they read. Merges begin."""
     converted = [(i, column) for i, column in enumerate(shape.columns) if column.convert is not None]
     names = [column.name for _, column in converted] + [RUN_COLUMN, LOADED_COLUMN]
     changes = [f"MODIFY COLUMN {quote_clickhouse(n)} REMOVE DEFAULT" for n in names]
@@ -216,7 +216,7 @@ def settle(shape: Shape, name: str) -> list[str]:
 
 
 def select(shape: Shape, condition: str | None = None) -> str:
-    """What the source is asked for by COPY: all rows, or those that meet `condition`."""
+    """The query inside COPY: all rows, or those that meet `condition`."""
     selected = [column.select for column in shape.columns] + (["0"] if _PAD in shape.wire else [])
     return f"SELECT {', '.join(selected)} FROM {shape.table.name.sql}{where(shape, condition)}"
 

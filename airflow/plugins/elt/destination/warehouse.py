@@ -151,7 +151,7 @@ class Warehouse:
         self.command(f"DROP TABLE IF EXISTS {table}", {"max_table_size_to_drop": 0})
 
     def years(self) -> YearRange:
-        """What this server's Date32 and DateTime64 hold: servers before 26 move years outside 1900-2299 silently."""
+        """Years that this server's Date32 and DateTime64 hold: servers before 26 move years outside 1900-2299 silently."""
         probe = (
             "SELECT toString(CAST('0001-01-01' AS Date32)), toString(CAST('9999-12-31' AS Date32)),"
             " toString(CAST('0001-01-01 00:00:00' AS DateTime64(6, 'UTC'))),"

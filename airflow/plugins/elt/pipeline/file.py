@@ -82,7 +82,7 @@ class TableEntry(_Strict):
     """Columns of which only a salted hash leaves the source."""
     types: dict[str, Annotated[str, BeforeValidator(_override)]] = Field(default_factory=dict)
     replace: dict[str, str | None] = Field(default_factory=dict)
-    """What stands in `raw` for values that the column's type there does not hold; None is NULL."""
+    """Replacements in `raw` for values that the column's type there does not hold; None is NULL."""
     where: Annotated[str, Field(min_length=1)] | None = None
     """Condition of the source on the rows that are copied."""
     order_by: tuple[str, ...] = ()

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 
 LOADING = re.compile(r"__loading_(?P<run>\d{16})_(?P<try>\d+)(?:_[0-9a-f]+)?$")
-"""What follows the table's name in a loading table: the run, the attempt, and the publisher's own mark."""
+"""Suffix of the table's name in a loading table: the run, the attempt, and the publisher's own mark."""
 
 _PART = r'(?:"(?P<{q}>(?:[^"]|"")+)"|(?P<{p}>[^."]+))'
 _QUALIFIED = re.compile("^" + _PART.format(q="qs", p="s") + r"\." + _PART.format(q="qt", p="t") + "$")

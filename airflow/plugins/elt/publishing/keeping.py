@@ -15,7 +15,7 @@ KEPT = "kept"
 
 
 def on_error(source: SourceEntry, target: str) -> OnError:
-    """What pipeline.yml says of a table by its name in `raw`. Touches no source."""
+    """The `on_error` of pipeline.yml for a table by its name in `raw`. Touches no source."""
     listed = source.options if source.tables == "all" else source.tables
     entry = next((one for one in listed if one.target_name == target), None)
     return (entry.on_error if entry is not None else None) or source.on_error
@@ -50,5 +50,5 @@ def kept(attempts: Iterable[ops.Load]) -> list[ops.Load]:
 
 
 def sentence(loads: Iterable[ops.Load]) -> str:
-    """What ops.runs says of the tables that keep what was published; empty where there are none."""
+    """The sentence in ops.runs on the tables that keep what was published; empty where there are none."""
     return "; ".join(f"raw.{load.target} keeps what was published before: {load.error}" for load in loads)

@@ -41,7 +41,7 @@ def sort_out(warehouse: Warehouse, journal: Sequence[ops.Publish]) -> Sorted:
 
 
 def sentence(entry: ops.Publish) -> str:
-    """What a person is told of a row that was set aside."""
+    """A sentence for a person on a row that was set aside."""
     return f"A row of ops.publishes was set aside and has moved nothing: raw.{entry.target}, run {entry.run}: {entry.error}"
 
 

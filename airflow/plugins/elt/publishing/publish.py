@@ -312,5 +312,5 @@ def _is_loading(name: str) -> bool:
 
 
 def _mark() -> str:
-    """What nobody else knows."""
+    """A mark that nobody else knows."""
     return secrets.token_hex(4)

@@ -1,4 +1,4 @@
-"""What a run finds of the runs before it: publishes that were cut are finished, dead runs closed, leftovers dropped."""
+"""Cleans up after earlier runs: publishes that were cut are finished, dead runs closed, leftovers dropped."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SILENT_AFTER = timedelta(hours=1)
 
 @dataclass(frozen=True)
 class Recovered:
-    """What recovery did, for a person to read."""
+    """The work of a recovery, for a person to read."""
 
     published: tuple[str, ...] = ()
     closed_runs: tuple[int, ...] = ()

@@ -19,7 +19,7 @@ from elt.sources.postgres.pump import CopyStream, Tick
 from elt.sources.postgres.session import CopySession, Source
 
 PROCESSORS_OF_A_STREAM = 2
-"""What one stream keeps busy where source and warehouse share its machine: Postgres one, warehouse and loader the other.
+"""Processors that one stream keeps busy where source and warehouse share its machine: Postgres one, warehouse and loader the other.
 
 A second session has nothing to run on there (benchmarks/README.md), and costs the source its cache: Postgres reads a range of
 blocks through all of its buffers, and a whole table through a few.

@@ -21,7 +21,7 @@ from elt.settings import Settings
 from elt.sources.postgres.session import Source
 
 _CONVERSION = (CountMismatchError, SourceRefusedError, WarehouseRefusedError, WarehouseUnavailableError)
-"""What a value that cannot be carried may look like."""
+"""Errors that a value that cannot be carried may cause."""
 _NOT_THE_ENCODING = ("22021",)
 # https://www.postgresql.org/docs/current/errcodes-appendix.html: program_limit_exceeded, out_of_memory, internal_error
 _TOO_LONG = ("54000", "53200", "XX000")

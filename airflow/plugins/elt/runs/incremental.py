@@ -28,7 +28,7 @@ _NO_DEDUPLICATION = {"optimize_on_insert": 0, "insert_deduplicate": 0}
 
 @dataclass(frozen=True)
 class Base:
-    """What is published, and can be gone on from."""
+    """The published rows that a load goes on from."""
 
     target: str
     rows: int
@@ -40,7 +40,7 @@ class Base:
 
 @dataclass(frozen=True)
 class Arrived:
-    """What one load of an incremental table has brought."""
+    """The rows that one load of an incremental table has brought."""
 
     rows: int
     newest: str | None
@@ -53,7 +53,7 @@ class Arrived:
 
 @dataclass(frozen=True)
 class Start:
-    """What a load begins with: a base to go on from, or None for a whole copy, and a sentence where a person should know why."""
+    """Start of a load: a base to go on from, or None for a whole copy, and a sentence where a person should know why."""
 
     base: Base | None
     note: str = ""
@@ -132,7 +132,7 @@ def condition(shape: Shape, base: Base) -> str:
 
 
 def look(warehouse: Warehouse, shape: Shape, table: str, base: Base | None) -> Arrived:
-    """What a load has brought into `table`; with a base also how much of it takes the place of published rows."""
+    """Counts the rows that a load has brought into `table`; with a base also how much of it takes the place of published rows."""
     key = shape.key_to_compare
     cursor = quote_clickhouse(_cursor(shape).name)
     known = "0"

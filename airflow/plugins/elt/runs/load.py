@@ -134,7 +134,7 @@ def _load(
 
 
 def result(event: ops.Load) -> LoadResult:
-    """What a caller is told of a load that went well, or after which the published table stays."""
+    """The result, for a caller, of a load that went well, or after which the published table stays."""
     return LoadResult(
         event.target,
         event.rows_sent,

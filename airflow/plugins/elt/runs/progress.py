@@ -1,4 +1,4 @@
-"""What a load tells while it runs."""
+"""Progress and results of loads and publishes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Progress:
     bytes: int
     seconds: float
     estimated_rows: int | None
-    """What the planner of the source expects the table to have; None where it does not know."""
+    """Rows that the planner of the source expects the table to have; None where it does not know."""
 
     @property
     def rows_per_second(self) -> float:

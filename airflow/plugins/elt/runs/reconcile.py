@@ -28,7 +28,7 @@ from elt.verification.verify import Verified, verify
 
 @dataclass(frozen=True)
 class Compared:
-    """What is published as one table, beside the source."""
+    """One published table beside the source."""
 
     source: str
     target: str

@@ -278,7 +278,7 @@ def publish_own(
 
 
 def published(warehouse: Warehouse, run: int) -> PublishResult:
-    """What a published run has put in place."""
+    """The tables that a published run has put in place."""
     return _result(run, [entry for entry in ops.publishes(warehouse, run) if entry.status == "done"])
 
 

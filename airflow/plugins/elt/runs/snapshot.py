@@ -126,5 +126,5 @@ def _lock_problem(source: Source, entry: TableEntry) -> EltError | None:
 
 
 def kinds(source: Source, found: Sequence[TableEntry]) -> list[tuple[TableName, Kind]]:
-    """What each table is, which decides how it is locked. Raises SourceRefusedError when one is missing."""
+    """The kind of each table, which decides how it is locked. Raises SourceRefusedError when one is missing."""
     return [(entry.name, find_kind(source, entry.name)[1]) for entry in found]

@@ -34,7 +34,7 @@ _LOCK_WAIT_SECONDS = 3.0
 
 @dataclass(frozen=True)
 class WholeRun:
-    """What a run has done."""
+    """The result of a run."""
 
     run: int
     loads: tuple[LoadResult, ...]
@@ -183,7 +183,7 @@ def _work(
     listener: Listener,
     verify: bool,
 ) -> tuple[list[ops.Load], Callable[[], None]]:
-    """What was loaded, and the last step of the last load."""
+    """Returns the loads, and the last step of the last load."""
     done: list[ops.Load] = []
     end: Callable[[], None] = _nothing
     while not stop.is_set():
@@ -215,7 +215,7 @@ def _work(
 
 
 def _nothing() -> None:
-    """What is left to do when all is done."""
+    """Nothing is left to do."""
 
 
 def _drop(warehouse: Warehouse, loaded: _Loaded) -> None:

@@ -41,7 +41,7 @@ _NUMBERS_AT_ONCE = 40_000_000
 
 @dataclass(frozen=True)
 class Verified:
-    """What a comparison of one table has found."""
+    """The result of comparing one table."""
 
     columns: tuple[str, ...]
     """Columns that were compared."""
@@ -68,7 +68,7 @@ class Verified:
 
     @property
     def difference(self) -> str:
-        """What is wrong, as a clause."""
+        """The differences, as a clause."""
         found = [f"{self.missing:,} rows are missing"] if self.missing else []
         columns = [name for name in self.wrong if name != ROWS]
         if self.changed:
@@ -145,7 +145,7 @@ def _compare(
     not_compared: tuple[str, ...],
     beat: Callable[[], None],
 ) -> tuple[Verified, list[Sums]]:
-    """What differs, and the source's checksums of each part of the columns."""
+    """The differences, and the source's checksums of each part of the columns."""
     sums: list[Sums] = []
     found: dict[int, tuple[str, ...]] = {}
     for part in in_parts(table):

@@ -162,7 +162,7 @@ LATE = {
 @pytest.mark.parametrize("shape", ["whole", "body", "values", "input", "async"])
 @pytest.mark.parametrize("reason", LATE)
 def test_error_behind_the_parser_is_the_inserts_own(admin: Any, table: str, reason: str, shape: str) -> None:
-    """What the table refuses is never acknowledged, however the rows came."""
+    """Rows that the table refuses are never acknowledged, however the rows came."""
     definition, code = LATE[reason]
     admin.ask(f"CREATE TABLE {table} {definition}")
     data = "".join(f"{number}\n" for number in range(200))

@@ -1,4 +1,4 @@
-"""What ClickHouse's Python client does in its own integration tests, as cases of our own: the official client against this server."""
+"""Calls of ClickHouse's Python client in its own integration tests, as cases of our own: the official client against this server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What pipeline.yml can say of a table, against real servers."""
+"""Options of a table in pipeline.yml, against real servers."""
 
 import dataclasses
 import hashlib

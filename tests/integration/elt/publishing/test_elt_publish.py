@@ -69,7 +69,7 @@ def test_the_steps_of_the_dag(two: Any) -> None:
 
 
 def test_what_is_published_is_merged_as_any_other_table(two: Any) -> None:
-    """What keeps merges waiting while a table is loaded is gone when readers see it."""
+    """Settings that keep merges waiting while a table is loaded is gone when readers see it."""
     two.load()
     assert two.warehouse("SELECT count() FROM system.tables WHERE create_table_query LIKE '%_to_merge_%'") == [(0,)]
 

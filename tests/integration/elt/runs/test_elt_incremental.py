@@ -33,7 +33,7 @@ def modes(done: Any) -> dict[str, tuple[str, int]]:
 
 
 def seen(shop: Any, columns: str = "id, v") -> list[tuple[Any, ...]]:
-    """What the staging view reads."""
+    """Rows that the staging view reads."""
     return list(shop.warehouse(f"SELECT {columns} FROM raw.orders ORDER BY id SETTINGS final = 1"))
 
 

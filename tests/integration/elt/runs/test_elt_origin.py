@@ -1,4 +1,4 @@
-"""What an incremental table goes on from: the same table of the same source, up to a watermark that a clock has shown."""
+"""Incremental tables go on from the right rows: the same table of the same source, up to a watermark that a clock has shown."""
 
 from dataclasses import replace
 from typing import Any

@@ -43,7 +43,7 @@ CHANGES = {
 
 @pytest.fixture(scope="module")
 def differing(clickhouse: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """What the check names, with one change in the file."""
+    """Sentences of the check, with one change in the file."""
 
     def differences(before: str, after: str) -> list[str]:
         text = grants.USERS_FILE.read_text()

@@ -105,7 +105,7 @@ def mode(request: pytest.FixtureRequest) -> str:
 
 
 def refused(home: Path, mode: str, content: bytes) -> str:
-    """What a boot of that mode says of `.env`; that it shows no secret and leaves nothing but that file is asserted."""
+    """Output of a boot of that mode of `.env`; that it shows no secret and leaves nothing but that file is asserted."""
     home.mkdir()
     file = home / ".env"
     file.write_bytes(content)

@@ -39,7 +39,7 @@ print(database_user.find().uid)
 
 @pytest.fixture
 def boot(repo: Path, venvs: Path, tmp_path: Path) -> Callable[..., list[str]]:
-    """What a boot says of user and data, with /etc as a copy: lines, the last of which is the uid of Postgres."""
+    """Output of a boot on user and data, with /etc as a copy: lines, the last of which is the uid of Postgres."""
     if subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False).returncode != 0:
         pytest.skip("root may make no mount namespace here, as in most containers")
     shutil.copytree("/etc", tmp_path / "etc", symlinks=True)

@@ -1,4 +1,4 @@
-"""What is refused before anything is started, with the cause and the cure."""
+"""Refusals before anything is started, with the cause and the cure."""
 
 import os
 import socket

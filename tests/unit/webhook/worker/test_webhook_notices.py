@@ -87,7 +87,7 @@ def ended(store: RunStore, status: Status, error: str = "") -> str:
 
 
 def settled(store: RunStore, run_id: str) -> str:
-    """What became of the notice of a run."""
+    """State of the notice of a run."""
 
     def notice() -> str:
         (row,) = store.database.read("SELECT notice FROM runs WHERE id = ?", run_id)

@@ -1,4 +1,4 @@
-"""What Postgres' catalogue says of a table: columns with their base types, key, size."""
+"""A table as Postgres' catalogue describes it: columns with their base types, key, size."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ import asyncpg
 from elt.errors import TerminalError
 
 CHUNK_BYTES = 1 << 18
-"""What the kernel hands over at once. Larger blocks are given back to it after each use, and cost page faults."""
+"""Bytes read from the socket at once. Larger blocks are given back to it after each use, and cost page faults."""
 _WAIT_SECONDS = 1.0
 _CLOSE_SECONDS = 10.0
 

@@ -17,7 +17,7 @@ class Reads(Protocol):
 
 
 FUNCTION = "public.elt_oldest_transaction()"
-"""What an owner may give a role in place of pg_read_all_stats: it tells one instant, and no query of others."""
+"""A function that an owner may give a role in place of pg_read_all_stats: it tells one instant, and no query of others."""
 
 _WAY = f"""
 SELECT NOT pg_is_in_recovery() AND pg_has_role(current_user, 'pg_read_all_stats', 'USAGE'),

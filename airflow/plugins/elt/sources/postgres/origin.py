@@ -94,7 +94,7 @@ class Origin:
 
 @dataclass(frozen=True)
 class Difference:
-    """What has changed between two origins."""
+    """The changes between two origins."""
 
     reason: str = ""
     """Why nothing can be gone on from, as a clause; empty where it can."""
@@ -138,7 +138,7 @@ def read_origin(source: Reads, table: SourceTable, host: str) -> Origin:
 
 
 def compare(before: str, now: Origin, copied: frozenset[str], *, any_host: bool) -> Difference:
-    """What has changed since `before`, which is an origin as text, or empty for a load of a version that kept none: that is trusted once.
+    """Compares an origin with `before`, which is an origin as text, or empty for a load of a version that kept none: that is trusted once.
 
     Only `copied` columns count. With `any_host`, the system identifier alone tells servers apart.
     """

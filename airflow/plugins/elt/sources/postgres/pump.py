@@ -18,7 +18,7 @@ Tick = Callable[[int, int], None]
 
 @dataclass
 class Sent:
-    """What the source sent, once the stream has ended well."""
+    """Rows and bytes that the source sent, once the stream has ended well."""
 
     rows: int = 0
     bytes: int = 0
@@ -34,7 +34,7 @@ class CopyStream:
     def __init__(self, session: CopySession, select: str, tick: Tick) -> None:
         self.sent = Sent()
         self.error: Exception | None = None
-        """What the copy itself raised, if it did."""
+        """The error that the copy itself raised, if it did."""
         self._session = session
         self._select = select
         self._tick = tick

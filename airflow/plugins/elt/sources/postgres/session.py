@@ -47,7 +47,7 @@ _LOCK_NOT_AVAILABLE = "55P03"
 _NO_OPTION: dict[str, Any] = {}
 _HAS_SALT = f"SELECT coalesce(current_setting('{MASK_SETTING}', true), '') <> ''"
 _NO_STARTUP_OPTION = "unsupported startup parameter"
-"""What poolers say who pass no options on."""
+"""Messages of poolers that pass no options on."""
 _CONNECT_SECONDS = 10
 
 
