@@ -86,8 +86,8 @@ for environment in $(printf '%s\n' "${needed[@]}" | sort -u); do
     build_environment "$environment"
 done
 export STACK_UV="${STACK_UV:-$(find_uv)}"
-# Compiled once, and not at each of the many starts.
-unset PYTHONDONTWRITEBYTECODE
+# Compiled once, and not at each of the many starts. Stacks of the tests have a .env of their own.
+unset PYTHONDONTWRITEBYTECODE STACK_ENV_FILE
 bin="$STACK_VENVS/tests/bin"
 export PATH="$bin:$PATH"
 
