@@ -3,6 +3,9 @@
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/scripts/bootstrap.sh"
 
+if [[ " $* " == *" --exact "* && "$*" != --exact ]]; then
+    die "--exact stands alone: ./check_all_works.sh --exact"
+fi
 if [[ "$*" != --exact ]]; then
     stack check "$@"
     exit

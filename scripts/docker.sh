@@ -105,7 +105,9 @@ in_env_folder() {
 
 # Ends with the sentences of a bad .env, in place of what Compose says of it, which shows values.
 check_env() {
-    docker image inspect ecommerce-pipeline/tools >/dev/null 2>&1 || return 0
+    # Only an image of this version knows the question; ./run.sh builds it.
+    [[ "$(docker image inspect --format '{{index .Config.Labels "org.opencontainers.image.version"}}' ecommerce-pipeline/tools 2>/dev/null)" == "$STACK_VERSION" ]] ||
+        return 0
     in_env_folder env docker --check || exit 1
 }
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+import psycopg2
+from psycopg2.extensions import parse_dsn
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -36,6 +39,9 @@ class Settings(BaseSettings):
             port = parts.port or 5432
         except ValueError:
             return "the address in SOURCE_URL"
+        if not parts.netloc:
+            # Names and values, as libpq takes them too: the password may be among them.
+            return "the address in SOURCE_URL"
         return f"{unquote(parts.username or '')}@{parts.hostname or ''}:{port}{parts.path}"
 
     @property
@@ -47,16 +53,23 @@ class Settings(BaseSettings):
         secrets = [self.clickhouse_loader_password.get_secret_value(), self.mask_salt.get_secret_value()]
         url = self.source_url.get_secret_value()
         secrets.append(url)
-        try:
-            password = urlsplit(url).password
-        except ValueError:
-            password = None
-        if password:
-            secrets += [password, unquote(password)]
+        secrets += passwords_of(url)
         for secret in secrets:
             if secret:
                 text = text.replace(secret, "***")
         return text
+
+
+def passwords_of(url: str) -> list[str]:
+    """The password of an address, as it is written there and as it is meant; libpq finds it among options, too."""
+    found: list[str] = []
+    with suppress(ValueError):
+        if written := urlsplit(url).password:
+            found += [written, unquote(written)]
+    with suppress(psycopg2.Error):
+        if meant := parse_dsn(url).get("password"):
+            found.append(str(meant))
+    return found
 
 
 def read_settings() -> Settings:

@@ -3,7 +3,6 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from urllib.parse import unquote, urlsplit
 
 from airflow.sdk.exceptions import AirflowFailException
 from airflow.sdk.log import mask_secret
@@ -32,12 +31,12 @@ def no_retry_on_terminal_errors() -> Iterator[None]:
 
 def mask_secrets() -> None:
     """Registers every secret that the task's environment holds with Airflow's masker."""
+    from elt.settings import passwords_of
+
     for name in SECRETS:
         # A signing secret may be several.
         for secret in os.environ.get(name, "").split():
             mask_secret(secret)
     for name in ADDRESSES:
-        password = urlsplit(os.environ.get(name, "")).password
-        if password:
+        for password in passwords_of(os.environ.get(name, "")):
             mask_secret(password)
-            mask_secret(unquote(password))

@@ -27,3 +27,16 @@ def test_secrets_are_taken_out_of_every_text() -> None:
     text = settings.redact("postgresql://u:p%40ss@h:7/d p@ss p%40ss hush fine")
     assert text == "*** *** *** *** fine"
     assert "hush" not in repr(settings) and "p%40ss" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://me:se%26cret@db/shop",
+        "postgresql://me@db/shop?password=se%26cret",
+        "host=db dbname=shop user=me password=se&cret",
+    ],
+)
+def test_a_password_is_found_wherever_libpq_finds_it(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = Settings(source_url=url, clickhouse_loader_password="x")  # type: ignore[arg-type]
+    assert "cret" not in settings.redact("the driver said se&cret") + settings.source_address

@@ -153,5 +153,5 @@ def _full_name(text: str) -> str:
         return str(TableName("public", text))
 
 
-if __name__ == "__main__" and __package__ == "elt":
+if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))

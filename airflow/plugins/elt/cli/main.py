@@ -170,10 +170,11 @@ def _verify(options: argparse.Namespace, settings: Settings, out: Console) -> in
             publish=options.publish,
         )
     _print_loads(done, out)
-    columns = sum(len(load.verified_columns) for load in done.loads)
-    out.print(f"Equal to the source at one instant: {len(done.loads)} tables, {columns} columns, every value.")
+    loads = [load for load in done.loads if not load.kept]
+    columns = sum(len(load.verified_columns) for load in loads)
+    out.print(f"Equal to the source at one instant: {len(loads)} tables, {columns} columns, every value.")
     out.print("Published." if options.publish else f"Nothing was published. Next: {_ME} load")
-    return 0
+    return 0 if len(loads) == len(done.loads) else 1
 
 
 def _verify_published(options: argparse.Namespace, settings: Settings, out: Console) -> int:
@@ -229,8 +230,12 @@ def _reconcile(options: argparse.Namespace, settings: Settings, out: Console) ->
     if anew and not options.dry_run:
         out.print(f"Copying {escape(', '.join(anew))} anew")
         with shown_progress(out) as listener:
-            load_everything(settings, listener, tables=anew, full_refresh=True)
-        out.print(f"Published {escape(', '.join(anew))} as they are at the source.")
+            done = load_everything(settings, listener, tables=anew, full_refresh=True)
+        _print_loads(done, out)
+        published = [table.target for table in done.published.tables]
+        out.print(f"Published {escape(', '.join(published))} as they are at the source.")
+        if len(published) < len(anew):
+            return 1
     elif anew:
         out.print(f"Next: {_ME} reconcile, which copies {escape(', '.join(anew))} anew")
         return 1

@@ -284,7 +284,7 @@ def find_no_utf8(shape: Shape, condition: str | None = None) -> Finding | None:
     found = []
     for column in columns:
         text = f"{quote_postgres(column.source_name)}::text"
-        shown = "'bytes'" if column.name in shape.entry.mask else _in_ascii(f"left({text}, 100)")
+        shown = "'bytes'" if column.source_name in shape.entry.mask else _in_ascii(f"left({text}, 100)")
         found.append((f"{text} !~ '{_VALID_UTF8}' COLLATE \"C\"", shown))
     return _finding(
         shape,

@@ -82,8 +82,8 @@ def _ended(one: ops.Absence, chosen: Collection[str]) -> str:
     return "dropped" if one.status == "gone" else one.status
 
 
-def follow(warehouse: Warehouse, source: SourceEntry, selection: Selection, run: int) -> str:
-    """Records the absences that a run finds, and drops the copies that `on_gone: drop` lets go. Returns the run's note.
+def follow(warehouse: Warehouse, source: SourceEntry, selection: Selection, run: int, *, drop: bool) -> str:
+    """Records the absences that a run finds, and with `drop` drops the copies that `on_gone: drop` lets go. Returns the run's note.
 
     A copy is dropped when two runs have succeeded without its table, unless the source is another one than it came from, more than a tenth
     of the published tables is gone, or a view of the warehouse reads it.
@@ -91,7 +91,7 @@ def follow(warehouse: Warehouse, source: SourceEntry, selection: Selection, run:
     absences = find_absences(warehouse, selection, run=run)
     found = list(absences.found)
     kept: dict[str, str] = {}
-    if source.on_gone == "drop" and absences.gone:
+    if drop and source.on_gone == "drop" and absences.gone:
         for one in absences.gone:
             kept[one.target] = _why_kept(warehouse, source, selection, absences, one)
             if not kept[one.target]:

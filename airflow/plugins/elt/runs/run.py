@@ -60,8 +60,9 @@ def begin_locked(
     tables: Sequence[str] | None,
     full_refresh: bool,
     tell: Callable[[str], None] = lambda _: None,
+    drop_gone: bool = True,
 ) -> ops.Run:
-    """As `begin`, for a caller that holds the lock."""
+    """As `begin`, for a caller that holds the lock. Without `drop_gone` no copy of a table that is gone is dropped."""
     # A run by hand is never taken up again: what has its key is another process that had the same number.
     earlier = None if run_key.startswith(recovery.CLI_PREFIX) else ops.latest_run(warehouse, run_key)
     own = earlier.run if earlier and earlier.status == "running" else None
@@ -75,7 +76,7 @@ def begin_locked(
     chosen = choose(selection.entries, tables, selection.left_out)
     number = ops.microseconds()
     # Before the run's own start: it counts among the runs that went without the tables that it finds gone.
-    note = gone.follow(warehouse, read_pipeline(settings.elt_pipeline).source, selection, number)
+    note = gone.follow(warehouse, read_pipeline(settings.elt_pipeline).source, selection, number, drop=drop_gone)
     run = ops.Run(
         run=number,
         run_key=run_key,

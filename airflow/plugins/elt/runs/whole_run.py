@@ -88,16 +88,28 @@ def load_everything(
         with run_lock(settings, warehouse, holder=key, wait_seconds=_LOCK_WAIT_SECONDS) as lock:
             listener.step("finishing what earlier runs left")
             run = begin_locked(
-                settings, warehouse, lock, run_key=key, tables=tables, full_refresh=full_refresh, tell=listener.step
+                settings,
+                warehouse,
+                lock,
+                run_key=key,
+                tables=tables,
+                full_refresh=full_refresh,
+                tell=listener.step,
+                drop_gone=publish,
             )
             try:
                 chosen = choose(all_entries(settings), run.tables)
+                if not publish:
+                    # A table that differs, or cannot be read, is what such a run is to tell.
+                    chosen = tuple(entry.model_copy(update={"on_error": "fail"}) for entry in chosen)
                 listener.step("taking a snapshot of the source")
                 with ExitStack() as stack:
                     loaded = _load_all(settings, warehouse, run, chosen, workers, listener, stack, verify=verify)
                     if not publish:
                         _drop(warehouse, loaded)
-                        return WholeRun(run.run, tuple(map(load.result, loaded.loads)), PublishResult(run.run, ()))
+                        return WholeRun(
+                            run.run, tuple(map(load.result, loaded.loads)), PublishResult(run.run, ()), run.note
+                        )
                     listener.step("publishing")
                     done = publish_own(
                         warehouse,

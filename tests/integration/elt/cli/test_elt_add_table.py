@@ -6,6 +6,7 @@ import io
 import os
 import shutil
 import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -186,3 +187,12 @@ def test_what_is_not_there_is_told_and_nothing_is_written(shop: Any, project: Pa
     assert code == 1 and "no table public.nothing" in err
     assert shop.settings.elt_pipeline.read_text() == pipeline
     assert set(project.rglob("*")) == files
+
+
+def test_the_module_is_a_command(shop: Any) -> None:
+    """scripts/add_table runs it by its name, natively and in containers."""
+    command = [sys.executable, "-m", "elt.cli.add_table", "--help"]
+    said = subprocess.run(command, env=shop.environment, capture_output=True, text=True, check=True).stdout
+    assert "usage: scripts/add_table" in said
+    for script in ("scripts/add_table", "scripts/docker.sh"):
+        assert "-m elt.cli.add_table" in (shop.repo / script).read_text()

@@ -264,3 +264,12 @@ def test_native_and_container_launch_read_one_table(repo: Path, made: Path, venv
         env = launch.environment(context, row)
         python = str(context.paths.python(commands.TABLE[name][0]))
         assert row.commands(context) == commands.commands(name, python=python, repo=str(repo), env=env)
+
+
+def test_the_image_of_the_tools_holds_each_file_that_they_read(repo: Path) -> None:
+    """Folders and files below the repository that scripts/stack names stand in the image, and in what Docker is given."""
+    copied = re.findall(r"^COPY (?!--)(.+) \S+$", (repo / "scripts/Dockerfile").read_text(), re.MULTILINE)
+    there = {name for words in copied for name in words.split()}
+    assert {"VERSION", ".env.example", "pipeline.yml", "clickhouse/init", "clickhouse/config/users.xml"} <= there
+    let_in = {line.removeprefix("!") for line in (repo / ".dockerignore").read_text().splitlines() if line[:1] == "!"}
+    assert all(any(name == one or name.startswith(f"{one}/") for one in let_in) for name in there)

@@ -76,11 +76,17 @@ class Source:
                 raise
             # A pooler.
             self._connection = _connection(self._settings, self._application, _NO_OPTION)
+        try:
+            self._set_up()
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def _set_up(self) -> None:
         self._connection.autocommit = True
         with self._errors("a query"):
             shared = is_shared(self._connection, lambda: _connection(self._settings, self._application, _NO_OPTION))
         if shared:
-            self._connection.close()
             raise SourceRefusedError(
                 f"The source {self._settings.source_address} is a pooler that gives each transaction another session (transaction "
                 "pooling), so that the loader's settings and locks would end up with others; give SOURCE_URL the address of Postgres "
