@@ -215,6 +215,18 @@ def test_verify_by_hand_publishes_nothing_unless_told(orders: Any) -> None:
     assert orders.warehouse("SELECT count() FROM raw.orders WHERE id = 3001") == [(1,)]
 
 
+def test_verify_keeps_no_table_that_differs(orders: Any) -> None:
+    """`on_error: keep` is for what is published: a run that is to compare tells of the difference, and fails."""
+    text = orders.settings.elt_pipeline.read_text()
+    orders.settings.elt_pipeline.write_text(
+        text.replace("    kind: postgres\n", "    kind: postgres\n    on_error: keep\n")
+    )
+    orders.admin_client.command("ALTER TABLE raw.orders UPDATE note = 'x' WHERE id = 7 SETTINGS mutations_sync = 2")
+    code, out, err = orders.command("verify", "orders")
+    assert code == 1 and "Equal to the source" not in out and "orders" in err
+    assert orders.warehouse("SELECT status FROM ops.loads FINAL ORDER BY run DESC LIMIT 1") == [("failed",)]
+
+
 def test_a_view_whose_values_change_with_each_reading_is_named_and_no_failure(shop: Any) -> None:
     shop.sql(
         "CREATE TABLE base (id int PRIMARY KEY)",
