@@ -10,7 +10,6 @@ from pathlib import Path
 from stack.paths import REPO
 
 USERS_FILE = REPO / "clickhouse" / "config" / "users.xml"
-SQL_FILE = REPO / "clickhouse" / "grants.sql"
 # What the embedded server alone needs, and the admin, whom such a service has already.
 LEFT_OUT = ("admin", "input", "default")
 HEADER = """-- Users, roles and grants for a ClickHouse whose users are managed by SQL, such as ClickHouse Cloud.

@@ -13,7 +13,6 @@ from webhook.queue.store import RunStore
 
 _LOOK = 0.2
 _KEEPALIVE = 10.0
-_CHUNK = 1 << 16
 
 
 def follow(store: RunStore, run_id: str, log: Path, *, last_event_id: str = "") -> Iterator[str]:

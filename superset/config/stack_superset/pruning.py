@@ -6,6 +6,7 @@ serving process is the one part of Superset that runs in both ways of running.
 
 import logging
 import threading
+import time
 from datetime import timedelta
 from typing import Any
 
@@ -35,7 +36,7 @@ def _prune_daily(app: Any) -> None:
         except Exception:
             _logger.exception("Old events were not deleted from Superset's database; next try in %s.", RETRY)
             pause = RETRY
-        threading.Event().wait(pause.total_seconds())
+        time.sleep(pause.total_seconds())
 
 
 def start(app: Any) -> None:

@@ -7,14 +7,8 @@ A watermark that was taken in between would leave it behind for ever, so that it
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any, Protocol
 
-
-class Reads(Protocol):
-    """The one thing of a source session that is needed here."""
-
-    def rows(self, sql: str, parameters: tuple[Any, ...] | None = None) -> list[tuple[Any, ...]]: ...
-
+from elt.sources.postgres.catalogue import Reads
 
 FUNCTION = "public.elt_oldest_transaction()"
 """A function that an owner may give a role in place of pg_read_all_stats: it tells one instant, and no query of others."""
