@@ -30,7 +30,7 @@ def check_files(statement: Statement, bound: Mapping[str, str]) -> None:
         return
     for index, token in enumerate(found):
         before, after = found[max(index - 2, 0) : index], found[index + 1 : index + 3]
-        if token.kind == "quoted" and _outside(token.name) and not (before and before[-1].upper == "AS"):
+        if token.kind == "quoted" and _outside(token.name) and not _names_no_file(before):
             raise _refusal(token.name)
         if token.kind == "string" and before and before[-1].upper in ("FROM", "JOIN"):
             _check(token.name)
@@ -113,6 +113,13 @@ def _arguments(found: tuple[Token, ...], opening: int) -> list[list[Token]]:
         elif not (depth == 1 and token.nests == 1):
             arguments[-1].append(token)
     return arguments if arguments != [[]] else []
+
+
+def _names_no_file(before: tuple[Token, ...]) -> bool:
+    """Whether the tokens before a name make an alias of it, or a name in another database than `default`, which alone shows files."""
+    if before and before[-1].upper == "AS":
+        return True
+    return len(before) == 2 and before[-1].text == "." and before[-2].name.lower() != "default"
 
 
 def _outside(path: str) -> bool:

@@ -438,3 +438,13 @@ def test_statement_made_of_a_string_is_refused(api: Callable[[str], Any]) -> Non
     sql = "SELECT * FROM eval('SELECT file(''/etc/passwd'')')"
     answer = api("loader").call(sql, allow_experimental_eval_table_function=1)
     assert (answer.code, "root:" in answer.text) == (497, False)
+
+
+def test_a_table_whose_name_looks_like_a_path_is_a_table(admin: Any, user_files: Path) -> None:
+    for name in ("raw.`/* n`", "raw.`a/../b`"):
+        admin.ask(f"CREATE TABLE {name} (a UInt8) ENGINE = MergeTree ORDER BY ()")
+        admin.ask(f"INSERT INTO {name} VALUES (7)")
+        assert admin.ask(f"SELECT * FROM {name}") == "7"
+        admin.ask(f"DROP TABLE {name}")
+    assert admin.call("SELECT * FROM default.`/etc/passwd`").code == 481
+    assert admin.call("SELECT * FROM `default`.`/etc/passwd`").code == 481
