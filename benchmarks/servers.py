@@ -9,6 +9,7 @@ import subprocess
 import tempfile
 import time
 import urllib.request
+import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,7 +23,11 @@ from stack.native import postgres
 
 REPO = Path(__file__).resolve().parents[1]
 VENVS = Path(os.environ.get("STACK_VENVS", REPO / ".stack" / "venvs"))
-_USERS = {"default": "", "loader": "LOADER_", "dbt": "DBT_", "webhook": "WEBHOOK_", "superset": "SUPERSET_"}
+# Name of the variable with the password, by user.
+_USERS = {
+    user.tag: user.find("password").attrib["from_env"]  # type: ignore[union-attr]
+    for user in ElementTree.parse(REPO / "clickhouse/config/users.xml").getroot().findall("users/*")
+}
 
 
 @dataclass(frozen=True)
@@ -34,7 +39,7 @@ class Warehouse:
     pid: int
 
     def environment(self) -> dict[str, str]:
-        names = {f"CLICKHOUSE_{part}PASSWORD": self.passwords[user] for user, part in _USERS.items()}
+        names = {variable: self.passwords[user] for user, variable in _USERS.items()}
         return {"CLICKHOUSE_HOST": "127.0.0.1", "CLICKHOUSE_HTTP_PORT": str(self.port), **names}
 
     def rows(self, sql: str, user: str = "default") -> list[tuple[Any, ...]]:
