@@ -14,21 +14,6 @@ UNKNOWN_RUN = 1_234_567_890_123_456
 
 
 @pytest.fixture
-def two(shop: Any) -> Any:
-    """Tables a and b, published with one row each; the source has two rows by now."""
-    shop.sql(
-        "CREATE TABLE a (id int PRIMARY KEY)",
-        "CREATE TABLE b (id int PRIMARY KEY)",
-        "INSERT INTO a VALUES (1)",
-        "INSERT INTO b VALUES (1)",
-    )
-    shop.tables("public.a", "public.b")
-    shop.load()
-    shop.sql("INSERT INTO a VALUES (2)", "INSERT INTO b VALUES (2)")
-    return shop
-
-
-@pytest.fixture
 def loaded(two: Any) -> int:
     """A run that has loaded both tables and not published them."""
     run = begin(two.settings, run_key="dag/loaded", tables=None, full_refresh=False)

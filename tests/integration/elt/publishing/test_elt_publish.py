@@ -18,21 +18,6 @@ from elt.runs.run import begin, fail, load_table, publish, recover
 from elt.runs.snapshot import HeldSnapshot, held_snapshot, hold
 
 
-@pytest.fixture
-def two(shop: Any) -> Any:
-    """Tables a and b, published with one row each; the source has two rows by now."""
-    shop.sql(
-        "CREATE TABLE a (id int PRIMARY KEY)",
-        "CREATE TABLE b (id int PRIMARY KEY)",
-        "INSERT INTO a VALUES (1)",
-        "INSERT INTO b VALUES (1)",
-    )
-    shop.tables("public.a", "public.b")
-    shop.load()
-    shop.sql("INSERT INTO a VALUES (2)", "INSERT INTO b VALUES (2)")
-    return shop
-
-
 def counts(shop: Any) -> list[int]:
     return [shop.warehouse(f"SELECT count() FROM raw.{name}")[0][0] for name in ("a", "b")]
 
