@@ -1,4 +1,4 @@
-"""From a Postgres column to a ClickHouse column: its type, how it is sent, and which values cannot be carried.
+"""From a Postgres column to a ClickHouse column: its type, how it is sent, and which values cannot be mapping.
 
 docs/types.md is this module in words.
 """
@@ -50,7 +50,7 @@ NARROW = YearRange(1900, 2299, loud=False)
 
 
 @dataclass(frozen=True)
-class Carried:
+class ColumnMapping:
     """How one column travels."""
 
     name: str
@@ -88,7 +88,7 @@ def override_problem(text: str) -> str | None:
     )
 
 
-def carry(column: SourceColumn, years: YearRange, override: str | None = None) -> Carried:
+def map_column(column: SourceColumn, years: YearRange, override: str | None = None) -> ColumnMapping:
     """How `column` travels to a server that holds `years`. `override` is the type that pipeline.yml gives it.
 
     Raises ValueError when the column cannot be given that type.
@@ -115,22 +115,22 @@ def carry(column: SourceColumn, years: YearRange, override: str | None = None) -
     if column.base == "bytea":
         # Hex is what COPY can send in text; the server makes bytes of it again.
         sent = f"encode({quoted}, 'hex')"
-        return Carried(column.name, column.declared, _nullable(column, "String"), sent, convert="unhex({wire})")
+        return ColumnMapping(column.name, column.declared, _nullable(column, "String"), sent, convert="unhex({wire})")
     if column.base == "enum":
         inner = "String" if column.not_null else "Nullable(String)"
-        return Carried(column.name, column.declared, f"LowCardinality({inner})", quoted)
+        return ColumnMapping(column.name, column.declared, f"LowCardinality({inner})", quoted)
     if column.base in _SIMPLE:
-        return Carried(column.name, column.declared, _nullable(column, _SIMPLE[column.base]), quoted)
+        return ColumnMapping(column.name, column.declared, _nullable(column, _SIMPLE[column.base]), quoted)
     return _as_text(column)
 
 
-def apart(columns: tuple[Carried, ...]) -> tuple[Carried, ...]:
+def apart(columns: tuple[ColumnMapping, ...]) -> tuple[ColumnMapping, ...]:
     """The columns, with `_` for the dots in names of arrays that share what stands before the first dot.
 
     ClickHouse takes `a.x` and `a.y` for parts of one Nested column, whose arrays must all have the same length.
     """
 
-    def prefix(column: Carried) -> str | None:
+    def prefix(column: ColumnMapping) -> str | None:
         before, dot, _ = column.name.partition(".")
         return before if dot and column.clickhouse.startswith("Array(") else None
 
@@ -149,12 +149,12 @@ def apart(columns: tuple[Carried, ...]) -> tuple[Carried, ...]:
     return tuple(found)
 
 
-def with_replacement(carried: Carried, column: SourceColumn, value: str | None) -> Carried:
+def with_replacement(mapping: ColumnMapping, column: SourceColumn, value: str | None) -> ColumnMapping:
     """As `carried`, with `value` in place of every value that its type does not hold; None is NULL.
 
     Raises ValueError when there is nothing to replace, or no room for NULL.
     """
-    if carried.refused is None or column.dimensions:
+    if mapping.refused is None or column.dimensions:
         raise ValueError(f"{column.name} is {column.declared}, of which no single value is ever refused")
     if value is None and column.not_null:
         raise ValueError(f"{column.name} is NOT NULL, so that NULL can replace nothing in it")
@@ -162,29 +162,29 @@ def with_replacement(carried: Carried, column: SourceColumn, value: str | None) 
     if value is not None:
         literal = "'" + value.replace("'", "''") + f"'::{column.base}"
         literal = f"({literal} AT TIME ZONE 'UTC')::text" if column.base == "timestamptz" else f"{literal}::text"
-    select = f"CASE WHEN {carried.refused} THEN {literal} ELSE ({carried.select})::text END"
-    return replace(carried, select=select, refused=None)
+    select = f"CASE WHEN {mapping.refused} THEN {literal} ELSE ({mapping.select})::text END"
+    return replace(mapping, select=select, refused=None)
 
 
 MASK_SETTING = "elt.mask_salt"
 """Where the session has the salt: it reaches Postgres as an option of the connection, and never stands in a query."""
 
 
-def masked(column: SourceColumn) -> Carried:
+def masked(column: SourceColumn) -> ColumnMapping:
     """The SHA-256, in hex, of the salt followed by the value's text: equal values stay equal, and NULL stays NULL."""
     salted = f"current_setting('{MASK_SETTING}') || {quote_postgres(column.name)}::text"
     select = f"encode(sha256(convert_to({salted}, 'UTF8')), 'hex')"
-    return Carried(column.name, column.declared, _nullable(column, "String"), select)
+    return ColumnMapping(column.name, column.declared, _nullable(column, "String"), select)
 
 
 def _nullable(column: SourceColumn, inner: str) -> str:
     return inner if column.not_null else f"Nullable({inner})"
 
 
-def _as_text(column: SourceColumn) -> Carried:
+def _as_text(column: SourceColumn) -> ColumnMapping:
     # The text that Postgres itself prints: the one rule for every type without a counterpart.
     quoted = quote_postgres(column.name)
-    return Carried(column.name, column.declared, _nullable(column, "String"), f"{quoted}::text", as_text=True)
+    return ColumnMapping(column.name, column.declared, _nullable(column, "String"), f"{quoted}::text", as_text=True)
 
 
 def _precision(typmod: int) -> tuple[int, int]:
@@ -204,7 +204,7 @@ def _precision(typmod: int) -> tuple[int, int]:
     return precision, scale
 
 
-def _decimal(column: SourceColumn, precision: int, scale: int) -> Carried:
+def _decimal(column: SourceColumn, precision: int, scale: int) -> ColumnMapping:
     quoted = quote_postgres(column.name)
     kind = f"Decimal({precision}, {scale})"
     because = f"which {kind} does not hold exactly"
@@ -212,13 +212,15 @@ def _decimal(column: SourceColumn, precision: int, scale: int) -> Carried:
         # Postgres keeps every value within the precision, but NaN, which the server refuses to read.
         refused, select = f"{quoted} = 'NaN'", quoted
     else:
-        # ClickHouse drops excess fractional digits without a word, so that the source has to look.
+        # ClickHouse drops excess fractional digits silently, so the source checks.
         refused = (
             f"(coalesce(min_scale({quoted}) > {scale}, {quoted} IS NOT NULL)"
             f" OR abs({quoted}) >= 1e{precision - scale}::numeric)"
         )
         select = _loud(quoted, refused, quoted)
-    return Carried(column.name, column.declared, _nullable(column, kind), select, refused=refused, because=because)
+    return ColumnMapping(
+        column.name, column.declared, _nullable(column, kind), select, refused=refused, because=because
+    )
 
 
 def _declared_within(typmod: int, precision: int, scale: int) -> bool:
@@ -229,13 +231,15 @@ def _declared_within(typmod: int, precision: int, scale: int) -> bool:
     return declared_scale <= scale and (packed >> 16) - declared_scale <= precision - scale
 
 
-def _in_years(column: SourceColumn, kind: str, select: str, years: YearRange) -> Carried:
+def _in_years(column: SourceColumn, kind: str, select: str, years: YearRange) -> ColumnMapping:
     quoted = quote_postgres(column.name)
     refused = f"NOT ({quoted} >= '{years.first:04}-01-01' AND {quoted} < {_first_day_after(years, column.base)})"
     because = f"which {kind} does not hold (years {years.first} to {years.last})"
     if not years.loud:
         select = _loud(quoted, refused, select)
-    return Carried(column.name, column.declared, _nullable(column, kind), select, refused=refused, because=because)
+    return ColumnMapping(
+        column.name, column.declared, _nullable(column, kind), select, refused=refused, because=because
+    )
 
 
 def _first_day_after(years: YearRange, base: str) -> str:
@@ -244,10 +248,10 @@ def _first_day_after(years: YearRange, base: str) -> str:
 
 def _loud(quoted: str, refused: str, select: str) -> str:
     """`select`, but an error of Postgres on a refused value: its cast can only fail, and only when it is reached."""
-    return f"CASE WHEN {refused} THEN CAST(CAST('not carried: ' || {quoted}::text AS integer) AS text) ELSE ({select})::text END"
+    return f"CASE WHEN {refused} THEN CAST(CAST('not mapping: ' || {quoted}::text AS integer) AS text) ELSE ({select})::text END"
 
 
-def _array(column: SourceColumn, years: YearRange) -> Carried:
+def _array(column: SourceColumn, years: YearRange) -> ColumnMapping:
     """Arrays travel as JSON of their elements' texts, and each element is read strictly on the other side."""
     quoted = quote_postgres(column.name)
     depth = column.dimensions
@@ -282,7 +286,7 @@ def _array(column: SourceColumn, years: YearRange) -> Carried:
     kind = "Array(" * depth + f"Nullable({inner})" + ")" * depth
     select = _loud(quoted, " OR ".join(silent), f"to_json({texts})")
     refused = " OR ".join([*silent, *loud])
-    return Carried(column.name, column.declared, kind, select, _each(parsed, depth, element), refused, because)
+    return ColumnMapping(column.name, column.declared, kind, select, _each(parsed, depth, element), refused, because)
 
 
 def _any_element(quoted: str, predicate: str) -> str:

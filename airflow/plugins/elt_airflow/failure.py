@@ -12,8 +12,8 @@ from elt_airflow.runs import begun_run, run_key
 log = logging.getLogger(__name__)
 
 LONGEST_ERROR = 4000
-NO_WORD = (
-    "The task's process ended without a word (killed, out of memory, or the scheduler was): "
+PROCESS_DIED = (
+    "The task's process died without an exception (killed, out of memory, or the scheduler was): "
     "its log shows how far it came; clear the task to try again."
 )
 
@@ -82,7 +82,7 @@ def error_of(context: Any) -> str:
     """One text for a person: what the task raised, without the traceback and with known secrets masked."""
     error = context.get("exception")
     if error is None:
-        return NO_WORD
+        return PROCESS_DIED
     return str(redact(str(error) or type(error).__name__))[:LONGEST_ERROR]
 
 

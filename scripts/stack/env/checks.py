@@ -25,7 +25,7 @@ PORTS = (
 _HIDDEN = re.compile(r"PASSWORD|SECRET|TOKEN|KEY|SALT|URL$")
 
 
-def sentence(pairs: Mapping[str, Pair], error: Mapping[str, Any]) -> str:
+def describe(pairs: Mapping[str, Pair], error: Mapping[str, Any]) -> str:
     """One error of pydantic as a sentence."""
     name = str(error["loc"][0])
     if name not in pairs:

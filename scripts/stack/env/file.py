@@ -291,7 +291,7 @@ def _validated(file: Path, pairs: Mapping[str, Pair]) -> Env:
     try:
         env = Env(**values, in_compose=os.environ.get("STACK_NETWORK") == "compose")  # type: ignore[arg-type]
     except ValidationError as error:
-        mistakes += [env_checks.sentence(pairs, one) for one in error.errors()]
+        mistakes += [env_checks.describe(pairs, one) for one in error.errors()]
     if env is None or mistakes:
         raise StackError(env_lines.refusal(file, mistakes))
     return env

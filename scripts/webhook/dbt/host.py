@@ -195,7 +195,7 @@ class Host:
             ready, _, _ = select.select([self._channel.fileno(), alive], [], [])
             if self._channel.fileno() in ready:
                 if not self._channel.recv(1 << 20):
-                    # The worker has gone without a word; the run must not outlive it.
+                    # The worker died; the run must not outlive it.
                     os.kill(child, signal.SIGKILL)
                     raise SystemExit(0)
                 # It has not been waited for, so the number is still its own.

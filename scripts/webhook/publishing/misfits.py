@@ -15,14 +15,14 @@ NOT_PUBLISHABLE = ("MaterializedView", "Dictionary")
 
 
 @dataclass(frozen=True)
-class Sorted:
+class SortedJournal:
     """Open entries: publishes to go on with, one after the other, and entries to set aside, closed as that."""
 
     publishes: tuple[tuple[Entry, ...], ...]
     set_aside: tuple[Entry, ...]
 
 
-def sort_out(warehouse: Warehouse, entries: Sequence[Entry]) -> Sorted:
+def sort_out(warehouse: Warehouse, entries: Sequence[Entry]) -> SortedJournal:
     """Compare open entries with the runs on record and with what is in `analytics`.
 
     An attempt of which one entry does not fit is set aside whole, unless it was cut between its swaps: then the
@@ -45,10 +45,10 @@ def sort_out(warehouse: Warehouse, entries: Sequence[Entry]) -> Sorted:
             publishes.append(fitting)
         set_aside += [_set_aside(entry, reasons[entry.target]) for entry in whole if entry.target in reasons]
     publishes.sort(key=lambda publish: min(entry.opened_at for entry in publish))
-    return Sorted(tuple(publishes), tuple(set_aside))
+    return SortedJournal(tuple(publishes), tuple(set_aside))
 
 
-def sentence(entry: Entry) -> str:
+def describe(entry: Entry) -> str:
     """A sentence for a person on an entry that was set aside."""
     return (
         f"A row of ops.dbt_publishes was set aside and has moved nothing: {DATABASE}.{entry.target},"

@@ -9,7 +9,7 @@ from uuid import UUID
 from webhook.publishing import journal
 from webhook.publishing.failing_rows import FailingRows, failing_rows, failing_tables
 from webhook.publishing.journal import Entry, JournalError
-from webhook.publishing.misfits import NOT_PUBLISHABLE, sentence, sort_out
+from webhook.publishing.misfits import NOT_PUBLISHABLE, describe, sort_out
 from webhook.publishing.names import FAILED, MARK, published_name
 from webhook.publishing.relations import NO_UUID, Relation, drop, drop_unpublished, relations
 from webhook.publishing.swap import roll_forward
@@ -54,11 +54,11 @@ class Publisher:
             return Recovered()
         found = sort_out(self._warehouse, entries)
         for entry in found.set_aside:
-            logger.error("%s", sentence(entry))
+            logger.error("%s", describe(entry))
         journal.write(self._records, found.set_aside)
         closed = [entry for one in found.publishes for entry in roll_forward(self._warehouse, self._records, one)]
         published = tuple(entry.target for entry in closed if entry.status == "done")
-        return Recovered(published, tuple(map(sentence, found.set_aside)))
+        return Recovered(published, tuple(map(describe, found.set_aside)))
 
     def run(self, run: Run, attempt: int, execute: Callable[[], Outcome]) -> Outcome:
         """Have dbt run by `execute`, and publish what it built if all went well.

@@ -95,7 +95,7 @@ class Node:
 
 @dataclass(frozen=True)
 class Run:
-    """One accepted run. Instants are UTC; `attempts` counts the starts of dbt, `cuts` those that a kill ended."""
+    """One accepted run. Instants are UTC; `attempts` counts the starts of dbt, `interruptions` those that a kill ended."""
 
     id: str
     request: RunRequest
@@ -103,7 +103,7 @@ class Run:
     requested_by: str
     status: Status
     attempts: int
-    cuts: int
+    interruptions: int
     queued_at: datetime
     started_at: datetime | None
     heartbeat_at: datetime | None

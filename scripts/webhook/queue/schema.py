@@ -27,7 +27,7 @@ CREATE TABLE IF NOT EXISTS runs (
     requested_by TEXT NOT NULL,
     status TEXT NOT NULL,
     attempts INTEGER NOT NULL DEFAULT 0,
-    cuts INTEGER NOT NULL DEFAULT 0,
+    cuts INTEGER NOT NULL DEFAULT 0, -- Run.interruptions
     queued_at INTEGER NOT NULL,
     started_at INTEGER,
     heartbeat_at INTEGER,
@@ -80,7 +80,8 @@ ADDED_COLUMNS = (("runs", "vars", "TEXT NOT NULL DEFAULT '{}'"), ("runs", "notic
 
 # After the columns. Every way in which a run can end passes here.
 TRIGGERS = (
-    "CREATE INDEX IF NOT EXISTS runs_to_tell ON runs (seq) WHERE notice = 'due'",
+    "DROP INDEX IF EXISTS runs_to_tell",
+    "CREATE INDEX IF NOT EXISTS pending_notices ON runs (seq) WHERE notice = 'due'",
     f"""
 CREATE TRIGGER IF NOT EXISTS run_has_ended AFTER UPDATE OF status ON runs
 WHEN NEW.status IN ({_FINAL}) AND OLD.status NOT IN ({_FINAL})

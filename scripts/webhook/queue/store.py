@@ -120,7 +120,7 @@ class RunStore:
             (attempt,) = connection.execute("SELECT attempts FROM runs WHERE id = ?", (run_id,)).fetchone()
         return int(attempt)
 
-    def give_way(self, run_id: str, note: str) -> None:
+    def requeue(self, run_id: str, note: str) -> None:
         """running back to queued, at its old place in the queue. If a cancel came meanwhile the run ends instead."""
         with self.database.transaction() as connection:
             connection.execute(
@@ -151,13 +151,12 @@ class RunStore:
             )
 
     def recover(self) -> list[Run]:
-        """Settle the runs that a killed worker left running, and return them as they are now.
+        """Requeues the runs that a killed worker left running, and returns them as they are now.
 
-        A first cut sends the run back to the queue; a second one ends it as interrupted. Call it only while holding the
-        worker's lock.
+        A second interruption ends the run as interrupted. Call it only while holding the worker's lock.
         """
-        cut = [row["id"] for row in self.database.read("SELECT id FROM runs WHERE status = 'running'")]
-        for run_id in cut:
+        interrupted = [row["id"] for row in self.database.read("SELECT id FROM runs WHERE status = 'running'")]
+        for run_id in interrupted:
             with self.database.transaction() as connection:
                 connection.execute("UPDATE runs SET cuts = cuts + 1 WHERE id = ?", (run_id,))
             run = self.get(run_id)
@@ -165,11 +164,11 @@ class RunStore:
                 continue
             if run.cancel_requested:
                 self.finish(run_id, "cancelled")
-            elif run.cuts > 1:
+            elif run.interruptions > 1:
                 self.finish(run_id, "interrupted", CUT_TWICE)
             else:
-                self.give_way(run_id, "The worker was killed while dbt ran; this run is waiting to start over.")
-        return [run for run in map(self.get, cut) if run is not None]
+                self.requeue(run_id, "The worker was killed while dbt ran; this run is waiting to start over.")
+        return [run for run in map(self.get, interrupted) if run is not None]
 
     def beat(self, run_id: str) -> None:
         self._change(run_id, "running", heartbeat_at=now())
@@ -245,7 +244,7 @@ class RunStore:
 
     # What NOTIFY_URL has yet to hear
 
-    def runs_to_tell(self) -> list[Run]:
+    def pending_notices(self) -> list[Run]:
         return [_run(row) for row in self.database.read(f"{_RUN} WHERE notice = 'due' ORDER BY seq LIMIT 100")]
 
     def mark_told(self, run_id: str, notice: str) -> None:
@@ -285,7 +284,7 @@ def _run(row: sqlite3.Row) -> Run:
         requested_by=row["requested_by"],
         status=row["status"],
         attempts=row["attempts"],
-        cuts=row["cuts"],
+        interruptions=row["cuts"],
         queued_at=_required_instant(row["queued_at"]),
         started_at=_instant(row["started_at"]),
         heartbeat_at=_instant(row["heartbeat_at"]),

@@ -65,7 +65,7 @@ def _holds(verifier: Webhook, body: bytes, headers: Mapping[str, str]) -> bool:
     return False
 
 
-class FailedTries:
+class FailureLimiter:
     """Wrong credentials within the last minute, of all callers together.
 
     Right credentials are never refused for the wrong ones of somebody else: then anybody could lock everybody out.
@@ -93,7 +93,7 @@ class Gate:
     def __init__(self, token: SecretStr, signing_secrets: tuple[SecretStr, ...], *, failed_tries: int) -> None:
         self._token = Token(token)
         self._signatures = Signatures(signing_secrets)
-        self._failed = FailedTries(failed_tries)
+        self._failed = FailureLimiter(failed_tries)
 
     def check(self, request: Request, *, signed: bool) -> Proof:
         """By what the request may pass; `signed`: also a signature will do. Raises Problem: 401, or 429 after too many."""

@@ -18,9 +18,9 @@ from webhook.worker.documentation import Documentation
 from webhook.worker.execution import Execution
 from webhook.worker.lock import worker_lock
 from webhook.worker.notices import Notices
+from webhook.worker.publish_barrier import PublishBarrier
 from webhook.worker.reporter import HEARTBEAT, Reporter
 from webhook.worker.stop import Stop
-from webhook.worker.turns import Turns
 
 # Often enough that nobody waits for it; a look at an idle queue takes 50 microseconds.
 _IDLE = 0.01
@@ -39,7 +39,7 @@ class Worker:
         self._store = RunStore(Database(settings.database))
         self._reporter = Reporter(self._store, Warehouse(settings, "webhook"))
         self._warehouse = Warehouse(settings, "dbt")
-        self._turns = Turns(self._store, self._reporter, self._warehouse, patience=settings.publish_wait)
+        self._barrier = PublishBarrier(self._store, self._reporter, self._warehouse, patience=settings.publish_wait)
         self._publisher = Publisher(settings)
         self._host = DbtHost(settings.project, settings.dbt_target, dbt_environment(os.environ, settings))
         was_built = bool(self._store.latest(limit=1, status="success"))
@@ -80,7 +80,7 @@ class Worker:
         self._stop.wait(_IDLE)
 
     def _do(self, run: Run) -> None:
-        if not self._turns.take(run, self._stop, self._beat):
+        if not self._barrier.wait(run, self._stop, self._beat):
             self._reporter.wake()
             return
         attempt = self._store.count_attempt(run.id)
@@ -101,7 +101,7 @@ class Worker:
         self._may_have_leftovers = outcome.was_forced
         self._end_leftovers()
         if outcome.status == "stopped":
-            self._store.give_way(run.id, outcome.error)
+            self._store.requeue(run.id, outcome.error)
         else:
             self._store.finish(run.id, outcome.status, outcome.error)
         self._reporter.wake()

@@ -58,7 +58,7 @@ class Notices:
 
     def _work(self) -> None:
         while not self._ending:
-            for run in self._store.runs_to_tell():
+            for run in self._store.pending_notices():
                 if self._ending:
                     return
                 self._tell(run)

@@ -15,7 +15,7 @@ from elt.cli.progress import shown_progress
 from elt.cli.staging import Written, slug, write_staging
 from elt.columns import WIDE
 from elt.destination import ops
-from elt.destination.statements import shape
+from elt.destination.statements import map_table
 from elt.destination.warehouse import Warehouse
 from elt.errors import EltError, TerminalError
 from elt.pipeline.edit import add_entry
@@ -83,7 +83,7 @@ def _add_one(settings: Settings, options: argparse.Namespace, out: Console) -> i
             f"{name} cannot be added: {error.errors()[0]['msg'].removeprefix('Value error, ')}"
         ) from None
     with Source(settings, "elt add") as source:
-        shape(read_table(source, asked.name), asked, WIDE)
+        map_table(read_table(source, asked.name), asked, WIDE)
     entry = add_entry(settings.elt_pipeline, name, given)
     out.print(f"{escape(str(entry.name))} stands in {escape(str(settings.elt_pipeline))}")
     write_plan(settings)
@@ -129,7 +129,7 @@ def _stage(settings: Settings, entries: Sequence[TableEntry], dbt: Path) -> list
             written.append(
                 write_staging(
                     dbt,
-                    shape(table, entry, WIDE),
+                    map_table(table, entry, WIDE),
                     entry.target_name,
                     comments,
                     source=name,

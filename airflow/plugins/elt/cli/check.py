@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from elt.columns import WIDE
 from elt.destination import ops
-from elt.destination.statements import TIMES, Shape, shape, where
+from elt.destination.statements import TIMES, TableMapping, map_table, where
 from elt.destination.warehouse import Warehouse
 from elt.errors import EltError
 from elt.pipeline.file import SourceEntry, TableEntry, read_pipeline
@@ -85,7 +85,7 @@ def check(settings: Settings) -> Checked:
     try:
         with Warehouse(settings) as warehouse:
             ops.check_tables(warehouse)
-            notes += map(gone.sentence, gone.find_absences(warehouse, selection).gone)
+            notes += map(gone.describe, gone.find_absences(warehouse, selection).gone)
     except EltError as error:
         mistakes.append(str(error))
     notes += _not_chosen(file.source, selection)
@@ -113,7 +113,7 @@ def _not_chosen(source: SourceEntry, selection: Selection) -> list[str]:
 
 def _check_table(settings: Settings, source: Source, entry: TableEntry) -> CheckedTable:
     table = read_table(source, entry.name)
-    found = shape(table, entry, WIDE)
+    found = map_table(table, entry, WIDE)
     # Reading no row takes the same rights as reading them all.
     columns = ", ".join(quote_postgres(column.source_name) for column in found.columns)
     source.rows(f"SELECT {columns} FROM {entry.name.sql}{where(found)} LIMIT 0")
@@ -127,7 +127,7 @@ def _check_table(settings: Settings, source: Source, entry: TableEntry) -> Check
     )
 
 
-def _notes(settings: Settings, source: Source, table: SourceTable, found: Shape) -> tuple[str, ...]:
+def _notes(settings: Settings, source: Source, table: SourceTable, found: TableMapping) -> tuple[str, ...]:
     kept = {column.source_name for column in found.columns}
     columns = [column for column in table.columns if column.name in kept]
     notes = []
@@ -155,7 +155,7 @@ def _notes(settings: Settings, source: Source, table: SourceTable, found: Shape)
     return tuple(notes)
 
 
-def _count_future(source: Source, table: SourceTable, found: Shape) -> int:
+def _count_future(source: Source, table: SourceTable, found: TableMapping) -> int:
     """Rows whose cursor is later than any clock on earth shows now."""
     (column,) = [column for column in table.columns if column.name == found.entry.cursor]
     if column.base not in TIMES:

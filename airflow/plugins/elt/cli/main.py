@@ -17,7 +17,7 @@ from elt.cli import check, status
 from elt.cli.progress import shown_progress
 from elt.errors import EltError, PipelineFileError, TerminalError
 from elt.pipeline import plan
-from elt.publishing.misfits import sentence
+from elt.publishing.misfits import describe
 from elt.runs import reconcile, run
 from elt.runs.whole_run import WholeRun, load_everything, run_key
 from elt.settings import Settings, read_settings
@@ -282,7 +282,7 @@ def _status(options: argparse.Namespace, settings: Settings, out: Console) -> in
         tables.add_row(escape(f"raw.{table.target}"), f"{table.rows:,}", at, str(table.run))
     out.print(tables)
     for entry in found.set_aside:
-        out.print(f"[yellow]note[/yellow]: {escape(sentence(entry))}")
+        out.print(f"[yellow]note[/yellow]: {escape(describe(entry))}")
     if found.absences:
         absent = Table("table", "source", "state", "since (UTC)", "why", title="not copied")
         for absence in found.absences:

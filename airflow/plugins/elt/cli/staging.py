@@ -14,7 +14,7 @@ from pathlib import Path
 
 import yaml
 
-from elt.destination.statements import LOADED_COLUMN, Shape
+from elt.destination.statements import LOADED_COLUMN, TableMapping
 from elt.pipeline.names import literal_clickhouse, quote_clickhouse
 from elt.sources.postgres.catalogue import SourceTable
 
@@ -39,7 +39,7 @@ def slug(name: str) -> str:
 
 
 def write_staging(
-    dbt: Path, shape: Shape, target: str, comments: dict[str, str], *, source: str, with_sample: bool
+    dbt: Path, mapping: TableMapping, target: str, comments: dict[str, str], *, source: str, with_sample: bool
 ) -> Written:
     """Writes the view and its yml into the dbt project, unless a model that reads the raw table is there.
 
@@ -55,12 +55,12 @@ def write_staging(
     mark = hashlib.sha256(target.encode()).hexdigest()[:6]
     plain, qualified = f"stg_{slug(target)}", f"stg_{slug(source)}__{slug(target)}"
     model = next(name for name in (plain, qualified, f"{qualified}_{mark}") if name not in taken)
-    columns = _named([column.name for column in shape.columns])
+    columns = _named([column.name for column in mapping.columns])
     folder = dbt / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     files = (folder / f"{model}.sql", folder / f"{model}.yml")
     group = _group(dbt, target)
-    files[1].write_text(_yml(model, group, target, shape, columns, comments), encoding="utf-8")
+    files[1].write_text(_yml(model, group, target, mapping, columns, comments), encoding="utf-8")
     # Last, and whole: a model that is there is never written again.
     scratch = files[0].with_suffix(".sql.new")
     scratch.write_text(_sql(group, target, columns), encoding="utf-8")
@@ -138,14 +138,14 @@ def _yml(
     model: str,
     group: str,
     target: str,
-    shape: Shape,
+    mapping: TableMapping,
     columns: Sequence[tuple[str, str]],
     comments: dict[str, str],
 ) -> str:
-    declared = {column.name: column.declared for column in shape.columns}
-    not_null = {column.name for column in shape.table.columns if column.not_null}
-    key = shape.key
-    grain = f"One row for each {' and '.join(key)}." if key else f"One row for each row of {shape.table.name}."
+    declared = {column.name: column.declared for column in mapping.columns}
+    not_null = {column.name for column in mapping.table.columns if column.not_null}
+    key = mapping.key
+    grain = f"One row for each {' and '.join(key)}." if key else f"One row for each row of {mapping.table.name}."
     # dbt sets names between backquotes as they are.
     quoted = quote_clickhouse(target)[1:-1]
     identifier = [f"        identifier: {_text(quoted)}"] if quoted != target else []
@@ -157,7 +157,7 @@ def _yml(
         "    tables:",
         f"      - name: {_text(target)}",
         *identifier,
-        f"        description: {_text(_described(shape.table, comments))}",
+        f"        description: {_text(_described(mapping.table, comments))}",
         "        config:",
         "          # The loader's own record, which also tells of a load that brought no new row.",
         f"          loaded_at_query: {_text(freshness)}",
@@ -167,10 +167,10 @@ def _yml(
         "",
         "models:",
         f"  - name: {model}",
-        f"    description: {_text(f'{_described(shape.table, comments)} {grain}')}",
+        f"    description: {_text(f'{_described(mapping.table, comments)} {grain}')}",
         "    columns:",
     ]
-    at_source = {column.name: column.source_name for column in shape.columns}
+    at_source = {column.name: column.source_name for column in mapping.columns}
     for name, plain in columns:
         about = comments.get(at_source[name]) or f"{name} of the source, {declared[name]}."
         lines += [f"      - name: {plain}", f"        description: {_text(about)}"]

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from elt.columns import Carried, YearRange, apart, carry, masked, with_replacement
+from elt.columns import ColumnMapping, YearRange, apart, map_column, masked, with_replacement
 from elt.errors import TerminalError
 from elt.pipeline.file import TableEntry
 from elt.pipeline.names import literal_clickhouse, quote_clickhouse, quote_postgres, raw
@@ -32,11 +32,11 @@ _PAD = f"{_WIRE_PREFIX}pad"
 
 
 @dataclass(frozen=True)
-class Shape:
+class TableMapping:
     """How a source table travels: its columns after `exclude` and `types`."""
 
     table: SourceTable
-    columns: tuple[Carried, ...]
+    columns: tuple[ColumnMapping, ...]
     key: tuple[str, ...]
     """Columns of the key; empty when there is none, or a part of it is excluded."""
     entry: TableEntry
@@ -86,12 +86,12 @@ class Shape:
         return (*names, _PAD) if len(names) == 1 else names
 
     @property
-    def checked(self) -> tuple[Carried, ...]:
+    def checked(self) -> tuple[ColumnMapping, ...]:
         """Columns with values that may be refused."""
         return tuple(column for column in self.columns if column.refused)
 
 
-def shape(table: SourceTable, entry: TableEntry, years: YearRange) -> Shape:
+def map_table(table: SourceTable, entry: TableEntry, years: YearRange) -> TableMapping:
     """Raises TerminalError when pipeline.yml and the table do not fit each other."""
     known = {column.name: column for column in table.columns}
     named = (
@@ -118,7 +118,7 @@ def shape(table: SourceTable, entry: TableEntry, years: YearRange) -> Shape:
             "exclude it in pipeline.yml, or rename it at the source"
         )
     try:
-        columns = apart(tuple(_carried(column, entry, years) for column in kept))
+        columns = apart(tuple(_map_column(column, entry, years) for column in kept))
     except ValueError as error:
         raise TerminalError(f"{table.name}: {error}; correct what pipeline.yml says of it") from None
     key = entry.key or (table.key if not set(table.key) & set(entry.exclude) else ())
@@ -127,34 +127,34 @@ def shape(table: SourceTable, entry: TableEntry, years: YearRange) -> Shape:
             f"{table.name} cannot be ordered by {', '.join(nullable)}, which may be NULL; set it NOT NULL at the source, "
             "or choose other columns in pipeline.yml"
         )
-    found = Shape(table, columns, key, entry)
+    found = TableMapping(table, columns, key, entry)
     if entry.mode == "incremental":
         check_incremental(found)
     return found
 
 
-def _carried(column: SourceColumn, entry: TableEntry, years: YearRange) -> Carried:
+def _map_column(column: SourceColumn, entry: TableEntry, years: YearRange) -> ColumnMapping:
     if column.name in entry.mask:
         return masked(column)
-    carried = carry(column, years, entry.types.get(column.name))
+    mapped = map_column(column, years, entry.types.get(column.name))
     if column.name in entry.replace:
-        return with_replacement(carried, column, entry.replace[column.name])
-    return carried
+        return with_replacement(mapped, column, entry.replace[column.name])
+    return mapped
 
 
-def check_incremental(shape: Shape) -> None:
+def check_incremental(mapping: TableMapping) -> None:
     """Raises TerminalError when the table cannot be followed by its cursor."""
-    entry, name = shape.entry, shape.table.name
-    if not shape.key:
+    entry, name = mapping.entry, mapping.table.name
+    if not mapping.key:
         raise TerminalError(
             f"{name} has no primary key that is copied; name the columns that tell its rows apart with key: in pipeline.yml"
         )
-    if shape.table.has_children and not entry.key:
+    if mapping.table.has_children and not entry.key:
         raise TerminalError(
             f"{name} has tables that inherit from it, in which its primary key may stand again; take mode full, copy each of the tables by itself, "
             "or name columns with key: in pipeline.yml that tell the rows of all of them apart"
         )
-    (column,) = [column for column in shape.table.columns if column.name == entry.cursor]
+    (column,) = [column for column in mapping.table.columns if column.name == entry.cursor]
     if column.dimensions or column.base not in (*TIMES, *NUMBERS):
         raise TerminalError(
             f"{name}.{column.name} is {column.declared}, which is no cursor; take a timestamp, a date or a number"
@@ -168,13 +168,13 @@ def check_incremental(shape: Shape) -> None:
         raise TerminalError(f"{name}.{column.name} is a time: give lookback: in pipeline.yml as 30min, 1h or 2d")
 
 
-def create(shape: Shape, name: str, run: int, loaded_at: datetime, *, changes: bool = False) -> str:
+def create(mapping: TableMapping, name: str, run: int, loaded_at: datetime, *, changes: bool = False) -> str:
     """CREATE TABLE of a loading table. The loader's two columns are constants of it and are not sent.
 
     With `changes` it is one for the changed rows of an incremental table: never published, and its parts fit into the clone.
     """
     lines = []
-    for i, column in enumerate(shape.columns):
+    for i, column in enumerate(mapping.columns):
         kind, comment = column.clickhouse, literal_clickhouse(column.declared)
         if column.convert is None:
             lines.append(f"{quote_clickhouse(column.name)} {kind} COMMENT {comment}")
@@ -184,41 +184,41 @@ def create(shape: Shape, name: str, run: int, loaded_at: datetime, *, changes: b
         default = column.convert.replace("{wire}", wire)
         lines.append(f"{quote_clickhouse(column.name)} {kind} DEFAULT {default} COMMENT {comment}")
         lines.append(f"{wire} {sent} EPHEMERAL")
-    if _PAD in shape.wire:
+    if _PAD in mapping.wire:
         lines.append(f"{_PAD} UInt8 EPHEMERAL")
     stamp = loaded_at.strftime("%Y-%m-%d %H:%M:%S.%f")
     lines.append(f"{RUN_COLUMN} UInt64 DEFAULT {run} COMMENT 'Run that loaded the row: ops.runs'")
     lines.append(
         f"{LOADED_COLUMN} DateTime64(6, 'UTC') DEFAULT toDateTime64('{stamp}', 6, 'UTC') COMMENT 'Start of the load, UTC'"
     )
-    order = ", ".join(quote_clickhouse(name) for name in shape.order)
+    order = ", ".join(quote_clickhouse(name) for name in mapping.order)
     body = ",\n    ".join(lines)
-    engine = f"ReplacingMergeTree({RUN_COLUMN})" if shape.incremental and not changes else "MergeTree"
-    partition = f"PARTITION BY {shape.entry.partition_by}\n" if shape.entry.partition_by else ""
+    engine = f"ReplacingMergeTree({RUN_COLUMN})" if mapping.incremental and not changes else "MergeTree"
+    partition = f"PARTITION BY {mapping.entry.partition_by}\n" if mapping.entry.partition_by else ""
     settings = ", ".join(f"{name} = {value}" for name, value in _WHILE_LOADED.items())
     return (
         f"CREATE TABLE {raw(name)}\n(\n    {body}\n)\nENGINE = {engine}\n{partition}ORDER BY ({order})\n"
-        f"SETTINGS {settings}\nCOMMENT {literal_clickhouse(f'Copy of {shape.table.name}')}"
+        f"SETTINGS {settings}\nCOMMENT {literal_clickhouse(f'Copy of {mapping.table.name}')}"
     )
 
 
-def settle(shape: Shape, name: str) -> list[str]:
+def finalize_table(mapping: TableMapping, name: str) -> list[str]:
     """Statements that take the loader's scaffolding out of a loaded table: defaults first, then what they read. Merges begin."""
-    converted = [(i, column) for i, column in enumerate(shape.columns) if column.convert is not None]
+    converted = [(i, column) for i, column in enumerate(mapping.columns) if column.convert is not None]
     names = [column.name for _, column in converted] + [RUN_COLUMN, LOADED_COLUMN]
     changes = [f"MODIFY COLUMN {quote_clickhouse(n)} REMOVE DEFAULT" for n in names]
     statements = [f"ALTER TABLE {raw(name)} {', '.join(changes)}, RESET SETTING {', '.join(_WHILE_LOADED)}"]
-    scaffolding = [_wire_name(i, carried) for i, carried in converted] + ([_PAD] if _PAD in shape.wire else [])
+    scaffolding = [_wire_name(i, mapped) for i, mapped in converted] + ([_PAD] if _PAD in mapping.wire else [])
     if scaffolding:
         dropped = ", ".join(f"DROP COLUMN {quote_clickhouse(column)}" for column in scaffolding)
         statements.append(f"ALTER TABLE {raw(name)} {dropped}")
     return statements
 
 
-def select(shape: Shape, condition: str | None = None) -> str:
+def select(mapping: TableMapping, condition: str | None = None) -> str:
     """The query inside COPY: all rows, or those that meet `condition`."""
-    selected = [column.select for column in shape.columns] + (["0"] if _PAD in shape.wire else [])
-    return f"SELECT {', '.join(selected)} FROM {shape.table.name.sql}{where(shape, condition)}"
+    selected = [column.select for column in mapping.columns] + (["0"] if _PAD in mapping.wire else [])
+    return f"SELECT {', '.join(selected)} FROM {mapping.table.name.sql}{where(mapping, condition)}"
 
 
 def ranges(blocks: int, count: int) -> list[str | None]:
@@ -235,20 +235,20 @@ def ranges(blocks: int, count: int) -> list[str | None]:
     ]
 
 
-def where(shape: Shape, *conditions: str | None) -> str:
+def where(mapping: TableMapping, *conditions: str | None) -> str:
     """The WHERE clause for the source: that of pipeline.yml, and what is given."""
     # On a line of its own, so that a comment in the file ends where it should.
-    found = [f"({text}\n)" for text in (shape.entry.where, *conditions) if text]
+    found = [f"({text}\n)" for text in (mapping.entry.where, *conditions) if text]
     return f" WHERE {' AND '.join(found)}" if found else ""
 
 
-def count_duplicates(shape: Shape, condition: str) -> str:
+def count_duplicates(mapping: TableMapping, condition: str) -> str:
     """A query for the number of keys that stand in more than one row, one of which meets `condition`."""
-    key = ", ".join(quote_postgres(name) for name in shape.key)
-    table = shape.table.name.sql
+    key = ", ".join(quote_postgres(name) for name in mapping.key)
+    table = mapping.table.name.sql
     return (
-        f"SELECT count(*) FROM (SELECT FROM {table}{where(shape)} {'AND' if shape.entry.where else 'WHERE'} ({key}) IN"
-        f" (SELECT {key} FROM {table}{where(shape, condition)}) GROUP BY {key} HAVING count(*) > 1) AS twice"
+        f"SELECT count(*) FROM (SELECT FROM {table}{where(mapping)} {'AND' if mapping.entry.where else 'WHERE'} ({key}) IN"
+        f" (SELECT {key} FROM {table}{where(mapping, condition)}) GROUP BY {key} HAVING count(*) > 1) AS twice"
     )
 
 
@@ -257,17 +257,17 @@ class Finding:
     """A query for one row with a value that cannot be copied: index of its column in `columns`, the value, the row's key."""
 
     query: str
-    columns: tuple[Carried, ...]
+    columns: tuple[ColumnMapping, ...]
     because: str = ""
-    """As Carried.because, where it is the same for every column."""
+    """As ColumnMapping.because, where it is the same for every column."""
     cure: str = ""
 
 
-def find_refused(shape: Shape, condition: str | None = None) -> Finding | None:
+def find_refused(mapping: TableMapping, condition: str | None = None) -> Finding | None:
     """Finds a value that its type in the warehouse does not hold. None where every value is held."""
-    columns = shape.checked
+    columns = mapping.checked
     found = [(str(column.refused), f"left({quote_postgres(column.source_name)}::text, 100)") for column in columns]
-    return _finding(shape, condition, columns, found)
+    return _finding(mapping, condition, columns, found)
 
 
 _VALID_UTF8 = (
@@ -278,20 +278,20 @@ _VALID_UTF8 = (
 """A database without an encoding (SQL_ASCII) takes each byte for a character."""
 
 
-def find_no_utf8(shape: Shape, condition: str | None = None) -> Finding | None:
+def find_no_utf8(mapping: TableMapping, condition: str | None = None) -> Finding | None:
     """Finds a text of a SQL_ASCII database that is not UTF-8; bytes beyond ASCII are shown as \\nnn, and nothing of masked columns."""
-    columns = tuple(column for column in shape.columns if "String" in column.clickhouse)
+    columns = tuple(column for column in mapping.columns if "String" in column.clickhouse)
     found = []
     for column in columns:
         text = f"{quote_postgres(column.source_name)}::text"
-        shown = "'bytes'" if column.source_name in shape.entry.mask else _in_ascii(f"left({text}, 100)")
+        shown = "'bytes'" if column.source_name in mapping.entry.mask else _in_ascii(f"left({text}, 100)")
         found.append((f"{text} !~ '{_VALID_UTF8}' COLLATE \"C\"", shown))
     return _finding(
-        shape,
+        mapping,
         condition,
         columns,
         found,
-        key=_in_ascii(_key_text(shape)),
+        key=_in_ascii(_key_text(mapping)),
         because="which is not UTF-8",
         cure="exclude the column in pipeline.yml",
     )
@@ -305,13 +305,13 @@ _LONG_BYTES = 512 << 20
 _LENGTHS = ("text", "varchar", "bpchar", "bytea")
 
 
-def find_too_long(shape: Shape, condition: str | None = None) -> Finding | None:
+def find_too_long(mapping: TableMapping, condition: str | None = None) -> Finding | None:
     """Finds the longest value of the longest row, where that is above 512 MB: with what COPY escapes it may be more than Postgres sends."""
-    kinds = {column.name: column for column in shape.table.columns}
+    kinds = {column.name: column for column in mapping.table.columns}
     columns = tuple(
         column
-        for column in shape.columns
-        if column.name not in shape.entry.mask
+        for column in mapping.columns
+        if column.name not in mapping.entry.mask
         and kinds[column.source_name].base in _LENGTHS
         and not kinds[column.source_name].dimensions
     )
@@ -331,7 +331,7 @@ def find_too_long(shape: Shape, condition: str | None = None) -> Finding | None:
         for one, size in zip(sent, bytes_, strict=True)
     ]
     return _finding(
-        shape,
+        mapping,
         condition,
         columns,
         found,
@@ -342,9 +342,9 @@ def find_too_long(shape: Shape, condition: str | None = None) -> Finding | None:
 
 
 def _finding(
-    shape: Shape,
+    mapping: TableMapping,
     condition: str | None,
-    columns: tuple[Carried, ...],
+    columns: tuple[ColumnMapping, ...],
     found: Sequence[tuple[str, str]],
     *,
     key: str = "",
@@ -359,17 +359,17 @@ def _finding(
     value = " ".join(f"WHEN {predicate} THEN {shown}" for predicate, shown in found)
     anything = " OR ".join(f"({predicate})" for predicate, _ in found)
     query = (
-        f"SELECT CASE {index} END, CASE {value} END, {key or _key_text(shape)}"
-        f" FROM {shape.table.name.sql}{where(shape, condition, anything)}{order} LIMIT 1"
+        f"SELECT CASE {index} END, CASE {value} END, {key or _key_text(mapping)}"
+        f" FROM {mapping.table.name.sql}{where(mapping, condition, anything)}{order} LIMIT 1"
     )
     return Finding(query, columns, because, cure)
 
 
-def _key_text(shape: Shape) -> str:
-    if shape.key and not set(shape.key) & set(shape.entry.mask):
-        parts: Sequence[str] = [f"'{_escaped(name)} = ' || {quote_postgres(name)}::text" for name in shape.key]
+def _key_text(mapping: TableMapping) -> str:
+    if mapping.key and not set(mapping.key) & set(mapping.entry.mask):
+        parts: Sequence[str] = [f"'{_escaped(name)} = ' || {quote_postgres(name)}::text" for name in mapping.key]
         return " || ', ' || ".join(parts)
-    if shape.table.kind in ("table", "partitioned table"):
+    if mapping.table.kind in ("table", "partitioned table"):
         return "'ctid = ' || ctid::text"
     return "'(no key)'"
 
@@ -378,5 +378,5 @@ def _escaped(name: str) -> str:
     return name.replace("'", "''")
 
 
-def _wire_name(index: int, column: Carried) -> str:
+def _wire_name(index: int, column: ColumnMapping) -> str:
     return column.name if column.convert is None else f"{_WIRE_PREFIX}{index}"

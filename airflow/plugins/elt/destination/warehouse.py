@@ -193,7 +193,7 @@ class Warehouse:
         return WarehouseRefusedError(f"The warehouse {where} refuses ({reason}); {cure}", code)
 
 
-def at_once(*calls: Callable[[], object]) -> None:
+def in_parallel(*calls: Callable[[], object]) -> None:
     """Makes the calls side by side, since most of a short statement is waiting. Raises the first error when all have ended."""
     with ThreadPoolExecutor(len(calls), thread_name_prefix="at once") as pool:
         for future in [pool.submit(call) for call in calls]:

@@ -49,6 +49,6 @@ def kept(attempts: Iterable[ops.Load]) -> list[ops.Load]:
     return [load for load in {load.target: load for load in attempts}.values() if load.status == KEPT]
 
 
-def sentence(loads: Iterable[ops.Load]) -> str:
+def describe(loads: Iterable[ops.Load]) -> str:
     """The sentence in ops.runs on the tables that keep what was published; empty where there are none."""
     return "; ".join(f"raw.{load.target} keeps what was published before: {load.error}" for load in loads)

@@ -15,14 +15,14 @@ from elt.publishing.publish import uuids
 
 
 @dataclass(frozen=True)
-class Sorted:
+class SortedJournal:
     """Open rows of the journal: those to go on with, and those to set aside, closed as that."""
 
     publishes: tuple[ops.Publish, ...]
     set_aside: tuple[ops.Publish, ...]
 
 
-def sort_out(warehouse: Warehouse, journal: Sequence[ops.Publish]) -> Sorted:
+def sort_out(warehouse: Warehouse, journal: Sequence[ops.Publish]) -> SortedJournal:
     """Compares open rows with the runs and loads on record and with the tables of `raw`.
 
     A run whose journal has a row that does not fit, or lacks a table, is set aside whole, unless it was cut between its
@@ -37,10 +37,10 @@ def sort_out(warehouse: Warehouse, journal: Sequence[ops.Publish]) -> Sorted:
         reasons = _reasons(warehouse, runs.get(number), entries, tables)
         publishes += [entry for entry in entries if entry.target not in reasons]
         set_aside += [_set_aside(entry, reasons[entry.target]) for entry in entries if entry.target in reasons]
-    return Sorted(tuple(publishes), tuple(set_aside))
+    return SortedJournal(tuple(publishes), tuple(set_aside))
 
 
-def sentence(entry: ops.Publish) -> str:
+def describe(entry: ops.Publish) -> str:
     """A sentence for a person on a row that was set aside."""
     return f"A row of ops.publishes was set aside and has moved nothing: raw.{entry.target}, run {entry.run}: {entry.error}"
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from uuid import UUID
 
 from elt.destination import ops
-from elt.destination.warehouse import TABLE_EXISTS, UNKNOWN_TABLE, Warehouse, at_once
+from elt.destination.warehouse import TABLE_EXISTS, UNKNOWN_TABLE, Warehouse, in_parallel
 from elt.errors import TerminalError, TransientError, WarehouseRefusedError
 from elt.pipeline.names import publisher_table, raw, run_of_loading_table
 from elt.publishing import keeping
@@ -72,7 +72,7 @@ def open_journal(
         )
     if not targets:
         raise TerminalError(
-            f"Run {run.run} could load none of its tables, so that there is nothing to publish: {keeping.sentence(keeping.kept(attempts))}"
+            f"Run {run.run} could load none of its tables, so that there is nothing to publish: {keeping.describe(keeping.kept(attempts))}"
         )
     opened = ops.now()
     journal = []
@@ -163,12 +163,12 @@ def await_turn(
     lock.check()
 
 
-def carry_out(warehouse: Warehouse, opened: Opened) -> list[ops.Publish]:
-    """As `roll_forward`, for who has opened the journal this moment and need not ask for what it says."""
+def execute_journal(warehouse: Warehouse, opened: Opened) -> list[ops.Publish]:
+    """Fast path of `roll_forward` for the process that just wrote the journal."""
     closed, left = _swap_all(warehouse, opened.journal, opened.tables)
-    at_once(lambda: ops.write(warehouse, closed), lambda: _mark_loads(warehouse, opened.attempts, closed))
+    in_parallel(lambda: ops.write(warehouse, closed), lambda: _mark_loads(warehouse, opened.attempts, closed))
     # The run is ended last: who finds it still running, with a closed journal, has only to end it; the sweep drops what is left.
-    at_once(lambda: _end_run(warehouse, opened.run, closed, opened.attempts), lambda: _drop(warehouse, left))
+    in_parallel(lambda: _end_run(warehouse, opened.run, closed, opened.attempts), lambda: _drop(warehouse, left))
     return closed
 
 
@@ -204,7 +204,7 @@ def _end_run(warehouse: Warehouse, run: ops.Run, journal: Sequence[ops.Publish],
         error = f"Somebody else replaced {', '.join(given_up)}, or its row of the journal, during the publish; start a new run"
         ops.write(warehouse, [replace(run, status="failed", ended_at=ops.now(), error=error)])
     else:
-        error = keeping.sentence(keeping.kept(attempts))
+        error = keeping.describe(keeping.kept(attempts))
         ops.write(warehouse, [replace(run, status="success", ended_at=ops.now(), error=error)])
 
 

@@ -58,18 +58,18 @@ def recover(
         tuple(entry.target for entry in finished if entry.status == "done"),
         tuple(closed),
         tuple(dropped),
-        tuple(map(misfits.sentence, found.set_aside)),
+        tuple(map(misfits.describe, found.set_aside)),
     )
 
 
-def _sort_out(warehouse: Warehouse) -> misfits.Sorted:
+def _sort_out(warehouse: Warehouse) -> misfits.SortedJournal:
     """The open journal, after rows that do not fit what is there were reported and set aside."""
     journal = ops.open_publishes(warehouse)
     if not journal:
-        return misfits.Sorted((), ())
+        return misfits.SortedJournal((), ())
     found = misfits.sort_out(warehouse, journal)
     for entry in found.set_aside:
-        _log.error("%s", misfits.sentence(entry))
+        _log.error("%s", misfits.describe(entry))
     ops.write(warehouse, found.set_aside)
     return found
 

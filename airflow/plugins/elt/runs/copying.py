@@ -11,7 +11,7 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
 from elt.destination import statements
-from elt.destination.statements import Shape
+from elt.destination.statements import TableMapping
 from elt.destination.warehouse import Warehouse
 from elt.errors import EltError, SourceUnavailableError
 from elt.pipeline.file import TableEntry
@@ -38,7 +38,7 @@ class Copied:
 def copy_rows(
     warehouse: Warehouse,
     source: Source,
-    shape: Shape,
+    mapping: TableMapping,
     into: str,
     condition: str | None,
     tick: Tick,
@@ -48,13 +48,13 @@ def copy_rows(
     A table of `ranges:` is read by several `sessions` at once, all at the same instant; the rows of an incremental load are few,
     and read by one. Raises the EltError of the side that failed first.
     """
-    count = 1 if condition is not None else sessions(shape.entry, (source.host, warehouse.host))
-    parts = [condition] if count == 1 else _ranges(source, shape, count)
+    count = 1 if condition is not None else sessions(mapping.entry, (source.host, warehouse.host))
+    parts = [condition] if count == 1 else _ranges(source, mapping, count)
     if len(parts) == 1:
         # Of a block each partition makes a part, so that small blocks would make very many.
-        few = condition is not None and not shape.entry.partition_by
+        few = condition is not None and not mapping.entry.partition_by
         # While one writes a block the other takes the next, so that Postgres does not have to wait.
-        return _copy_one(warehouse, source.copying, shape, into, parts[0], tick, writers=2, few=few)
+        return _copy_one(warehouse, source.copying, mapping, into, parts[0], tick, writers=2, few=few)
     progress = [(0, 0)] * len(parts)
 
     def tick_of(number: int) -> Tick:
@@ -71,11 +71,11 @@ def copy_rows(
     def copy_range(number: int) -> Copied:
         """The first begins at once, with the sessions that are there, while the others open theirs."""
         if number == 0:
-            return _copy_one(warehouse, source.copying, shape, into, parts[0], tick_of(0), writers=1)
-        name, kind = shape.table.name, shape.table.kind
+            return _copy_one(warehouse, source.copying, mapping, into, parts[0], tick_of(0), writers=1)
+        name, kind = mapping.table.name, mapping.table.kind
         with source.copy_session(f"elt range {number + 1} {name}", [(name, kind)], snapshot) as session:
             opened.add(session)
-            return _copy_one(warehouse, session, shape, into, parts[number], tick_of(number), writers=1)
+            return _copy_one(warehouse, session, mapping, into, parts[number], tick_of(number), writers=1)
 
     with ThreadPoolExecutor(len(parts), thread_name_prefix="range") as pool:
         futures = [pool.submit(copy_range, number) for number in range(len(parts))]
@@ -140,15 +140,15 @@ class _Opened:
                 session.cancel()
 
 
-def _ranges(source: Source, shape: Shape, count: int) -> Sequence[str | None]:
-    if shape.table.kind not in ("table", "partitioned table"):
+def _ranges(source: Source, mapping: TableMapping, count: int) -> Sequence[str | None]:
+    if mapping.table.kind not in ("table", "partitioned table"):
         return [None]
     # Of a partitioned table, or one with children, the largest part decides.
     blocks = source.rows(
         "SELECT coalesce(max(pg_relation_size(t)), 0) / current_setting('block_size')::int FROM ("
         " SELECT %s::oid AS t UNION ALL SELECT relid FROM pg_partition_tree(%s::oid)"
         " UNION ALL SELECT inhrelid FROM pg_inherits WHERE inhparent = %s::oid) AS parts",
-        (shape.table.oid,) * 3,
+        (mapping.table.oid,) * 3,
     )[0][0]
     return statements.ranges(int(blocks), count)
 
@@ -156,7 +156,7 @@ def _ranges(source: Source, shape: Shape, count: int) -> Sequence[str | None]:
 def _copy_one(
     warehouse: Warehouse,
     session: CopySession,
-    shape: Shape,
+    mapping: TableMapping,
     into: str,
     condition: str | None,
     tick: Tick,
@@ -164,9 +164,9 @@ def _copy_one(
     writers: int,
     few: bool = False,
 ) -> Copied:
-    stream = CopyStream(session, statements.select(shape, condition), tick)
+    stream = CopyStream(session, statements.select(mapping, condition), tick)
     try:
-        written = warehouse.insert_text(into, shape.wire, stream.chunks(), writers=writers, few=few)
+        written = warehouse.insert_text(into, mapping.wire, stream.chunks(), writers=writers, few=few)
     except EltError as error:
         # An insert that is broken off because the copy failed tells of the connection, the copy tells why.
         raise (stream.error if isinstance(stream.error, EltError) else error) from None

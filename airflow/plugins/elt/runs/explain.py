@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from elt.destination import statements
-from elt.destination.statements import Finding, Shape
+from elt.destination.statements import Finding, TableMapping
 from elt.destination.warehouse import Warehouse
 from elt.errors import (
     CountMismatchError,
@@ -32,7 +32,7 @@ class _Explanation:
     """A kind of value that explains some errors, and how the source finds one."""
 
     explains: Callable[[EltError], bool]
-    find: Callable[[Shape, str | None], Finding | None]
+    find: Callable[[TableMapping, str | None], Finding | None]
 
 
 def _state(error: EltError) -> str | None:
@@ -46,14 +46,16 @@ _EXPLANATIONS = (
 )
 
 
-def explain(settings: Settings, warehouse: Warehouse, shape: Shape, condition: str | None, cause: EltError) -> None:
+def explain(
+    settings: Settings, warehouse: Warehouse, mapping: TableMapping, condition: str | None, cause: EltError
+) -> None:
     """Raises ValueRefusedError instead of `cause` when the source has a row that explains it."""
-    findings = [one.find(shape, condition) for one in _EXPLANATIONS if one.explains(cause)]
+    findings = [one.find(mapping, condition) for one in _EXPLANATIONS if one.explains(cause)]
     for finding in filter(None, findings):
         try:
             # A server that is away needs no explanation by the source's rows.
             warehouse.rows("SELECT 1")
-            with Source(settings, f"elt explain {shape.table.name}") as source:
+            with Source(settings, f"elt explain {mapping.table.name}") as source:
                 found = source.rows(finding.query)
         except EltError:
             continue
@@ -61,5 +63,5 @@ def explain(settings: Settings, warehouse: Warehouse, shape: Shape, condition: s
             index, value, key = found[0]
             column = finding.columns[index]
             raise ValueRefusedError(
-                str(shape.table.name), column.source_name, key, value, finding.because or column.because, finding.cure
+                str(mapping.table.name), column.source_name, key, value, finding.because or column.because, finding.cure
             )

@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from elt.destination import ops
-from elt.destination.warehouse import Warehouse, at_once
+from elt.destination.warehouse import Warehouse, in_parallel
 from elt.pipeline.file import SourceEntry
 from elt.pipeline.names import TableName, quote_clickhouse, raw
 from elt.pipeline.plan import Selection
@@ -46,7 +46,7 @@ def find_absences(warehouse: Warehouse, selection: Selection, *, run: int = 0) -
     """Compares the selection with what is published. Changes nothing."""
     published: dict[str, int] = {}
     known: list[ops.Absence] = []
-    at_once(lambda: published.update(ops.published_runs(warehouse)), lambda: known.extend(ops.absences(warehouse)))
+    in_parallel(lambda: published.update(ops.published_runs(warehouse)), lambda: known.extend(ops.absences(warehouse)))
     before = {(one.target, one.source): one for one in known if one.status in ("gone", "left out")}
     chosen = {entry.target_name for entry in selection.entries}
     now = ops.now()
@@ -107,13 +107,13 @@ def note(found: Sequence[ops.Absence], kept: Mapping[str, str]) -> str:
     sentences = []
     for status in ("dropped", "gone", "left out"):
         some = [one for one in found if one.status == status]
-        sentences += [sentence(one, kept.get(one.target, "")) for one in some[:_NAMED]]
+        sentences += [describe(one, kept.get(one.target, "")) for one in some[:_NAMED]]
         if len(some) > _NAMED:
             sentences.append(f"{len(some) - _NAMED} more tables are {status}: python -m elt status names them")
     return "; ".join(sentences)
 
 
-def sentence(one: ops.Absence, kept: str = "") -> str:
+def describe(one: ops.Absence, kept: str = "") -> str:
     """A sentence on an absent table."""
     since = f"{one.since:%Y-%m-%d %H:%M} UTC"
     if one.status == "left out":

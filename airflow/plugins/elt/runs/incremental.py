@@ -11,7 +11,7 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 from elt.destination import ops
-from elt.destination.statements import LOADED_COLUMN, RUN_COLUMN, TIMES, Shape
+from elt.destination.statements import LOADED_COLUMN, RUN_COLUMN, TIMES, TableMapping
 from elt.destination.warehouse import Warehouse
 from elt.errors import TerminalError, WarehouseRefusedError
 from elt.pipeline.names import publisher_table, quote_clickhouse, quote_postgres, raw
@@ -60,39 +60,39 @@ class Start:
 
 
 def find_start(
-    warehouse: Warehouse, run: ops.Run, target: str, shape: Shape, origin: Origin, *, any_host: bool
+    warehouse: Warehouse, run: ops.Run, target: str, mapping: TableMapping, origin: Origin, *, any_host: bool
 ) -> Start:
     """A table is loaded whole where it is not there as it was published, has another shape, key or origin, or no watermark that can be
     gone on from, and where the run is a full refresh."""
-    if run.full_refresh or not shape.incremental:
+    if run.full_refresh or not mapping.incremental:
         return Start(None)
     published = ops.latest_publish(warehouse, target)
     if published is None:
         return Start(None)
 
     def whole(reason: str) -> Start:
-        return Start(None, f"{shape.table.name} is copied whole: {reason}")
+        return Start(None, f"{mapping.table.name} is copied whole: {reason}")
 
     loads = [load for load in ops.loads(warehouse, published.run) if load.target == target]
     load = next((load for load in reversed(loads) if load.status in ("loaded", "published")), None)
     if load is None or not load.shape:
         return Start(None)
-    found = compare(load.origin, origin, frozenset(column.source_name for column in shape.columns), any_host=any_host)
+    found = compare(load.origin, origin, frozenset(column.source_name for column in mapping.columns), any_host=any_host)
     if found.reason:
         return whole(found.reason)
-    if load.shape != shape.fingerprint:
+    if load.shape != mapping.fingerprint:
         return whole("its columns, key, condition or partitions have changed since the run before")
     if publish.uuids(warehouse).get(target) != published.new_uuid:
         return whole(f"raw.{target} is not the table that the loader published last")
     if not load.watermark:
         return Start(None)
-    mark = _parsed(_cursor(shape), load.watermark)
+    mark = _parsed(_cursor(mapping), load.watermark)
     if isinstance(mark, datetime) and mark > _latest():
         return whole(f"its watermark {load.watermark} lies in the future, so that newer rows were not read")
     note = ""
     if found.detached:
         note = (
-            f"{', '.join(found.detached)} is no partition of {shape.table.name} any more; its rows stay in raw.{target} "
+            f"{', '.join(found.detached)} is no partition of {mapping.table.name} any more; its rows stay in raw.{target} "
             "until python -m elt reconcile --deleted"
         )
     return Start(Base(target, published.rows, load.watermark, found.attached), note)
@@ -108,11 +108,11 @@ def clone(loading: str, base: Base) -> str:
     return f"CREATE TABLE {raw(loading)} CLONE AS {raw(base.target)}"
 
 
-def condition(shape: Shape, base: Base) -> str:
+def condition(mapping: TableMapping, base: Base) -> str:
     """Which rows of the source are read: those at or past the watermark minus the lookback."""
-    column = _cursor(shape)
+    column = _cursor(mapping)
     quoted = quote_postgres(column.name)
-    lookback = shape.entry.lookback
+    lookback = mapping.entry.lookback
     mark = _parsed(column, base.watermark)
     if isinstance(mark, datetime):
         back = lookback if isinstance(lookback, timedelta) else LOOKBACK
@@ -123,7 +123,7 @@ def condition(shape: Shape, base: Base) -> str:
     elif isinstance(lookback, int):
         text = str(mark - lookback)
     else:
-        raise TerminalError(f"The lookback of {shape.entry.name} is {lookback}; a cursor of numbers takes a number")
+        raise TerminalError(f"The lookback of {mapping.entry.name} is {lookback}; a cursor of numbers takes a number")
     # A row without a cursor says nothing of when it changed: it is always read. So is a partition that was attached with older rows.
     alternatives = [f"{quoted} >= {text}", *([] if column.not_null else [f"{quoted} IS NULL"])]
     if base.attached:
@@ -131,19 +131,19 @@ def condition(shape: Shape, base: Base) -> str:
     return " OR ".join(alternatives)
 
 
-def look(warehouse: Warehouse, shape: Shape, table: str, base: Base | None) -> Arrived:
+def count_changes(warehouse: Warehouse, mapping: TableMapping, table: str, base: Base | None) -> Arrived:
     """Counts the rows that a load has brought into `table`; with a base also how much of it takes the place of published rows."""
-    key = shape.key_to_compare
-    cursor = quote_clickhouse(_cursor(shape).name)
+    key = mapping.key_to_compare
+    cursor = quote_clickhouse(_cursor(mapping).name)
     known = "0"
     if base is not None:
-        first = quote_clickhouse(shape.key[0])
+        first = quote_clickhouse(mapping.key[0])
         arrived = f"SELECT {key} FROM {raw(table)}"
-        if shape.key[0] not in shape.floats:
+        if mapping.key[0] not in mapping.floats:
             # What lies beyond all that is published, as most new rows do, need not be looked for. The greatest is known of each part.
             arrived += f" WHERE {first} <= (SELECT max({first}) FROM {raw(base.target)})"
         known = f"(SELECT uniqExact({key}) FROM {raw(base.target)} WHERE ({key}) IN ({arrived}))"
-    column = _cursor(shape)
+    column = _cursor(mapping)
     plausible = "1"
     if column.base == "date":
         plausible = f"{cursor} <= toDate32('{_latest():%Y-%m-%d}')"
@@ -156,34 +156,34 @@ def look(warehouse: Warehouse, shape: Shape, table: str, base: Base | None) -> A
     return Arrived(int(rows), str(newest) if cursors else None, int(replaced), int(future))
 
 
-def merge(warehouse: Warehouse, shape: Shape, loading: str) -> None:
+def merge(warehouse: Warehouse, mapping: TableMapping, loading: str) -> None:
     """Adds the changed rows to the clone. Their parts are taken over as they are, which rewrites nothing."""
     changes = raw(changes_table(loading))
     try:
         warehouse.command(f"ALTER TABLE {raw(loading)} ATTACH PARTITION ALL FROM {changes}")
     except WarehouseRefusedError:
         # Somebody has given the table in `raw` an index or the like, so that the two are not of one structure.
-        names = [column.name for column in shape.columns] + [RUN_COLUMN, LOADED_COLUMN]
+        names = [column.name for column in mapping.columns] + [RUN_COLUMN, LOADED_COLUMN]
         columns = ", ".join(quote_clickhouse(name) for name in names)
         warehouse.command(f"INSERT INTO {raw(loading)} ({columns}) SELECT {columns} FROM {changes}", _NO_DEDUPLICATION)
 
 
-def duplicates(warehouse: Warehouse, shape: Shape, table: str) -> int:
+def duplicates(warehouse: Warehouse, mapping: TableMapping, table: str) -> int:
     """How many keys of the table stand in more than one row."""
-    key = ", ".join(quote_clickhouse(name) for name in shape.key)
+    key = ", ".join(quote_clickhouse(name) for name in mapping.key)
     query = f"SELECT count() FROM (SELECT {key} FROM {raw(table)} GROUP BY {key} HAVING count() > 1)"
     return int(warehouse.rows(query)[0][0])
 
 
 def watermark(
-    shape: Shape, arrived: Arrived, base: Base | None, horizon: datetime | None, wall: datetime | None
+    mapping: TableMapping, arrived: Arrived, base: Base | None, horizon: datetime | None, wall: datetime | None
 ) -> str:
     """How far the rows that have arrived, and those before them, are complete; empty where nobody can tell.
 
     Never later than `horizon`: a transaction that was open at the snapshot may yet commit rows from then on. `wall` is that instant by
     the cursor's wall clock, for a timestamp or a date.
     """
-    column = _cursor(shape)
+    column = _cursor(mapping)
     before = _parsed(column, base.watermark) if base else None
     newest = _parsed(column, arrived.newest) if arrived.newest is not None else None
     marks = [mark for mark in (before, newest) if mark is not None]
@@ -203,23 +203,23 @@ def watermark(
     return str(mark if wall is None else min(mark, wall))
 
 
-def horizon_by_wall_clock(source: Reads, shape: Shape, horizon: datetime | None) -> datetime | None:
+def horizon_by_wall_clock(source: Reads, mapping: TableMapping, horizon: datetime | None) -> datetime | None:
     """The horizon as the cursor's own clock shows it; None where the cursor is an instant or a number, or nobody knows the horizon."""
-    if horizon is None or not shape.incremental or _cursor(shape).base not in ("timestamp", "date"):
+    if horizon is None or not mapping.incremental or _cursor(mapping).base not in ("timestamp", "date"):
         return None
-    zone = shape.entry.cursor_timezone
+    zone = mapping.entry.cursor_timezone
     # The loader's session is in UTC; what it would be in by itself is that of the database, or of the role.
     database_s = "(SELECT reset_val FROM pg_settings WHERE name = 'TimeZone')"
     (found,) = source.rows(f"SELECT %s::timestamptz AT TIME ZONE coalesce(%s, {database_s})", (horizon, zone))[0]
     return found if isinstance(found, datetime) else None
 
 
-def future_note(shape: Shape, arrived: Arrived) -> str:
+def future_note(mapping: TableMapping, arrived: Arrived) -> str:
     """A sentence on rows from the future; empty where there are none."""
     if not arrived.future:
         return ""
     return (
-        f"{arrived.future:,} rows of {shape.table.name} have {shape.entry.cursor} later than {_latest():%Y-%m-%d %H:%M} UTC, which no clock shows now; "
+        f"{arrived.future:,} rows of {mapping.table.name} have {mapping.entry.cursor} later than {_latest():%Y-%m-%d %H:%M} UTC, which no clock shows now; "
         "every run reads them, and they move no watermark: correct them at the source"
     )
 
@@ -229,8 +229,8 @@ def _latest() -> datetime:
     return (ops.now() + FARTHEST_ZONE).replace(tzinfo=None)
 
 
-def _cursor(shape: Shape) -> SourceColumn:
-    return next(column for column in shape.table.columns if column.name == shape.entry.cursor)
+def _cursor(mapping: TableMapping) -> SourceColumn:
+    return next(column for column in mapping.table.columns if column.name == mapping.entry.cursor)
 
 
 def _parsed(column: SourceColumn, text: str) -> datetime | Decimal:

@@ -10,8 +10,8 @@ from dataclasses import replace
 from datetime import datetime
 
 from elt.destination import ops, statements
-from elt.destination.statements import Shape
-from elt.destination.warehouse import TABLE_EXISTS, Warehouse, at_once
+from elt.destination.statements import TableMapping
+from elt.destination.warehouse import TABLE_EXISTS, Warehouse, in_parallel
 from elt.errors import (
     CountMismatchError,
     EltError,
@@ -53,7 +53,7 @@ def load(
     """Loads the table as the transaction of `source` sees it into a table of this attempt's own.
 
     Compares it with the source where pipeline.yml says so, and always with `verify`. VerificationError when they differ.
-    Returns what was loaded, and the last step, which the caller takes before anything is published: it records that.
+    Returns the load and a callback that records it; call it before publishing.
     An attempt whose number is taken gets the next free one. Raises EltError, which names the table; the attempt is then
     recorded as failed and its table dropped.
     """
@@ -76,50 +76,50 @@ def _load(
     verify: bool,
 ) -> tuple[ops.Load, Callable[[], None]]:
     table = read_table(source, entry.name)
-    shape = statements.shape(table, entry, warehouse.years())
+    mapping = statements.map_table(table, entry, warehouse.years())
     start, origin, wall = Start(None), "", None
     file = read_pipeline(settings.elt_pipeline).source
-    if shape.incremental:
+    if mapping.incremental:
         known = read_origin(source, table, source.address)
-        start = incremental.find_start(warehouse, run, entry.target_name, shape, known, any_host=file.any_host)
-        wall = incremental.horizon_by_wall_clock(source, shape, run.horizon)
+        start = incremental.find_start(warehouse, run, entry.target_name, mapping, known, any_host=file.any_host)
+        wall = incremental.horizon_by_wall_clock(source, mapping, run.horizon)
         origin = known.text()
     base = start.base
-    event = _claim(warehouse, run, entry, shape, base, attempt, run.snapshot or source.snapshot_text())
+    event = _claim(warehouse, run, entry, mapping, base, attempt, run.snapshot or source.snapshot_text())
     into = event.loading_table if base is None else incremental.changes_table(event.loading_table)
-    condition = None if base is None else incremental.condition(shape, base)
+    condition = None if base is None else incremental.condition(mapping, base)
     try:
         if base is not None:
-            warehouse.command(statements.create(shape, into, run.run, event.started_at, changes=True))
-        event = _stream(settings, warehouse, source, shape, event, into, condition, on_progress)
+            warehouse.command(statements.create(mapping, into, run.run, event.started_at, changes=True))
+        event = _stream(settings, warehouse, source, mapping, event, into, condition, on_progress)
         arrived = None
-        if shape.incremental:
-            # What has arrived joins the clone, which is this attempt's own, while it is looked at.
+        if mapping.incremental:
+            # Merge the arrived rows into the clone, which belongs to this attempt, while they are counted.
             with ThreadPoolExecutor(1) as pool:
-                joined = pool.submit(incremental.merge, warehouse, shape, event.loading_table) if base else None
-                arrived = incremental.look(warehouse, shape, into, base)
+                joined = pool.submit(incremental.merge, warehouse, mapping, event.loading_table) if base else None
+                arrived = incremental.count_changes(warehouse, mapping, into, base)
             if joined is not None:
                 joined.result()
         event = replace(event, rows_present=arrived.rows if arrived else warehouse.count(raw(into)))
         if not event.rows_sent == event.rows_written == event.rows_present:
             mismatch = CountMismatchError(str(entry.name), event.rows_sent, event.rows_written, event.rows_present)
             # Some servers acknowledge an insert whose conversion failed (chDB 4.4, streaming insert).
-            explain(settings, warehouse, shape, condition, mismatch)
+            explain(settings, warehouse, mapping, condition, mismatch)
             raise mismatch
         if base is None:
-            # What only passes through needs no tidying.
-            for statement in statements.settle(shape, into):
+            # A table of changed rows is dropped, not published: nothing to finalize.
+            for statement in statements.finalize_table(mapping, into):
                 warehouse.command(statement)
         if arrived is not None:
-            event = _follow(warehouse, source, run, shape, event, base, into, arrived, condition, wall)
-            event = replace(event, origin=origin, note=_joined(start.note, incremental.future_note(shape, arrived)))
+            event = _follow(warehouse, source, run, mapping, event, base, into, arrived, condition, wall)
+            event = replace(event, origin=origin, note=_joined(start.note, incremental.future_note(mapping, arrived)))
         if verify or verification.is_due(warehouse, file, entry.target_name):
-            event = _verified(warehouse, source, shape, event)
+            event = _verified(warehouse, source, mapping, event)
     except BaseException as error:
         if isinstance(error, EltError):
             error.naming(str(entry.name))
         reason = settings.redact(str(error)) or type(error).__name__
-        # What failed is the error to tell; a warehouse that is away cannot be told, and the sweep finds the table.
+        # Raise the first error, not that of the clean-up; the next sweep drops the table if the warehouse is away.
         with suppress(EltError):
             ops.write(warehouse, [replace(event, status="failed", ended_at=ops.now(), error=reason)])
             warehouse.drop(raw(into))
@@ -128,7 +128,7 @@ def _load(
     loaded = replace(event, status="loaded", ended_at=ops.now())
 
     def end() -> None:
-        at_once(lambda: ops.write(warehouse, [loaded]), lambda: None if base is None else warehouse.drop(raw(into)))
+        in_parallel(lambda: ops.write(warehouse, [loaded]), lambda: None if base is None else warehouse.drop(raw(into)))
 
     return loaded, end
 
@@ -159,7 +159,7 @@ def _follow(
     warehouse: Warehouse,
     source: Source,
     run: ops.Run,
-    shape: Shape,
+    mapping: TableMapping,
     event: ops.Load,
     base: Base | None,
     into: str,
@@ -168,23 +168,23 @@ def _follow(
     wall: datetime | None,
 ) -> ops.Load:
     """The rows of an incremental table in their place, with what the next load begins from."""
-    if not shape.key_is_proven:
-        found = incremental.duplicates(warehouse, shape, into)
+    if not mapping.key_is_proven:
+        found = incremental.duplicates(warehouse, mapping, into)
         if not found and condition is not None:
             # A new row may have the key of one that is not read again: only the source tells that from a changed row.
-            found = int(source.rows(statements.count_duplicates(shape, condition))[0][0])
+            found = int(source.rows(statements.count_duplicates(mapping, condition))[0][0])
         if found:
             raise TerminalError(
-                f"{shape.table.name} has {found} keys ({', '.join(shape.key)}) that stand in more than one row; "
+                f"{mapping.table.name} has {found} keys ({', '.join(mapping.key)}) that stand in more than one row; "
                 "name columns with key: in pipeline.yml that tell rows apart, or take mode full"
             )
     if base is not None:
         event = replace(event, rows_present=base.rows + arrived.rows - arrived.known)
-    mark = incremental.watermark(shape, arrived, base, run.horizon, wall)
-    return replace(event, watermark=mark, shape=shape.fingerprint)
+    mark = incremental.watermark(mapping, arrived, base, run.horizon, wall)
+    return replace(event, watermark=mark, shape=mapping.fingerprint)
 
 
-def _verified(warehouse: Warehouse, source: Source, shape: Shape, event: ops.Load) -> ops.Load:
+def _verified(warehouse: Warehouse, source: Source, mapping: TableMapping, event: ops.Load) -> ops.Load:
     """The load with what a comparison with the source has found. Raises VerificationError when they differ."""
     last_beat = time.monotonic()
 
@@ -196,12 +196,12 @@ def _verified(warehouse: Warehouse, source: Source, shape: Shape, event: ops.Loa
                 ops.write(warehouse, [event])
 
     loading = event.loading_table
-    found = verification.verify(warehouse, source, shape, loading, publisher_table(loading, "d"), beat)
+    found = verification.verify(warehouse, source, mapping, loading, publisher_table(loading, "d"), beat)
     if not found.is_right:
         cure = f"copy it whole: python -m elt load {event.target} --full-refresh"
         if event.mode == "full":
             cure = "start a new run; should that find the same, this is a fault of the loader or of the warehouse: please report it"
-        raise VerificationError(str(shape.table.name), found.difference, cure)
+        raise VerificationError(str(mapping.table.name), found.difference, cure)
     note = f"{event.source}: {found.note}" if found.note else ""
     return replace(
         event,
@@ -213,7 +213,13 @@ def _verified(warehouse: Warehouse, source: Source, shape: Shape, event: ops.Loa
 
 
 def _claim(
-    warehouse: Warehouse, run: ops.Run, entry: TableEntry, shape: Shape, base: Base | None, attempt: int, snapshot: str
+    warehouse: Warehouse,
+    run: ops.Run,
+    entry: TableEntry,
+    mapping: TableMapping,
+    base: Base | None,
+    attempt: int,
+    snapshot: str,
 ) -> ops.Load:
     """Makes the attempt's table. That it can be made only once is what gives each attempt a table of its own."""
     target = entry.target_name
@@ -223,7 +229,7 @@ def _claim(
         name = loading_table(target, run.run, number)
         try:
             warehouse.command(
-                statements.create(shape, name, run.run, started) if base is None else incremental.clone(name, base)
+                statements.create(mapping, name, run.run, started) if base is None else incremental.clone(name, base)
             )
             break
         except WarehouseRefusedError as error:
@@ -240,7 +246,7 @@ def _stream(
     settings: Settings,
     warehouse: Warehouse,
     source: Source,
-    shape: Shape,
+    mapping: TableMapping,
     event: ops.Load,
     into: str,
     condition: str | None,
@@ -250,7 +256,7 @@ def _stream(
     last_beat = started
     name = raw(into)
     # What a condition leaves, the planner's figure for the table does not say.
-    estimate = None if condition or shape.entry.where else shape.table.estimated_rows
+    estimate = None if condition or mapping.entry.where else mapping.table.estimated_rows
 
     def tick(rows: int, size: int) -> None:
         nonlocal last_beat
@@ -263,9 +269,9 @@ def _stream(
                 ops.write(warehouse, [replace(event, rows_sent=rows, bytes=size, seconds=seconds)])
 
     try:
-        copied = copy_rows(warehouse, source, shape, name, condition, tick)
+        copied = copy_rows(warehouse, source, mapping, name, condition, tick)
     except EltError as error:
-        explain(settings, warehouse, shape, condition, error)
+        explain(settings, warehouse, mapping, condition, error)
         raise
     seconds = time.monotonic() - started
     if on_progress is not None:

@@ -73,9 +73,9 @@ def _compare_all(settings: Settings, chosen: Sequence[TableEntry], step: Callabl
 def _compare(settings: Settings, warehouse: Warehouse, entry: TableEntry) -> Compared:
     with Source(settings, f"elt compare {entry.name}", salted=bool(entry.mask)) as source:
         source.begin(kinds(source, [entry]), copies=True)
-        shape = statements.shape(read_table(source, entry.name), entry, warehouse.years())
+        mapping = statements.map_table(read_table(source, entry.name), entry, warehouse.years())
         # The name of a loading table of a run that never was: the next run sweeps it should this process be cut.
         scratch = publisher_table(loading_table(entry.target_name, ops.microseconds(), 1), "d")
         return Compared(
-            str(entry.name), entry.target_name, verify(warehouse, source, shape, entry.target_name, scratch)
+            str(entry.name), entry.target_name, verify(warehouse, source, mapping, entry.target_name, scratch)
         )

@@ -272,7 +272,7 @@ def publish_own(
     except TransientError:
         publishing.abandon(warehouse, opened.journal)
         raise
-    closed = publishing.carry_out(warehouse, opened)
+    closed = publishing.execute_journal(warehouse, opened)
     if any(entry.status != "done" for entry in closed):
         raise TerminalError(ops.find_run(warehouse, run.run).error)
     return _result(run.run, closed)

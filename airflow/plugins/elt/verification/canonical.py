@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from elt.columns import Carried
+from elt.columns import ColumnMapping
 from elt.pipeline.names import quote_clickhouse, quote_postgres
 from elt.sources.postgres.catalogue import SourceColumn
 
@@ -31,7 +31,7 @@ class Canonical:
     nullable: bool
 
 
-def canonical(column: Carried, source: SourceColumn, *, as_sent: bool, in_key: bool) -> Canonical:
+def canonical(column: ColumnMapping, source: SourceColumn, *, as_sent: bool, in_key: bool) -> Canonical:
     """The pair of expressions for one column.
 
     With `as_sent`, which masked and replaced columns are, Postgres starts from what it is asked to send. A float `in_key` is the same as 0 where it is -0,

@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from elt.destination.statements import Shape, where
+from elt.destination.statements import TableMapping, where
 from elt.destination.warehouse import Warehouse
 from elt.pipeline.names import quote_clickhouse, raw
 from elt.sources.postgres.session import CopySession, Source
@@ -48,27 +48,27 @@ Sums = Mapping[int, tuple[int, ...]]
 class Comparable:
     """A table and the columns of it that are compared."""
 
-    shape: Shape
+    mapping: TableMapping
     columns: tuple[Canonical, ...]
     keys: tuple[int, ...]
     """Places of the key's columns among `columns`."""
 
 
-def comparable(shape: Shape) -> Comparable:
+def comparable(mapping: TableMapping) -> Comparable:
     """Every column of the table with its pair of expressions."""
-    declared = {column.name: column for column in shape.table.columns}
-    sent = {*shape.entry.mask, *shape.entry.replace}
+    declared = {column.name: column for column in mapping.table.columns}
+    sent = {*mapping.entry.mask, *mapping.entry.replace}
     columns = tuple(
         canonical(
             column,
             declared[column.source_name],
             as_sent=column.source_name in sent,
-            in_key=column.source_name in shape.key,
+            in_key=column.source_name in mapping.key,
         )
-        for column in shape.columns
+        for column in mapping.columns
     )
-    places = {column.source_name: place for place, column in enumerate(shape.columns)}
-    return Comparable(shape, columns, tuple(places[name] for name in shape.key))
+    places = {column.source_name: place for place, column in enumerate(mapping.columns)}
+    return Comparable(mapping, columns, tuple(places[name] for name in mapping.key))
 
 
 def in_parts(table: Comparable) -> list[Comparable]:
@@ -79,7 +79,7 @@ def in_parts(table: Comparable) -> list[Comparable]:
     others = [column for place, column in enumerate(table.columns) if place not in table.keys]
     starts = range(0, len(others), _COLUMNS_AT_ONCE)
     parts = ((*keys, *others[start : start + _COLUMNS_AT_ONCE]) for start in starts)
-    return [Comparable(table.shape, columns, tuple(range(len(keys)))) for columns in parts]
+    return [Comparable(table.mapping, columns, tuple(range(len(keys)))) for columns in parts]
 
 
 def sums_of_both(
@@ -124,7 +124,7 @@ def in_postgres(table: Comparable, buckets: int) -> str:
     # OFFSET 0 keeps the numbers from being computed again wherever they stand.
     return (
         f"SELECT {_bucket(table, buckets, postgres=True)}, count(*), {summed}"
-        f" FROM (SELECT {numbers} FROM {table.shape.table.name.sql}{where(table.shape)} OFFSET 0) AS numbers GROUP BY 1"
+        f" FROM (SELECT {numbers} FROM {table.mapping.table.name.sql}{where(table.mapping)} OFFSET 0) AS numbers GROUP BY 1"
     )
 
 
@@ -133,7 +133,7 @@ def numbers_in_postgres(table: Comparable, wanted: Sequence[int]) -> str:
     numbers = ", ".join(f"{column.postgres} AS {number(i)}" for i, column in enumerate(table.columns))
     names = ", ".join(number(i) for i in range(len(table.columns)))
     return (
-        f"SELECT {names}, 0 FROM (SELECT {numbers} FROM {table.shape.table.name.sql}{where(table.shape)} OFFSET 0) AS numbers"
+        f"SELECT {names}, 0 FROM (SELECT {numbers} FROM {table.mapping.table.name.sql}{where(table.mapping)} OFFSET 0) AS numbers"
         f" WHERE {_bucket(table, BUCKETS, postgres=True)} IN ({', '.join(map(str, wanted))})"
     )
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC
 
 from elt.destination import ops
-from elt.destination.statements import Shape
+from elt.destination.statements import TableMapping
 from elt.destination.warehouse import Warehouse
 from elt.pipeline.file import SourceEntry
 from elt.pipeline.names import raw
@@ -99,7 +99,7 @@ def is_due(warehouse: Warehouse, source: SourceEntry, target: str) -> bool:
 def verify(
     warehouse: Warehouse,
     source: Source,
-    shape: Shape,
+    mapping: TableMapping,
     target: str,
     scratch: str,
     beat: Callable[[], None] = lambda: None,
@@ -108,8 +108,8 @@ def verify(
 
     `scratch` names a table of `raw` that may be made and is dropped again. `beat` is called while the source works.
     """
-    table, not_compared = _comparable_columns(warehouse, comparable(shape), target)
-    if len(table.keys) < len(shape.key) or not table.columns:
+    table, not_compared = _comparable_columns(warehouse, comparable(mapping), target)
+    if len(table.keys) < len(mapping.key) or not table.columns:
         return Verified((), not_compared)
     result, sums = _compare(warehouse, source, table, target, scratch, not_compared, beat)
     if result.is_right:
@@ -118,7 +118,7 @@ def verify(
     unstable = {
         name
         for part, before in zip(in_parts(table), sums, strict=True)
-        for names in different(part, before, sums_again(source, part, buckets=_buckets(shape))).values()
+        for names in different(part, before, sums_again(source, part, buckets=_buckets(mapping))).values()
         for name in names
     }
     if not unstable:
@@ -132,8 +132,8 @@ def verify(
     return _compare(warehouse, source, table, target, scratch, not_compared, beat)[0]
 
 
-def _buckets(shape: Shape) -> int:
-    return BUCKETS if shape.incremental else 1
+def _buckets(mapping: TableMapping) -> int:
+    return BUCKETS if mapping.incremental else 1
 
 
 def _compare(
@@ -149,13 +149,13 @@ def _compare(
     sums: list[Sums] = []
     found: dict[int, tuple[str, ...]] = {}
     for part in in_parts(table):
-        in_source, in_raw = sums_of_both(warehouse, source.copying, part, target, beat, buckets=_buckets(table.shape))
+        in_source, in_raw = sums_of_both(warehouse, source.copying, part, target, beat, buckets=_buckets(table.mapping))
         sums.append(in_source)
         for bucket, names in different(part, in_source, in_raw).items():
             found[bucket] = tuple(dict.fromkeys((*found.get(bucket, ()), *names)))
     rows = sum(values[0] for values in sums[0].values())
     result = Verified(tuple(column.name for column in table.columns), not_compared, rows)
-    if found and table.shape.incremental:
+    if found and table.mapping.incremental:
         result = _by_row(warehouse, source, table, target, scratch, sums[0], found, result, beat)
     elif found:
         result = replace(result, wrong=found[0])
@@ -169,7 +169,7 @@ def _comparable_columns(warehouse: Warehouse, table: Comparable, target: str) ->
             "SELECT name, type FROM system.columns WHERE database = 'raw' AND table = {table:String}", {"table": target}
         )
     )
-    other = {column.name for column in table.shape.columns if types.get(column.name) != column.clickhouse}
+    other = {column.name for column in table.mapping.columns if types.get(column.name) != column.clickhouse}
     words = [
         f"{name}: {types.get(name, 'not there')} in raw, and copied otherwise now" for name in types if name in other
     ]
@@ -181,7 +181,7 @@ def _without(table: Comparable, names: set[str]) -> Comparable:
     keys = [table.columns[place].name for place in table.keys]
     columns = tuple(column for column in table.columns if column.name not in names)
     places = {column.name: place for place, column in enumerate(columns)}
-    return Comparable(table.shape, columns, tuple(places[name] for name in keys if name in places))
+    return Comparable(table.mapping, columns, tuple(places[name] for name in keys if name in places))
 
 
 def _by_row(

@@ -114,21 +114,21 @@ def test_giving_way_is_no_cut(store: RunStore) -> None:
     run_id = ask(store)
     for _ in range(3):
         assert store.begin(run_id)
-        store.give_way(run_id, "the loader publishes")
+        store.requeue(run_id, "the loader publishes")
     assert store.begin(run_id)
     assert [run.status for run in store.recover()] == ["queued"]
 
 
 def test_a_cancel_ends_a_waiting_run_at_once_and_a_cut_one_at_recovery(store: RunStore) -> None:
-    waiting, running, giving_way = ask(store, "a"), ask(store, "b"), ask(store, "c")
+    waiting, running, requeued = ask(store, "a"), ask(store, "b"), ask(store, "c")
     store.begin(running)
-    store.begin(giving_way)
-    for run_id in (waiting, running, giving_way):
+    store.begin(requeued)
+    for run_id in (waiting, running, requeued):
         store.request_cancel(run_id)
-    assert [status(store, run_id) for run_id in (waiting, running, giving_way)] == ["cancelled", "running", "running"]
+    assert [status(store, run_id) for run_id in (waiting, running, requeued)] == ["cancelled", "running", "running"]
     assert not store.begin(waiting)
-    store.give_way(giving_way, "")
-    assert status(store, giving_way) == "cancelled"
+    store.requeue(requeued, "")
+    assert status(store, requeued) == "cancelled"
     assert [run.status for run in store.recover()] == ["cancelled"]
 
 
@@ -191,7 +191,7 @@ def test_what_was_accepted_or_has_ended_is_on_the_disk_and_progress_waits_for_no
     store.begin(run_id)
     store.save_nodes(run_id, store.count_attempt(run_id), 1, [node("a", "success")])
     store.beat(run_id)
-    store.give_way(run_id, "the loader publishes")
+    store.requeue(run_id, "the loader publishes")
     store.begin(run_id)
     store.finish(run_id, "success")
     assert waited == [True, False, False, False, False, True, False, True]

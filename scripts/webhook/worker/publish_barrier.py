@@ -1,8 +1,7 @@
-"""Taking turns with the loader: dbt must not read raw while the loader swaps its tables.
+"""Keeps dbt from reading raw while the loader swaps its tables.
 
-Each side first writes its own row to `ops` and then looks for the other's, so that at least one of two who come at the same
-moment sees the other. dbt is the one that gives way: it takes its row back to `queued`, which lets a waiting publish
-go on, and looks again.
+Each side first writes its own row to `ops` and then reads the other's, so that of two that start together at least one sees
+the other. dbt yields: its run goes back to `queued`, which lets a waiting publish go on, and is tried again.
 """
 
 import time
@@ -18,25 +17,27 @@ RECOVER = "scripts/exec airflow-scheduler python -m elt recover"
 _PAUSE = 1.0
 
 
-class Turns:
+class PublishBarrier:
+    """Holds a dbt run back until no publish is open."""
+
     def __init__(self, store: RunStore, reporter: Reporter, warehouse: Warehouse, *, patience: float) -> None:
         self._store = store
         self._reporter = reporter
         self._warehouse = warehouse
         self._patience = patience
 
-    def take(self, run: Run, stop: Stop, beat: Callable[[], None]) -> bool:
-        """Wait until dbt may start; True if the run is running and nobody publishes.
+    def wait(self, run: Run, stop: Stop, beat: Callable[[], None]) -> bool:
+        """Waits until dbt may start. True: the run is `running` and no publish is open.
 
-        False if it must not start: it was cancelled, the worker is stopping (the run keeps its place in the queue), or
-        it ended as an error because the loader or ClickHouse did not get ready within `patience` seconds.
+        False: it was cancelled, the worker is stopping (the run keeps its place in the queue), or it ended as an error
+        because the loader or ClickHouse was not ready within `patience` seconds.
         """
         deadline = time.monotonic() + self._patience
         while self._store.begin(run.id):
             obstacle = self._obstacle(report=True)
             if obstacle is None:
                 return True
-            self._store.give_way(run.id, obstacle)
+            self._store.requeue(run.id, obstacle)
             self._reporter.wake()
             while obstacle is not None:
                 if time.monotonic() >= deadline:
@@ -60,10 +61,10 @@ class Turns:
             publishes = self._warehouse.open_publishes()
         except WarehouseError as error:
             return f"{error}. Start ClickHouse or mend its address and passwords in .env, then start the run again."
-        return _sentence(publishes[0]) if publishes else None
+        return _obstacle_message(publishes[0]) if publishes else None
 
 
-def _sentence(publish: OpenPublish) -> str:
+def _obstacle_message(publish: OpenPublish) -> str:
     tables = ", ".join(f"raw.{table}" for table in publish.tables)
     return (
         f"The loader's run {publish.run} has not finished publishing {tables} (last sign of life"
