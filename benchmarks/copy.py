@@ -71,7 +71,7 @@ import json, os, resource, sys, time
 import elt.cli.main
 from elt.runs import copying
 from elt.runs import load
-from elt.destination import ops
+from warehouse import ops
 from elt.settings import Settings
 from elt.runs.whole_run import Listener, load_everything
 def peak():
@@ -123,7 +123,7 @@ class Bench:
         self.pipeline = folder / "pipeline.yml"
         self.env = {
             "PATH": os.environ["PATH"],
-            "PYTHONPATH": str(REPO / "airflow/plugins"),
+            "PYTHONPATH": f"{REPO}/airflow/plugins:{REPO}/scripts",
             "SOURCE_URL": self.dsn,
             "ELT_PIPELINE": str(self.pipeline),
             "ELT_PLAN": str(folder / "plan.json"),

@@ -4,8 +4,8 @@ import os
 import sys
 from typing import Any
 
-import clickhouse_connect
-from clickhouse_connect.driver.exceptions import ClickHouseError
+from warehouse.client import Address, Warehouse
+from warehouse.errors import WarehouseError
 
 from stack.paths import REPO
 
@@ -24,20 +24,19 @@ def apply(admin: Any) -> None:
 
 def main() -> int:
     try:
-        with clickhouse_connect.get_client(
-            host=os.environ["CLICKHOUSE_HOST"],
-            port=int(os.environ["CLICKHOUSE_HTTP_PORT"]),
-            secure=os.environ["CLICKHOUSE_SECURE"] == "true",
-            username="default",
-            password=os.environ["CLICKHOUSE_PASSWORD"],
+        with Warehouse(
+            Address(
+                os.environ["CLICKHOUSE_HOST"],
+                int(os.environ["CLICKHOUSE_HTTP_PORT"]),
+                "default",
+                os.environ["CLICKHOUSE_PASSWORD"],
+                os.environ["CLICKHOUSE_SECURE"] == "true",
+                "CLICKHOUSE_PASSWORD",
+            )
         ) as admin:
             apply(admin)
-    except ClickHouseError as error:
-        first = str(error).strip().splitlines()[0]
-        print(
-            f"The warehouse could not be prepared: {first}. Mend clickhouse/init or the address in .env.",
-            file=sys.stderr,
-        )
+    except WarehouseError as error:
+        print(f"The warehouse could not be prepared: {error}", file=sys.stderr)
         return 1
     return 0
 

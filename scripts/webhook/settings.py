@@ -6,6 +6,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from warehouse.client import Address
+
+WarehouseUser = Literal["dbt", "webhook"]
 
 
 class SettingsError(Exception):
@@ -73,8 +76,12 @@ class Settings(BaseModel):
             wrong = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
             raise SettingsError(f"The webhook cannot start with this environment: {wrong}. Set it in .env.") from None
 
-    def warehouse_password(self, user: Literal["dbt", "webhook"]) -> SecretStr:
-        return self.dbt_password if user == "dbt" else self.webhook_password
+    def warehouse(self, user: WarehouseUser) -> Address:
+        """The warehouse as user `dbt`, who builds and publishes, or `webhook`, who writes ops.dbt_*."""
+        password = self.dbt_password if user == "dbt" else self.webhook_password
+        variable = f"CLICKHOUSE_{user.upper()}_PASSWORD"
+        host, port, secure = self.clickhouse_host, self.clickhouse_port, self.clickhouse_secure
+        return Address(host, port, user, password.get_secret_value(), secure, variable)
 
     @property
     def database(self) -> Path:

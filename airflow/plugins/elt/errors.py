@@ -1,27 +1,10 @@
-"""Errors of the loader. The base class says whether trying again can help; the message names cause and cure."""
+"""Errors of the loader, beside those of the warehouse."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Self
 
-
-class EltError(Exception):
-    """Anything that the loader refuses or fails at, in one sentence."""
-
-    def naming(self, table: str) -> Self:
-        """Puts the table before the sentence where it does not name it, and returns the error."""
-        if table not in str(self):
-            self.args = (f"{table}: {self}",)
-        return self
-
-
-class TerminalError(EltError):
-    """Trying again can only repeat it: something must be changed first."""
-
-
-class TransientError(EltError):
-    """Trying again may help: something was away, busy or interrupted."""
+from warehouse.errors import TerminalError, TransientError
 
 
 class PipelineFileError(TerminalError):
@@ -47,22 +30,6 @@ class SourceUnavailableError(TransientError):
 
     def __init__(self, message: str, sqlstate: str | None = None) -> None:
         self.sqlstate = sqlstate
-        super().__init__(message)
-
-
-class WarehouseRefusedError(TerminalError):
-    """ClickHouse answered with an error that stays. `code` is ClickHouse's number for it."""
-
-    def __init__(self, message: str, code: int | None = None) -> None:
-        self.code = code
-        super().__init__(message)
-
-
-class WarehouseUnavailableError(TransientError):
-    """ClickHouse does not answer, hung up, or is short of something."""
-
-    def __init__(self, message: str, code: int | None = None) -> None:
-        self.code = code
         super().__init__(message)
 
 

@@ -10,8 +10,8 @@ import psycopg2
 from psycopg2.extensions import parse_dsn
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
-
-from elt.errors import TerminalError
+from warehouse.client import Address
+from warehouse.errors import TerminalError
 
 
 class Settings(BaseSettings):
@@ -45,8 +45,15 @@ class Settings(BaseSettings):
         return f"{unquote(parts.username or '')}@{parts.hostname or ''}:{port}{parts.path}"
 
     @property
-    def warehouse_address(self) -> str:
-        return f"{self.clickhouse_host}:{self.clickhouse_http_port}"
+    def warehouse(self) -> Address:
+        return Address(
+            self.clickhouse_host,
+            self.clickhouse_http_port,
+            self.clickhouse_loader_user,
+            self.clickhouse_loader_password.get_secret_value(),
+            self.clickhouse_secure,
+            "CLICKHOUSE_LOADER_PASSWORD",
+        )
 
     def redact(self, text: str) -> str:
         """`text` without any of the secrets, whatever a driver has put into its message."""

@@ -56,9 +56,9 @@ def close_failed_run(context: Any) -> None:
     A run that published its rows before dbt failed stays the success that it is. A run that failed without a failed
     task (it was stopped) is told to NOTIFY_URL here.
     """
-    from elt.errors import EltError
     from elt.runs.run import fail
     from elt.settings import read_settings
+    from warehouse.errors import PipelineError
 
     mask_secrets()
     dag_id, run_id, ti = context["dag"].dag_id, str(context["run_id"]), context.get("ti")
@@ -69,7 +69,7 @@ def close_failed_run(context: Any) -> None:
         _send("airflow.run.failed", {"dag": dag_id, "run": run_id, "error": error})
     try:
         fail(read_settings(), run=begun_run(ti) if ti else None, run_key=run_key(dag_id, run_id), error=error)
-    except EltError as problem:
+    except PipelineError as problem:
         log.warning("The run stays open in ops.runs until the next one begins: %s", problem)
 
 

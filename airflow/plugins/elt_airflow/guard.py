@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from airflow.sdk.exceptions import AirflowFailException
 from airflow.sdk.log import mask_secret
-from elt.errors import TerminalError
+from warehouse.errors import TerminalError
 
 SECRETS = (
     "CLICKHOUSE_LOADER_PASSWORD",

@@ -97,12 +97,12 @@ def plan_next_run(settings: Any) -> None:
 
     The rows of this run are published by now: a source that is away does not make the run a failure.
     """
-    from elt.errors import EltError
     from elt.pipeline.plan import write_plan
+    from warehouse.errors import PipelineError
 
     try:
         tables = write_plan(settings)
-    except (EltError, OSError) as error:
+    except (PipelineError, OSError) as error:
         log.warning("The list of tables stays as it is, because it could not be read anew: %s", error)
     else:
         log.info("The next run copies %d tables", len(tuple(tables)))

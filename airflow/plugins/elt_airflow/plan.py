@@ -15,7 +15,7 @@ LONGEST_TASK_NAME = 200  # Airflow allows 250, the group's name included
 def planned_tasks() -> dict[str, tuple[str, ...]]:
     """For each load task its tables, as their names in `raw`, in the plan's order: one, or small ones together.
 
-    Raises EltError when there is neither plan nor list.
+    Raises PipelineError when there is neither plan nor list.
     """
     tasks: dict[str, tuple[str, ...]] = {}
     for table in read_plan(Path(os.environ.get("ELT_PLAN", "plan.json"))):

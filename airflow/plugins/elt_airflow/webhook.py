@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from elt.errors import TerminalError, TransientError
+from warehouse.errors import TerminalError, TransientError
 
 ANSWER_WITHIN_SECONDS = 30
 ACTIVE = frozenset({"queued", "running"})

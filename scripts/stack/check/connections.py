@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import clickhouse_connect
 import psycopg2
+from warehouse.client import Address, Warehouse
 
 from stack.env.file import Env
 
@@ -24,26 +24,10 @@ def source(env: Env) -> Iterator[Any]:
         connection.close()
 
 
-@contextmanager
-def warehouse(env: Env, *, admin: bool = False) -> Iterator[Any]:
+def warehouse(env: Env, *, admin: bool = False) -> Warehouse:
     """A client of the warehouse as user `dbt`, who may read raw, analytics and ops, or as the admin."""
-    client = clickhouse_connect.get_client(
-        host=env.clickhouse_host,
-        port=env.CLICKHOUSE_HTTP_PORT,
-        secure=env.CLICKHOUSE_SECURE == "true",
-        username="default" if admin else "dbt",
-        password=env.CLICKHOUSE_PASSWORD if admin else env.CLICKHOUSE_DBT_PASSWORD,
+    user, variable = ("default", "CLICKHOUSE_PASSWORD") if admin else ("dbt", "CLICKHOUSE_DBT_PASSWORD")
+    secure = env.CLICKHOUSE_SECURE == "true"
+    return Warehouse(
+        Address(env.clickhouse_host, env.CLICKHOUSE_HTTP_PORT, user, getattr(env, variable), secure, variable)
     )
-    try:
-        yield client
-    finally:
-        client.close()
-
-
-def quoted(identifier: str) -> str:
-    """A name of the warehouse as it stands in SQL."""
-    return "`" + identifier.replace("\\", "\\\\").replace("`", "\\`") + "`"
-
-
-def rows(client: Any, sql: str, **parameters: Any) -> list[tuple[Any, ...]]:
-    return list(client.query(sql, parameters=parameters).result_rows)

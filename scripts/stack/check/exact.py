@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from stack.check import connections
-from stack.check.connections import rows
 from stack.errors import StackError
 from stack.table.services import Context
 
@@ -54,9 +53,9 @@ def marts_equal_postgres(context: Context) -> Iterator[str]:
         cursor.execute(STATES_IN_POSTGRES)
         in_postgres = {state: (count, _decimal(gross), _decimal(net)) for state, count, gross, net in cursor.fetchall()}
         in_facts = {
-            state: (count, _decimal(gross), _decimal(net)) for state, count, gross, net in rows(client, STATES_IN_MARTS)
+            state: (count, _decimal(gross), _decimal(net)) for state, count, gross, net in client.rows(STATES_IN_MARTS)
         }
-        in_states = {state: (_decimal(gross), _decimal(net)) for state, gross, net in rows(client, MART_OF_STATES)}
+        in_states = {state: (_decimal(gross), _decimal(net)) for state, gross, net in client.rows(MART_OF_STATES)}
     if in_facts != in_postgres:
         raise StackError(_first_difference("fact_sales", in_postgres, in_facts))
     expected = {state: (gross, net) for state, (_count, gross, net) in in_postgres.items()}

@@ -3,22 +3,22 @@
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any
 
 import psycopg2
 import requests
-from clickhouse_connect.driver.exceptions import ClickHouseError
+from warehouse.client import Warehouse
+from warehouse.errors import ACCESS_DENIED, AUTHENTICATION_FAILED, WarehouseError
+from warehouse.quoting import qualified
 
 from stack import grants
 from stack.check import connections, rights
 from stack.check.airflow_api import DAG, FINAL, AirflowApi
-from stack.check.connections import quoted, rows
 from stack.errors import StackError
 from stack.native import supervisor
 from stack.table import health, services
 from stack.table.services import Context
 
-FAILURES = (psycopg2.Error, requests.RequestException, ClickHouseError)
+FAILURES = (psycopg2.Error, requests.RequestException, WarehouseError)
 # A first or recovering run, a retry after five minutes included, is waited for this long.
 RUN_ENDS_WITHIN = 900.0
 
@@ -37,9 +37,9 @@ PUBLISHED = """
 """
 
 
-def published(client: Any) -> list[tuple[str, int, int, str]]:
+def published(client: Warehouse) -> list[tuple[str, int, int, str]]:
     """(target, rows, run, source) of the last publish of each raw table that is still copied. Raises StackError where there is none."""
-    found = [(t, int(n), int(r), s) for t, n, r, s in rows(client, PUBLISHED)]
+    found = [(t, int(n), int(r), s) for t, n, r, s in client.rows(PUBLISHED)]
     if not found:
         raise StackError("Nothing has been published to raw yet: start a run of elt_pipeline in Airflow.")
     return found
@@ -82,8 +82,7 @@ def source_answers(context: Context) -> Iterator[str]:
 
 def warehouse_answers(context: Context) -> Iterator[str]:
     with connections.warehouse(context.env) as client:
-        ((version, databases),) = rows(
-            client,
+        ((version, databases),) = client.rows(
             "SELECT version(), (SELECT count() FROM system.databases WHERE name IN ('raw', 'analytics', 'analytics_dev', 'ops'))",
         )
     if databases != 4:
@@ -93,16 +92,12 @@ def warehouse_answers(context: Context) -> Iterator[str]:
     yield f"ClickHouse {version}, databases raw, analytics, analytics_dev, ops"
 
 
-# ClickHouse's codes for a wrong password and for a right that is not there.
-NOT_LET_IN = (516, 497)
-
-
 def rights_are_those_of_the_file(context: Context) -> Iterator[str]:
     try:
         with connections.warehouse(context.env, admin=True) as client:
             found = rights.differences(client, grants.USERS_FILE)
-    except ClickHouseError as error:
-        if getattr(error, "code", None) not in NOT_LET_IN:
+    except WarehouseError as error:
+        if error.code not in (AUTHENTICATION_FAILED, ACCESS_DENIED):
             raise
         yield "not known: the warehouse does not let user default of .env read system.grants"
         return
@@ -126,7 +121,7 @@ FROM ops.dbt_publishes FINAL WHERE status = 'set_aside' AND closed_at > now() - 
 def journals_fit(context: Context) -> Iterator[str]:
     """Told, never a failure: what was set aside has moved nothing."""
     with connections.warehouse(context.env) as client:
-        found = rows(client, f"SELECT * FROM ({SET_ASIDE}) ORDER BY 2 DESC")
+        found = client.rows(f"SELECT * FROM ({SET_ASIDE}) ORDER BY 2 DESC")
     last = f", the last at {found[0][1]:%Y-%m-%d %H:%M} UTC: {found[0][0]}" if found else ""
     yield f"{len(found) or 'no'} row{'' if len(found) == 1 else 's'} set aside in the last 7 days{last}"
 
@@ -179,7 +174,7 @@ def raw_holds_what_was_loaded(context: Context) -> Iterator[str]:
         tables = published(client)
         wrong = []
         for target, expected, _run, _source in tables:
-            ((found,),) = rows(client, f"SELECT count() FROM raw.{quoted(target)} SETTINGS final = 1")
+            ((found,),) = client.rows(f"SELECT count() FROM {qualified('raw', target)} SETTINGS final = 1")
             if found != expected:
                 wrong.append(f"raw.{target} has {found:,} rows and the last publish recorded {expected:,}")
     if wrong:
@@ -213,7 +208,7 @@ def marts_agree_with_raw(context: Context) -> Iterator[str]:
         yield "no sample marts (SAMPLE_SHOP=false)"
         return
     with connections.warehouse(context.env) as client:
-        ((items, facts, raw_sum, fact_sum, state_sum, raw_states, mart_states),) = rows(client, MARTS_AND_RAW)
+        ((items, facts, raw_sum, fact_sum, state_sum, raw_states, mart_states),) = client.rows(MARTS_AND_RAW)
     if items != facts:
         raise StackError(f"fact_sales has {facts:,} rows and raw.order_items {items:,}: run dbt by the webhook.")
     if not raw_sum == fact_sum == state_sum:

@@ -6,9 +6,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from stack.check.connections import rows
+from warehouse.client import Warehouse
+
 from stack.grants import LEFT_OUT
 
 _GRANT = re.compile(r"GRANT (?P<types>.+) ON (?P<place>\S+)")
@@ -52,7 +52,7 @@ class Privileges:
         }
 
 
-def differences(client: Any, file: Path) -> list[str]:
+def differences(client: Warehouse, file: Path) -> list[str]:
     """A sentence for each right that a role or user has beyond the file, or lacks. `client` is one of the admin."""
     root = ElementTree.parse(file).getroot()
     privileges = _privileges(client)
@@ -96,11 +96,11 @@ def _given(role: ElementTree.Element, privileges: Privileges) -> Rights:
     return given
 
 
-def _held(client: Any, privileges: Privileges) -> tuple[dict[str, Rights], dict[str, Rights]]:
+def _held(client: Warehouse, privileges: Privileges) -> tuple[dict[str, Rights], dict[str, Rights]]:
     """By role, and by user: what is granted to them directly."""
     roles: defaultdict[str, Rights] = defaultdict(set)
     users: defaultdict[str, Rights] = defaultdict(set)
-    for role, user, privilege, thing, database, table, column, is_revoke, grant_option in rows(client, HELD):
+    for role, user, privilege, thing, database, table, column, is_revoke, grant_option in client.rows(HELD):
         place = thing or (f"{database}.{table}" + (f" ({column})" if column else ""))
         words = privileges.words(privilege, "*" if thing else database, place)
         if is_revoke:
@@ -111,16 +111,16 @@ def _held(client: Any, privileges: Privileges) -> tuple[dict[str, Rights], dict[
     return roles, users
 
 
-def _granted_roles(client: Any) -> dict[str, Rights]:
+def _granted_roles(client: Warehouse) -> dict[str, Rights]:
     granted: defaultdict[str, Rights] = defaultdict(set)
-    for user, role in rows(client, ROLES):
+    for user, role in client.rows(ROLES):
         granted[user].add(f"role {role.removesuffix('_role')}")
     return granted
 
 
-def _privileges(client: Any) -> Privileges:
+def _privileges(client: Warehouse) -> Privileges:
     levels, members = {}, defaultdict(set)
-    for privilege, level, group in rows(client, PRIVILEGES):
+    for privilege, level, group in client.rows(PRIVILEGES):
         levels[privilege] = level
         members[group].add(privilege)
     return Privileges(levels, {group: frozenset(found) for group, found in members.items()})

@@ -150,7 +150,13 @@ def _clickhouse_init_names(context: Context) -> dict[str, str]:
 AIRFLOW = ("AIRFLOW_PORT", "BIND_ADDRESS")
 LOADER = ("CLICKHOUSE_LOADER_PASSWORD", "MASK_SALT", "NOTIFY_URL", "NOTIFY_SIGNING_SECRET", *SHOP)
 TASKS = (*AIRFLOW, *LOADER, "ELT_SCHEDULE", "WEBHOOK_TOKEN", "WEBHOOK_SIGNING_SECRET")
-AIRFLOW_FILES = ("airflow/requirements.lock", "airflow/config", "airflow/plugins", "airflow/provision.py")
+AIRFLOW_FILES = (
+    "airflow/requirements.lock",
+    "airflow/config",
+    "airflow/plugins",
+    "airflow/provision.py",
+    "scripts/warehouse",
+)
 
 
 def _loader_names(context: Context) -> dict[str, str]:
@@ -180,7 +186,7 @@ def _airflow_names(context: Context) -> dict[str, str]:
     page = f"http://{env.address}:{env.AIRFLOW_PORT}"
     return {
         **_constant_names(context),
-        "PYTHONPATH": str(repo / "airflow" / "plugins"),
+        "PYTHONPATH": f"{repo / 'airflow' / 'plugins'}:{repo / 'scripts'}",
         "AIRFLOW_HOME": str(context.paths.data / "airflow"),
         "AIRFLOW__CORE__DAGS_FOLDER": str(repo / "airflow" / "dags"),
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{page}/execution/",
@@ -211,7 +217,7 @@ def _task_names(context: Context) -> dict[str, str]:
 DBT = ("CLICKHOUSE_DBT_PASSWORD", "CLICKHOUSE_DATABASE_ENGINE", "CLICKHOUSE_TABLE_ENGINE", *SHOP)
 # dbt itself, and people in its surroundings, must not write what the worker records.
 WEBHOOK = (*DBT, "CLICKHOUSE_WEBHOOK_PASSWORD")
-WEBHOOK_FILES = ("scripts/webhook", "scripts/webhook_server.py", "dbt/requirements.lock")
+WEBHOOK_FILES = ("scripts/webhook", "scripts/webhook_server.py", "scripts/warehouse", "dbt/requirements.lock")
 
 
 def _webhook_names(context: Context) -> dict[str, str]:

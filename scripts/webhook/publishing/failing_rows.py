@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from uuid import UUID
 
+from warehouse.client import Warehouse
+
 from webhook.publishing.names import DATABASE, FAILED, quoted
 from webhook.publishing.relations import Relation, relations
-from webhook.warehouse import Warehouse
 
 _SHOWN = 5
 _WIDTH = 300

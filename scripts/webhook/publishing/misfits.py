@@ -3,13 +3,15 @@
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from itertools import groupby
+
+from warehouse import records
+from warehouse.client import Warehouse
+from warehouse.swap import NO_UUID
 
 from webhook.publishing.journal import Entry
 from webhook.publishing.names import DATABASE, MARK, target_of
-from webhook.publishing.relations import NO_UUID, Relation, holder, relations
-from webhook.warehouse import Warehouse
+from webhook.publishing.relations import Relation, holder, relations
 
 NOT_PUBLISHABLE = ("MaterializedView", "Dictionary")
 
@@ -77,7 +79,7 @@ def _is_done(entry: Entry, there: Mapping[str, Relation]) -> bool:
 
 
 def _set_aside(entry: Entry, reason: str) -> Entry:
-    return replace(entry, status="set_aside", closed_at=datetime.now(UTC), error=reason)
+    return replace(entry, status="set_aside", closed_at=records.now(), error=reason)
 
 
 def _known_runs(warehouse: Warehouse, run_ids: AbstractSet[str]) -> set[str]:

@@ -1,7 +1,9 @@
 """Names in `analytics`. The dbt project makes the same ones: dbt/macros/publishing/names.sql."""
 
 import re
-import secrets
+
+from warehouse.quoting import qualified
+from warehouse.swap import Place
 
 DATABASE = "analytics"
 MARK = "__next"
@@ -18,18 +20,20 @@ def published_name(name: str) -> str:
     return name.removesuffix(MARK)
 
 
-def own_name(target: str) -> str:
-    """A name for what will become `target`, that nobody else knows."""
-    return f"{target}{MARK}_{secrets.token_hex(4)}"
+def marked(name: str, mark: str) -> str:
+    """A name for the relation that was built under `name`, that only a publisher knows who knows the mark."""
+    return f"{target_of(name) or name}{MARK}_{mark}"
 
 
 def target_of(name: str) -> str | None:
-    """The published name that `name` was built for, with or without a mark of `own_name`; None for any other name."""
+    """The published name that `name` was built for, with or without a mark of a publisher; None for any other name."""
     match = _BUILT.fullmatch(name)
     return match["target"] if match else None
 
 
 def quoted(name: str) -> str:
     """`name` in `analytics`, as SQL."""
-    escaped = name.replace("\\", "\\\\").replace("`", "\\`")
-    return f"{DATABASE}.`{escaped}`"
+    return qualified(DATABASE, name)
+
+
+PLACE = Place(DATABASE, lambda name: MARK in name, marked)

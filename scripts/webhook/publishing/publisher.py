@@ -3,25 +3,28 @@
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID
+
+from warehouse import records
+from warehouse.client import Warehouse
+from warehouse.errors import PipelineError
+from warehouse.swap import NO_UUID
 
 from webhook.publishing import journal
 from webhook.publishing.failing_rows import FailingRows, failing_rows, failing_tables
-from webhook.publishing.journal import Entry, JournalError
+from webhook.publishing.journal import Entry, JournalError, roll_forward
 from webhook.publishing.misfits import NOT_PUBLISHABLE, describe, sort_out
 from webhook.publishing.names import FAILED, MARK, published_name
-from webhook.publishing.relations import NO_UUID, Relation, drop, drop_unpublished, relations
-from webhook.publishing.swap import roll_forward
+from webhook.publishing.relations import Relation, drop, drop_unpublished, relations
 from webhook.publishing.views import ViewError, point_to_published
 from webhook.queue.runs import Run, RunRequest
 from webhook.settings import Settings
-from webhook.warehouse import Warehouse, WarehouseError
 from webhook.worker.execution import Outcome
 from webhook.worker.run_log import RunLog
 
 # Dropping a large table may take longer than an answer to a question.
-ANSWER_SECONDS = 300.0
+_TIMEOUTS: dict[str, Any] = {"connect_timeout": 5, "answer_timeout": 300, "retries": 0}
 _ROWS_IN_ERROR = 600
 
 logger = logging.getLogger(__name__)
@@ -44,19 +47,19 @@ class Publisher:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._warehouse = Warehouse(settings, "dbt", answer_timeout=ANSWER_SECONDS)
-        self._records = Warehouse(settings, "webhook", answer_timeout=ANSWER_SECONDS)
+        self._warehouse = Warehouse(settings.warehouse("dbt"), **_TIMEOUTS)
+        self._writer = Warehouse(settings.warehouse("webhook"), **_TIMEOUTS)
 
     def recover(self) -> Recovered:
-        """Finish publishes that were cut, and set aside entries that do not fit. Raises WarehouseError."""
-        entries = journal.open_entries(self._records)
+        """Finish publishes that were cut, and set aside entries that do not fit. Raises WarehouseError or TransientError."""
+        entries = journal.open_entries(self._writer)
         if not entries:
             return Recovered()
         found = sort_out(self._warehouse, entries)
         for entry in found.set_aside:
             logger.error("%s", describe(entry))
-        journal.write(self._records, found.set_aside)
-        closed = [entry for one in found.publishes for entry in roll_forward(self._warehouse, self._records, one)]
+        records.append(self._writer, found.set_aside)
+        closed = [entry for one in found.publishes for entry in roll_forward(self._warehouse, self._writer, one)]
         published = tuple(entry.target for entry in closed if entry.status == "done")
         return Recovered(published, tuple(map(describe, found.set_aside)))
 
@@ -70,7 +73,7 @@ class Publisher:
         try:
             recovered = self.recover()
             failed_before = self._clear(run.request)
-        except WarehouseError as error:
+        except PipelineError as error:
             return Outcome("error", f"dbt was not started: {error}. Nothing was changed; start the run again.")
         if recovered.set_aside:
             with RunLog(self._settings.run_log(run.id), limit=self._settings.log_bytes) as log:
@@ -80,9 +83,7 @@ class Publisher:
         with RunLog(self._settings.run_log(run.id), limit=self._settings.log_bytes) as log:
             try:
                 outcome = self._end(run, attempt, outcome, failing_rows(self._warehouse, before=failed_before), log)
-            except WarehouseError as error:
-                outcome = self._not_published(outcome, str(error))
-            except (PublishError, ViewError, JournalError) as error:
+            except (PipelineError, PublishError, ViewError, JournalError) as error:
                 outcome = self._not_published(outcome, str(error))
             if outcome.status == "error":
                 log.write_always(f"Ended: {outcome.error}")
@@ -136,8 +137,8 @@ class Publisher:
         entries = [_entry(run_id, attempt, there[name], there.get(published_name(name))) for name in sorted(built)]
         if not entries:
             return []
-        journal.open_journal(self._records, entries)
-        closed = roll_forward(self._warehouse, self._records, entries)
+        journal.open_journal(self._writer, entries)
+        closed = roll_forward(self._warehouse, self._writer, entries)
         given_up = [entry.target for entry in closed if entry.status != "done"]
         if given_up:
             raise PublishError(f"{', '.join(given_up)} was replaced by somebody else meanwhile")
@@ -153,4 +154,4 @@ def _entry(run_id: str, attempt: int, new: Relation, old: Relation | None) -> En
             " materialize it as table, incremental or view"
         )
     uuid = old.uuid if old is not None else NO_UUID
-    return Entry(run_id, attempt, target, "open", uuid, new.uuid, new.rows, datetime.now(UTC))
+    return Entry(run_id, attempt, target, "open", uuid, new.uuid, new.rows, records.now())

@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from webhook.publishing.names import DATABASE, MARK, quoted
-from webhook.warehouse import Warehouse, WarehouseError
+from warehouse.client import Warehouse
+from warehouse.errors import WarehouseError
+from warehouse.swap import NO_UUID
 
-NO_UUID = UUID(int=0)
+from webhook.publishing.names import DATABASE, MARK, quoted
 
 
 @dataclass(frozen=True)

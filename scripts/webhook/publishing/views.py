@@ -3,8 +3,9 @@
 import re
 from collections.abc import Set
 
+from warehouse.client import Warehouse
+
 from webhook.publishing.names import DATABASE, MARK, published_name, quoted
-from webhook.warehouse import Warehouse
 
 _BUILT = re.compile(rf"\b{DATABASE}\.(`?)(\w+){MARK}\1(?!\w)")
 

@@ -6,8 +6,10 @@ import time
 from pathlib import Path
 from typing import Any, get_args
 
-from webhook.settings import Settings
-from webhook.warehouse import User, Warehouse, WarehouseError
+from warehouse.client import Warehouse
+from warehouse.errors import WarehouseError
+
+from webhook.settings import Settings, WarehouseUser
 from webhook.worker.lock import is_held
 
 # Longer than the worker's longest wait for ClickHouse.
@@ -21,7 +23,8 @@ class Health:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._clients = {
-            user: Warehouse(settings, user, connect_timeout=2.0, answer_timeout=3.0) for user in get_args(User)
+            user: Warehouse(settings.warehouse(user), connect_timeout=2, answer_timeout=3, retries=0)
+            for user in get_args(WarehouseUser)
         }
         self._turn = threading.Lock()
         self._checked_at = float("-inf")

@@ -5,15 +5,19 @@ import os
 import signal
 import sys
 import time
+from typing import Any
+
+from warehouse.client import Warehouse
+from warehouse.errors import PipelineError, WarehouseError
 
 from webhook.dbt.command import dbt_environment
 from webhook.dbt.process import DbtHost
+from webhook.dbt.queries import kill_queries
 from webhook.publishing import Publisher
 from webhook.queue.database import Database
 from webhook.queue.runs import Run
 from webhook.queue.store import RunStore
 from webhook.settings import Settings, SettingsError
-from webhook.warehouse import Warehouse, WarehouseError
 from webhook.worker.documentation import Documentation
 from webhook.worker.execution import Execution
 from webhook.worker.lock import worker_lock
@@ -27,6 +31,9 @@ _IDLE = 0.01
 _BEAT = 1.0
 _PRUNE_EVERY = 3600.0
 
+TIMEOUTS: dict[str, Any] = {"connect_timeout": 5, "answer_timeout": 15, "retries": 0}
+"""Of the clients (seconds): a warehouse that hangs must not hold up the queue, and whoever asks asks again."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -37,8 +44,8 @@ class Worker:
         self._settings = settings
         self._stop = stop
         self._store = RunStore(Database(settings.database))
-        self._reporter = Reporter(self._store, Warehouse(settings, "webhook"))
-        self._warehouse = Warehouse(settings, "dbt")
+        self._reporter = Reporter(self._store, Warehouse(settings.warehouse("webhook"), **TIMEOUTS))
+        self._warehouse = Warehouse(settings.warehouse("dbt"), **TIMEOUTS)
         self._barrier = PublishBarrier(self._store, self._reporter, self._warehouse, patience=settings.publish_wait)
         self._publisher = Publisher(settings)
         self._host = DbtHost(settings.project, settings.dbt_target, dbt_environment(os.environ, settings))
@@ -115,7 +122,7 @@ class Worker:
         if not self._may_have_leftovers:
             return
         try:
-            self._warehouse.kill_dbt_queries()
+            kill_queries(self._warehouse)
             self._may_have_leftovers = False
         except WarehouseError as error:
             logger.warning("%s; queries of an ended dbt may still run", error)
@@ -124,7 +131,7 @@ class Worker:
         """Readers should not wait for the next run to see the rest of a publish that a kill cut."""
         try:
             published = self._publisher.recover().published
-        except WarehouseError as error:
+        except PipelineError as error:
             logger.warning("%s; a publish that was cut is finished when the next run begins", error)
             return
         if published:

@@ -7,9 +7,12 @@ the other. dbt yields: its run goes back to `queued`, which lets a waiting publi
 import time
 from collections.abc import Callable
 
+from warehouse.client import Warehouse
+from warehouse.errors import WarehouseError
+from warehouse.turns import OpenPublish, open_publishes
+
 from webhook.queue.runs import Run
 from webhook.queue.store import RunStore
-from webhook.warehouse import OpenPublish, Warehouse, WarehouseError
 from webhook.worker.reporter import Reporter
 from webhook.worker.stop import Stop
 
@@ -58,7 +61,7 @@ class PublishBarrier:
         try:
             if report:
                 self._reporter.report()
-            publishes = self._warehouse.open_publishes()
+            publishes = open_publishes(self._warehouse)
         except WarehouseError as error:
             return f"{error}. Start ClickHouse or mend its address and passwords in .env, then start the run again."
         return _obstacle_message(publishes[0]) if publishes else None

@@ -3,9 +3,12 @@
 import logging
 import threading
 
+from warehouse.client import Warehouse
+from warehouse.errors import WarehouseError
+
 from webhook.queue.database import now
 from webhook.queue.store import RunStore
-from webhook.warehouse import Warehouse, WarehouseError
+from webhook.worker.run_records import write_nodes, write_runs
 
 HEARTBEAT = 5.0
 _BATCH = 500
@@ -56,8 +59,8 @@ class Reporter:
                 if not runs and not nodes:
                     return
                 self._version = max(self._version + 1, now())
-                self._warehouse.write_nodes(nodes, version=self._version)
-                self._warehouse.write_runs(runs, version=self._version)
+                write_nodes(self._warehouse, nodes, version=self._version)
+                write_runs(self._warehouse, runs, version=self._version)
                 self._store.mark_reported(runs, nodes)
 
     def _run(self) -> None:

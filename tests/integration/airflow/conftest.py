@@ -220,7 +220,7 @@ def airflow_env(
     home = server_folder / "airflow"
     return {
         "PATH": os.environ["PATH"],
-        "PYTHONPATH": str(repo / "airflow/plugins"),
+        "PYTHONPATH": f"{repo}/airflow/plugins:{repo}/scripts",
         # Services of an installed stack have compiled files; compiled once here, and kept out of the source tree.
         BYTECODE: str(server_folder / "bytecode"),
         **dict(line.split("=", 1) for line in lines if line and not line.startswith("#")),

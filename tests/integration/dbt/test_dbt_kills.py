@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from warehouse.client import Warehouse
 from webhook.publishing import journal
-from webhook.warehouse import Warehouse
 
 MARTS = ("fact_sales", "fact_sales_as_sold", "agg_sales_by_state", "agg_sales_daily", "agg_product_performance")
 
@@ -21,7 +21,7 @@ def test_killed_builds_leave_all_marts_old_or_after_recovery_all_new(
     clickhouse: Any, builds: Any, refill_raw: None, repo: Path, venvs: Path, tmp_path: Path
 ) -> None:
     assert builds().status == "success", builds.said
-    warehouse = Warehouse(builds.settings, "dbt")
+    warehouse = Warehouse(builds.settings.warehouse("dbt"))
 
     def revenue() -> list[int]:
         return [int(warehouse.rows(f"SELECT sum(gross_revenue) * 100 FROM analytics.{mart}")[0][0]) for mart in MARTS]

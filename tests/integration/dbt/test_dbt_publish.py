@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from warehouse.client import Warehouse
+from warehouse.errors import UNKNOWN_TABLE, WarehouseError
 from webhook.publishing import journal
-from webhook.publishing.swap import roll_forward
-from webhook.warehouse import Warehouse, WarehouseError
+from webhook.publishing.journal import roll_forward
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -258,11 +259,11 @@ class CutWarehouse(Warehouse):
 
     left = 10**6
 
-    def command(self, sql: str) -> None:
+    def command(self, sql: str, settings: Any = None) -> None:
         self.left -= 1
         if self.left < 0:
             raise WarehouseError("cut")
-        super().command(sql)
+        super().command(sql, settings)
 
 
 def names_several(sql: str) -> bool:
@@ -272,24 +273,24 @@ def names_several(sql: str) -> bool:
 class HalfCutWarehouse(CutWarehouse):
     """Loses it in the middle of a statement about several tables, when the first is done."""
 
-    def command(self, sql: str) -> None:
+    def command(self, sql: str, settings: Any = None) -> None:
         if self.left == 0 and names_several(sql):
             Warehouse.command(self, sql.split(", ")[0])
-        super().command(sql)
+        super().command(sql, settings)
 
 
 class OneByOneWarehouse(CutWarehouse):
     """Refuses a statement about several tables, as a Replicated database does."""
 
-    def command(self, sql: str) -> None:
+    def command(self, sql: str, settings: Any = None) -> None:
         if names_several(sql):
             raise WarehouseError("several tables in one statement", 48)
-        super().command(sql)
+        super().command(sql, settings)
 
 
 @pytest.mark.parametrize("cut_warehouse", [CutWarehouse, HalfCutWarehouse, OneByOneWarehouse])
 def test_a_publish_that_is_cut_anywhere_is_finished_by_the_next(builds: Any, cut_warehouse: type[CutWarehouse]) -> None:
-    warehouse = cut_warehouse(builds.settings, "dbt")
+    warehouse = cut_warehouse(builds.settings.warehouse("dbt"))
     tables = ("cut_one", "cut_two", "cut_new")
     try:
         for cut in range(20):
@@ -316,7 +317,7 @@ def test_a_publish_that_is_cut_anywhere_is_finished_by_the_next(builds: Any, cut
             assert not journal.open_entries(warehouse)
         assert finished, "the loop ends with a publish that was not cut"
     finally:
-        builds.publisher._warehouse = Warehouse(builds.settings, "dbt")
+        builds.publisher._warehouse = Warehouse(builds.settings.warehouse("dbt"))
         for table in tables:
             builds.publisher._warehouse.command(f"DROP TABLE IF EXISTS analytics.{table}")
 
@@ -327,14 +328,14 @@ def test_a_swap_that_arrives_late_undoes_nothing(builds: Any) -> None:
 
         kept: list[str]
 
-        def command(self, sql: str) -> None:
+        def command(self, sql: str, settings: Any = None) -> None:
             if sql.startswith("EXCHANGE"):
                 self.kept.append(sql)
                 raise WarehouseError("killed")
-            super().command(sql)
+            super().command(sql, settings)
 
-    warehouse, late = Warehouse(builds.settings, "dbt"), Late(builds.settings, "dbt")
-    records = Warehouse(builds.settings, "webhook")
+    warehouse, late = Warehouse(builds.settings.warehouse("dbt")), Late(builds.settings.warehouse("dbt"))
+    records = Warehouse(builds.settings.warehouse("webhook"))
     late.kept = []
     try:
         for name, content in (("late", "old"), ("late__next", "new")):
@@ -348,8 +349,9 @@ def test_a_swap_that_arrives_late_undoes_nothing(builds: Any) -> None:
         (entry,) = roll_forward(warehouse, records, journal.open_entries(warehouse))
         assert entry.status == "done"
         (swap,) = late.kept
-        with pytest.raises(WarehouseError, match="Code: 60"):
+        with pytest.raises(WarehouseError) as refused:
             warehouse.command(swap)
+        assert refused.value.code == UNKNOWN_TABLE
         assert warehouse.rows("SELECT is FROM analytics.late") == [("new",)]
     finally:
         builds.publisher._warehouse = warehouse

@@ -48,7 +48,7 @@ class Stack:
         base = {"PATH": os.environ["PATH"], "HOME": str(home)}
         self._elt = base | clickhouse.env("loader")
         self._elt |= {"SOURCE_URL": shop.dsn(), "ELT_PLAN": str(home / "plan.json"), "MASK_SALT": "salt"}
-        self._elt["PYTHONPATH"] = str(repo / "airflow/plugins")
+        self._elt["PYTHONPATH"] = f"{repo}/airflow/plugins:{repo}/scripts"
         names = clickhouse.env("dbt", "webhook") | {
             "WEBHOOK_HOME": str(home / "webhook"),
             "DBT_PROJECT_DIR": str(repo / "dbt"),

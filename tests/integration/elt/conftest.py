@@ -17,14 +17,14 @@ from typing import Any
 import psycopg2
 import pytest
 from elt.cli import main as cli
-from elt.destination import ops
-from elt.destination.warehouse import Warehouse
 from elt.pipeline.names import raw
 from elt.runs import run
 from elt.runs.progress import Progress
 from elt.runs.run import hold_snapshot
 from elt.runs.whole_run import Listener, WholeRun, load_everything
 from elt.settings import Settings
+from warehouse import ops
+from warehouse.client import Warehouse
 
 READER = "elt_test_reader"
 
@@ -150,7 +150,7 @@ def shop(elt_source: tuple[str, str], clickhouse: Any, tmp_path: Path, repo: Pat
     )
     environment = {
         "PATH": os.environ["PATH"],
-        "PYTHONPATH": str(repo / "airflow" / "plugins"),
+        "PYTHONPATH": f"{repo}/airflow/plugins:{repo}/scripts",
         "SOURCE_URL": reader,
         "MASK_SALT": "salt",
         "ELT_PIPELINE": str(tmp_path / "pipeline.yml"),
@@ -185,6 +185,6 @@ def _raw_tables(admin: Any) -> set[str]:
 def _close_runs(settings: Settings) -> None:
     """No test leaves a run or a publish open for the next one."""
     run.recover(settings, holder="cli/tests")
-    with Warehouse(settings) as warehouse:
+    with Warehouse(settings.warehouse) as warehouse:
         for one in ops.running(warehouse):
             run.fail(settings, run=one.run, run_key=one.run_key, error="the test has ended")

@@ -9,10 +9,11 @@ from uuid import UUID
 
 import pytest
 from elt.columns import NARROW
-from elt.destination.warehouse import Warehouse
-from elt.errors import TerminalError, ValueRefusedError
+from elt.errors import ValueRefusedError
 from elt.runs.run import begin, load_table
 from pydantic import SecretStr
+from warehouse.client import Warehouse
+from warehouse.errors import TerminalError
 
 EVERY_TYPE = """
 CREATE TYPE mood AS ENUM ('sad', 'it''s ok', 'täglich');

@@ -113,7 +113,7 @@ def airflow_python(
             [str(venvs / "airflow/bin/python"), str(repo / "tests/unit/airflow" / script), *arguments],
             env={
                 "PATH": os.environ["PATH"],
-                "PYTHONPATH": str(repo / "airflow/plugins"),
+                "PYTHONPATH": f"{repo}/airflow/plugins:{repo}/scripts",
                 "AIRFLOW_HOME": str(home),
                 "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
                 "ELT_PIPELINE": str(repo / "pipeline.yml"),

@@ -1,9 +1,9 @@
 """Settings come from the environment, are told by name when they are wrong, and never show a secret."""
 
 import pytest
-from elt.errors import TerminalError
 from elt.settings import Settings, read_settings
 from pydantic import SecretStr
+from warehouse.errors import TerminalError
 
 NAMES = ("SOURCE_URL", "CLICKHOUSE_LOADER_PASSWORD", "CLICKHOUSE_HTTP_PORT")
 

@@ -10,14 +10,14 @@ from pathlib import Path
 from pydantic import ValidationError
 from rich.console import Console
 from rich.markup import escape
+from warehouse import ops
+from warehouse.client import Warehouse
+from warehouse.errors import PipelineError, TerminalError
 
 from elt.cli.progress import shown_progress
 from elt.cli.staging import Written, slug, write_staging
 from elt.columns import WIDE
-from elt.destination import ops
 from elt.destination.statements import map_table
-from elt.destination.warehouse import Warehouse
-from elt.errors import EltError, TerminalError
 from elt.pipeline.edit import add_entry
 from elt.pipeline.file import TableEntry, read_pipeline
 from elt.pipeline.names import TableName
@@ -45,7 +45,7 @@ def main(arguments: Sequence[str]) -> int:
         if options.all:
             return _add_all(settings, options, out)
         return _add_one(settings, options, out)
-    except EltError as error:
+    except PipelineError as error:
         err.print(f"[red]error[/red]: {escape(str(error))}")
         return 1
 
@@ -99,7 +99,7 @@ def _add_one(settings: Settings, options: argparse.Namespace, out: Console) -> i
 
 
 def _add_all(settings: Settings, options: argparse.Namespace, out: Console) -> int:
-    with Warehouse(settings) as warehouse:
+    with Warehouse(settings.warehouse) as warehouse:
         ops.check_tables(warehouse)
         there = publish.uuids(warehouse)
     found = all_entries(settings)

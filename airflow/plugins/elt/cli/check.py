@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from warehouse import ops
+from warehouse.client import Warehouse
+from warehouse.errors import PipelineError
+
 from elt.columns import WIDE
-from elt.destination import ops
 from elt.destination.statements import TIMES, TableMapping, map_table, where
-from elt.destination.warehouse import Warehouse
-from elt.errors import EltError
 from elt.pipeline.file import SourceEntry, TableEntry, read_pipeline
 from elt.pipeline.names import quote_postgres
 from elt.pipeline.plan import Selection, select_tables
@@ -55,7 +56,7 @@ class Checked:
 def check(settings: Settings) -> Checked:
     """The tables that would be copied, and every mistake that can be found without copying.
 
-    Raises EltError only where nothing more can be looked at: the file is wrong or the source does not answer.
+    Raises PipelineError only where nothing more can be looked at: the file is wrong or the source does not answer.
     """
     file = read_pipeline(settings.elt_pipeline)
     tables: list[CheckedTable] = []
@@ -66,7 +67,7 @@ def check(settings: Settings) -> Checked:
         for entry in (found := selection.entries):
             try:
                 tables.append(_check_table(settings, source, entry))
-            except EltError as error:
+            except PipelineError as error:
                 mistakes.append(str(error.naming(str(entry.name))))
         if any(entry.mode == "incremental" for entry in found) and not sees_transactions(source):
             notes.append(BLIND)
@@ -80,13 +81,13 @@ def check(settings: Settings) -> Checked:
         try:
             # What a load does before it copies: the session beside this one, and a snapshot for it.
             source.begin((), copies=True)
-        except EltError as error:
+        except PipelineError as error:
             mistakes.append(str(error))
     try:
-        with Warehouse(settings) as warehouse:
+        with Warehouse(settings.warehouse) as warehouse:
             ops.check_tables(warehouse)
             notes += map(gone.describe, gone.find_absences(warehouse, selection).gone)
-    except EltError as error:
+    except PipelineError as error:
         mistakes.append(str(error))
     notes += _not_chosen(file.source, selection)
     return Checked(tuple(tables), tuple(mistakes), tuple(notes))

@@ -12,10 +12,11 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from warehouse.errors import PipelineError, TerminalError
 
 from elt.cli import check, status
 from elt.cli.progress import shown_progress
-from elt.errors import EltError, PipelineFileError, TerminalError
+from elt.errors import PipelineFileError
 from elt.pipeline import plan
 from elt.publishing.misfits import describe
 from elt.runs import reconcile, run
@@ -39,7 +40,7 @@ def main(arguments: Sequence[str]) -> int:
         for mistake in error.mistakes:
             err.print(f"  {escape(mistake)}")
         return 1
-    except EltError as error:
+    except PipelineError as error:
         err.print(f"[red]error[/red]: {escape(str(error))}")
         return 1
     except KeyboardInterrupt:

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
+from warehouse.quoting import literal, quote
 
 from elt.destination.statements import LOADED_COLUMN, TableMapping
-from elt.pipeline.names import literal_clickhouse, quote_clickhouse
 from elt.sources.postgres.catalogue import SourceTable
 
 FOLDER = Path("models/staging/own")
@@ -108,7 +108,7 @@ def _named(columns: Sequence[str]) -> list[tuple[str, str]]:
 def _sql(group: str, target: str, columns: Sequence[tuple[str, str]]) -> str:
     # Qualified, since ClickHouse takes a bare name for an alias of the same SELECT where there is one.
     selected = [
-        f"        {plain}," if name == plain else f"        source.{in_jinja(quote_clickhouse(name))} as {plain},"
+        f"        {plain}," if name == plain else f"        source.{in_jinja(quote(name))} as {plain},"
         for name, plain in columns
     ]
     return "\n".join(
@@ -147,9 +147,9 @@ def _yml(
     key = mapping.key
     grain = f"One row for each {' and '.join(key)}." if key else f"One row for each row of {mapping.table.name}."
     # dbt sets names between backquotes as they are.
-    quoted = quote_clickhouse(target)[1:-1]
+    quoted = quote(target)[1:-1]
     identifier = [f"        identifier: {_text(quoted)}"] if quoted != target else []
-    freshness = f"select max(ended_at) from ops.loads final where target = {literal_clickhouse(target)} and status = 'published'"
+    freshness = f"select max(ended_at) from ops.loads final where target = {literal(target)} and status = 'published'"
     lines = [
         "sources:",
         f"  - name: {group}",

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from elt.destination import ops
-from elt.destination.warehouse import Warehouse
-from elt.publishing.turns import running_dbt
+from warehouse import ops, records
+from warehouse.client import Warehouse
+from warehouse.turns import running_dbt
+
 from elt.settings import Settings
 
 _TOLD_FOR = timedelta(days=7)
@@ -35,8 +36,8 @@ class Status:
 
 
 def read_status(settings: Settings, *, runs: int = 10) -> Status:
-    """Raises EltError when the warehouse does not answer or has not been set up."""
-    with Warehouse(settings) as warehouse:
+    """Raises PipelineError when the warehouse does not answer or has not been set up."""
+    with Warehouse(settings.warehouse) as warehouse:
         ops.check_tables(warehouse)
         there = ops.published_runs(warehouse)
         return Status(
@@ -48,6 +49,6 @@ def read_status(settings: Settings, *, runs: int = 10) -> Status:
             ),
             tuple(one for one in ops.absences(warehouse) if one.status != "over"),
             tuple(ops.open_publishes(warehouse)),
-            tuple(ops.set_aside_publishes(warehouse, ops.now() - _TOLD_FOR)),
+            tuple(ops.set_aside_publishes(warehouse, records.now() - _TOLD_FOR)),
             tuple(running_dbt(warehouse)),
         )

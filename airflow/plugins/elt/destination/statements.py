@@ -8,10 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from warehouse.errors import TerminalError
+from warehouse.quoting import literal, quote
+
 from elt.columns import ColumnMapping, YearRange, apart, map_column, masked, with_replacement
-from elt.errors import TerminalError
 from elt.pipeline.file import TableEntry
-from elt.pipeline.names import literal_clickhouse, quote_clickhouse, quote_postgres, raw
+from elt.pipeline.names import quote_postgres, raw
 from elt.sources.postgres.catalogue import SourceColumn, SourceTable
 
 RUN_COLUMN = "_elt_run"
@@ -75,7 +77,7 @@ class TableMapping:
         """The key as a list for ClickHouse's IN, where NaN is in no set and -0 is not 0: Postgres and FINAL take each for one key."""
         parts, floats = [], self.floats
         for name in self.key:
-            quoted = quote_clickhouse(name)
+            quoted = quote(name)
             parts += [f"isNaN({quoted})", f"if(isNaN({quoted}), 0, {quoted} + 0)"] if name in floats else [quoted]
         return ", ".join(parts)
 
@@ -175,14 +177,14 @@ def create(mapping: TableMapping, name: str, run: int, loaded_at: datetime, *, c
     """
     lines = []
     for i, column in enumerate(mapping.columns):
-        kind, comment = column.clickhouse, literal_clickhouse(column.declared)
+        kind, comment = column.clickhouse, literal(column.declared)
         if column.convert is None:
-            lines.append(f"{quote_clickhouse(column.name)} {kind} COMMENT {comment}")
+            lines.append(f"{quote(column.name)} {kind} COMMENT {comment}")
             continue
-        wire = quote_clickhouse(_wire_name(i, column))
+        wire = quote(_wire_name(i, column))
         sent = "Nullable(String)" if kind.startswith("Nullable(") or "ifNull(" in column.convert else "String"
         default = column.convert.replace("{wire}", wire)
-        lines.append(f"{quote_clickhouse(column.name)} {kind} DEFAULT {default} COMMENT {comment}")
+        lines.append(f"{quote(column.name)} {kind} DEFAULT {default} COMMENT {comment}")
         lines.append(f"{wire} {sent} EPHEMERAL")
     if _PAD in mapping.wire:
         lines.append(f"{_PAD} UInt8 EPHEMERAL")
@@ -191,14 +193,14 @@ def create(mapping: TableMapping, name: str, run: int, loaded_at: datetime, *, c
     lines.append(
         f"{LOADED_COLUMN} DateTime64(6, 'UTC') DEFAULT toDateTime64('{stamp}', 6, 'UTC') COMMENT 'Start of the load, UTC'"
     )
-    order = ", ".join(quote_clickhouse(name) for name in mapping.order)
+    order = ", ".join(quote(name) for name in mapping.order)
     body = ",\n    ".join(lines)
     engine = f"ReplacingMergeTree({RUN_COLUMN})" if mapping.incremental and not changes else "MergeTree"
     partition = f"PARTITION BY {mapping.entry.partition_by}\n" if mapping.entry.partition_by else ""
     settings = ", ".join(f"{name} = {value}" for name, value in _WHILE_LOADED.items())
     return (
         f"CREATE TABLE {raw(name)}\n(\n    {body}\n)\nENGINE = {engine}\n{partition}ORDER BY ({order})\n"
-        f"SETTINGS {settings}\nCOMMENT {literal_clickhouse(f'Copy of {mapping.table.name}')}"
+        f"SETTINGS {settings}\nCOMMENT {literal(f'Copy of {mapping.table.name}')}"
     )
 
 
@@ -206,11 +208,11 @@ def finalize_table(mapping: TableMapping, name: str) -> list[str]:
     """Statements that take the loader's scaffolding out of a loaded table: defaults first, then what they read. Merges begin."""
     converted = [(i, column) for i, column in enumerate(mapping.columns) if column.convert is not None]
     names = [column.name for _, column in converted] + [RUN_COLUMN, LOADED_COLUMN]
-    changes = [f"MODIFY COLUMN {quote_clickhouse(n)} REMOVE DEFAULT" for n in names]
+    changes = [f"MODIFY COLUMN {quote(n)} REMOVE DEFAULT" for n in names]
     statements = [f"ALTER TABLE {raw(name)} {', '.join(changes)}, RESET SETTING {', '.join(_WHILE_LOADED)}"]
     scaffolding = [_wire_name(i, mapped) for i, mapped in converted] + ([_PAD] if _PAD in mapping.wire else [])
     if scaffolding:
-        dropped = ", ".join(f"DROP COLUMN {quote_clickhouse(column)}" for column in scaffolding)
+        dropped = ", ".join(f"DROP COLUMN {quote(column)}" for column in scaffolding)
         statements.append(f"ALTER TABLE {raw(name)} {dropped}")
     return statements
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import yaml
+from warehouse.errors import TerminalError
 
-from elt.errors import TerminalError
 from elt.pipeline.file import TableEntry, read_pipeline
 
 

@@ -21,9 +21,10 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
+from warehouse.errors import TerminalError
 
 from elt.columns import override_problem
-from elt.errors import PipelineFileError, TerminalError
+from elt.errors import PipelineFileError
 from elt.pipeline.names import TableName, target_problem
 
 Location = tuple[str | int, ...]

@@ -6,6 +6,8 @@ import hashlib
 import re
 from dataclasses import dataclass
 
+from warehouse.quoting import qualified
+
 LOADING = re.compile(r"__loading_(?P<run>\d{16})_(?P<try>\d+)(?:_[0-9a-f]+)?$")
 """Suffix of the table's name in a loading table: the run, the attempt, and the publisher's own mark."""
 
@@ -61,17 +63,9 @@ def quote_postgres(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def quote_clickhouse(name: str) -> str:
-    return "`" + name.replace("\\", "\\\\").replace("`", "\\`") + "`"
-
-
-def literal_clickhouse(text: str) -> str:
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
-
-
 def raw(table: str) -> str:
     """The table of database `raw`, quoted for ClickHouse."""
-    return f"raw.{quote_clickhouse(table)}"
+    return qualified("raw", table)
 
 
 def loading_table(target: str, run: int, attempt: int) -> str:

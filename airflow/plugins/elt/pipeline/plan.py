@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from elt.errors import TerminalError
+from warehouse.errors import TerminalError
+
 from elt.pipeline.file import OnError, PipelineFile, TableEntry, collisions, read_pipeline
 from elt.pipeline.names import TableName, target_problem
 from elt.settings import Settings

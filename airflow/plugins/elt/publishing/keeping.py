@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from elt.destination import ops
-from elt.destination.warehouse import Warehouse
-from elt.errors import EltError, SnapshotGoneError
+from warehouse import ops, records
+from warehouse.client import Warehouse
+from warehouse.errors import PipelineError
+
+from elt.errors import SnapshotGoneError
 from elt.pipeline.file import OnError, SourceEntry, TableEntry
 from elt.settings import Settings
 
@@ -22,7 +24,7 @@ def on_error(source: SourceEntry, target: str) -> OnError:
 
 
 def keep_published(
-    settings: Settings, warehouse: Warehouse, run: ops.Run, entry: TableEntry, error: EltError, attempt: int
+    settings: Settings, warehouse: Warehouse, run: ops.Run, entry: TableEntry, error: PipelineError, attempt: int
 ) -> ops.Load:
     """Records the failed load as one after which the published table stays, and returns it.
 
@@ -33,14 +35,14 @@ def keep_published(
     if entry.on_error != "keep" or isinstance(error, SnapshotGoneError) or target not in ops.published_runs(warehouse):
         raise error
     attempts = [load for load in ops.loads(warehouse, run.run) if load.target == target]
-    now = ops.now()
+    now = records.now()
     last = ops.Load(run.run, target, attempt, str(entry.name), "", entry.mode, KEPT, run.snapshot, now)
     if attempts and attempts[-1].status in ("failed", KEPT):
         last = attempts[-1]
     elif attempts:
         last = replace(last, try_=attempts[-1].try_ + 1)
     kept = replace(last, status=KEPT, snapshot=run.snapshot, ended_at=now, error=settings.redact(str(error)))
-    ops.write(warehouse, [kept])
+    records.append(warehouse, [kept])
     return kept
 
 

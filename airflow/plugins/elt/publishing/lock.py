@@ -12,8 +12,10 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from elt.destination.warehouse import Warehouse
-from elt.errors import RunLockedError, TransientError
+from warehouse.client import Warehouse
+from warehouse.errors import TransientError
+
+from elt.errors import RunLockedError
 from elt.settings import Settings
 from elt.sources.postgres.session import Source
 

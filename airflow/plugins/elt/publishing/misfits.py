@@ -7,8 +7,10 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from uuid import UUID
 
-from elt.destination import ops
-from elt.destination.warehouse import Warehouse
+from warehouse import ops, records
+from warehouse.client import Warehouse
+from warehouse.swap import NO_UUID
+
 from elt.pipeline.names import loading_table, unmarked
 from elt.publishing.keeping import kept
 from elt.publishing.publish import uuids
@@ -88,7 +90,7 @@ def _reason(
         return "the run does not copy this table"
     if attempt not in attempts.get(entry.target, ()):
         return f"ops.loads has no finished load of it into {entry.loading_table or 'a table without a name'}"
-    if entry.new_uuid in (ops.NO_UUID, entry.old_uuid):
+    if entry.new_uuid in (NO_UUID, entry.old_uuid):
         return "its new_uuid is not that of a new table"
     if holder not in (None, entry.target) and unmarked(holder) != attempt:
         return f"its new_uuid is that of raw.{holder}"
@@ -98,4 +100,4 @@ def _reason(
 
 
 def _set_aside(entry: ops.Publish, reason: str) -> ops.Publish:
-    return replace(entry, status="set_aside", closed_at=ops.now(), error=reason)
+    return replace(entry, status="set_aside", closed_at=records.now(), error=reason)

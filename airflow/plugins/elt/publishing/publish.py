@@ -1,11 +1,6 @@
 """Publishing: every table of a run is put in its place by a swap, all of them or none, whenever it is cut.
 
-A journal of all swaps (ops.publishes, one insert) is written before the first one. It names tables by UUID, which
-moves with a table when it is renamed or exchanged, so that anybody can tell later which swaps are done.
-
-EXCHANGE is its own inverse: a publisher that wakes up late must not be able to repeat it. So each publisher first
-renames the new table to a name with a mark that nobody else knows. Whoever renamed last is the only one whose
-EXCHANGE finds a table, and after it that name is gone.
+A journal of all swaps (ops.publishes, one insert) is written before the first one; warehouse.swap says why that is safe.
 """
 
 from __future__ import annotations
@@ -17,16 +12,18 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from uuid import UUID
 
-from elt.destination import ops
-from elt.destination.warehouse import TABLE_EXISTS, UNKNOWN_TABLE, Warehouse, in_parallel
-from elt.errors import TerminalError, TransientError, WarehouseRefusedError
+from warehouse import ops, records
+from warehouse.client import Warehouse, in_parallel
+from warehouse.errors import TerminalError, TransientError
+from warehouse.swap import NO_UUID, Place, swap_all
+from warehouse.turns import WAIT_SECONDS, wait_for_dbt
+
 from elt.pipeline.names import publisher_table, raw, run_of_loading_table
 from elt.publishing import keeping
 from elt.publishing.lock import RunLock
-from elt.publishing.turns import WAIT_SECONDS, wait_for_dbt
 
+PLACE = Place("raw", lambda name: run_of_loading_table(name) is not None, publisher_table)
 _HEARTBEAT_SECONDS = 5.0
-_SWAP_ATTEMPTS = 5
 _COUNTED_AT_ONCE = 50
 
 
@@ -74,7 +71,7 @@ def open_journal(
         raise TerminalError(
             f"Run {run.run} could load none of its tables, so that there is nothing to publish: {keeping.describe(keeping.kept(attempts))}"
         )
-    opened = ops.now()
+    opened = records.now()
     journal = []
     for target in targets:
         load = loaded.get(target)
@@ -87,7 +84,7 @@ def open_journal(
             raise TerminalError(
                 f"{target} was not read from the snapshot of run {run.run}; nothing was published, start the whole run again"
             )
-        old, new = tables.get(target, ops.NO_UUID), tables[load.loading_table]
+        old, new = tables.get(target, NO_UUID), tables[load.loading_table]
         journal.append(
             ops.Publish(
                 run.run, target, "open", load.loading_table, old, new, load.rows_present, load.snapshot, opened, opened
@@ -95,7 +92,7 @@ def open_journal(
         )
     for entry in journal:
         _check_rows(loaded[entry.target], *counts.result()[entry.loading_table])
-    ops.write(warehouse, journal)
+    records.append(warehouse, journal)
     return Opened(run, journal, attempts, tables)
 
 
@@ -157,7 +154,7 @@ def await_turn(
         if time.monotonic() - beat >= _HEARTBEAT_SECONDS:
             beat = time.monotonic()
             lock.check()
-            ops.write(warehouse, [replace(entry, heartbeat_at=ops.now()) for entry in journal])
+            records.append(warehouse, [replace(entry, heartbeat_at=records.now()) for entry in journal])
 
     wait_for_dbt(warehouse, seconds=wait_seconds, while_waiting=keep_alive, tell=tell)
     lock.check()
@@ -165,10 +162,10 @@ def await_turn(
 
 def execute_journal(warehouse: Warehouse, opened: Opened) -> list[ops.Publish]:
     """Fast path of `roll_forward` for the process that just wrote the journal."""
-    closed, left = _swap_all(warehouse, opened.journal, opened.tables)
-    in_parallel(lambda: ops.write(warehouse, closed), lambda: _mark_loads(warehouse, opened.attempts, closed))
+    closed, replaced = _swap_all(warehouse, opened.journal, opened.tables)
+    in_parallel(lambda: records.append(warehouse, closed), lambda: _mark_loads(warehouse, opened.attempts, closed))
     # The run is ended last: who finds it still running, with a closed journal, has only to end it; the sweep drops what is left.
-    in_parallel(lambda: _end_run(warehouse, opened.run, closed, opened.attempts), lambda: _drop(warehouse, left))
+    in_parallel(lambda: _end_run(warehouse, opened.run, closed, opened.attempts), lambda: _drop(warehouse, replaced))
     return closed
 
 
@@ -177,11 +174,13 @@ def roll_forward(warehouse: Warehouse, journal: Sequence[ops.Publish]) -> list[o
 
     A swap is done only where `raw` still has the old UUID, so that it is never done twice and never swaps back.
     """
-    closed, left = _swap_all(warehouse, journal, None)
-    _drop(warehouse, left)
-    ops.write(warehouse, closed)
-    for run in sorted({entry.run for entry in closed}):
-        close_run(warehouse, run, [entry for entry in closed if entry.run == run])
+    closed: list[ops.Publish] = []
+    for run in sorted({entry.run for entry in journal}):
+        done, replaced = _swap_all(warehouse, [entry for entry in journal if entry.run == run], None)
+        _drop(warehouse, replaced)
+        records.append(warehouse, done)
+        close_run(warehouse, run, done)
+        closed += done
     return closed
 
 
@@ -195,17 +194,17 @@ def close_run(warehouse: Warehouse, run: int, journal: Sequence[ops.Publish]) ->
 def _mark_loads(warehouse: Warehouse, attempts: Sequence[ops.Load], journal: Sequence[ops.Publish]) -> None:
     done = _done(journal)
     last = {load.target: load for load in attempts if load.status == "loaded"}
-    ops.write(warehouse, [replace(load, status="published") for target, load in last.items() if target in done])
+    records.append(warehouse, [replace(load, status="published") for target, load in last.items() if target in done])
 
 
 def _end_run(warehouse: Warehouse, run: ops.Run, journal: Sequence[ops.Publish], attempts: Sequence[ops.Load]) -> None:
     given_up = sorted(set(run.tables) - _done(journal) - {load.target for load in keeping.kept(attempts)})
     if given_up:
         error = f"Somebody else replaced {', '.join(given_up)}, or its row of the journal, during the publish; start a new run"
-        ops.write(warehouse, [replace(run, status="failed", ended_at=ops.now(), error=error)])
+        records.append(warehouse, [replace(run, status="failed", ended_at=records.now(), error=error)])
     else:
         error = keeping.describe(keeping.kept(attempts))
-        ops.write(warehouse, [replace(run, status="success", ended_at=ops.now(), error=error)])
+        records.append(warehouse, [replace(run, status="success", ended_at=records.now(), error=error)])
 
 
 def _done(journal: Sequence[ops.Publish]) -> set[str]:
@@ -227,19 +226,16 @@ def abandon(warehouse: Warehouse, journal: Sequence[ops.Publish]) -> None:
         holder = tables.get(entry.new_uuid)
         if holder is None:
             continue
-        own = publisher_table(holder, _mark())
+        own = publisher_table(holder, secrets.token_hex(4))
         warehouse.command(f"RENAME TABLE {raw(holder)} TO {raw(own)}")
         attempts = [load for load in ops.loads(warehouse, entry.run) if load.loading_table == entry.loading_table]
-        ops.write(warehouse, [replace(load, loading_table=own) for load in attempts])
-    ops.write(warehouse, [replace(entry, status="abandoned", closed_at=ops.now()) for entry in journal])
+        records.append(warehouse, [replace(load, loading_table=own) for load in attempts])
+    records.append(warehouse, [replace(entry, status="abandoned", closed_at=records.now()) for entry in journal])
 
 
 def uuids(warehouse: Warehouse) -> dict[str, UUID]:
     """Tables of `raw` by name."""
-    return {
-        str(name): UUID(str(uuid))
-        for name, uuid in warehouse.rows("SELECT name, toString(uuid) FROM system.tables WHERE database = 'raw'")
-    }
+    return PLACE.tables(warehouse)
 
 
 def _uuids_and_newest(warehouse: Warehouse, targets: Sequence[str]) -> tuple[dict[str, UUID], int]:
@@ -255,62 +251,13 @@ def _uuids_and_newest(warehouse: Warehouse, targets: Sequence[str]) -> tuple[dic
 
 def _swap_all(
     warehouse: Warehouse, journal: Sequence[ops.Publish], tables: dict[str, UUID] | None
-) -> tuple[list[ops.Publish], list[str]]:
-    """The journal closed, and the names of the tables that were taken out of their place."""
-    left: list[str] = []
-    states = [_put_in_place(warehouse, entry, tables, left) for entry in journal]
+) -> tuple[list[ops.Publish], tuple[str, ...]]:
+    """The journal closed, and the names of the tables that were published before."""
+    swapped = swap_all(warehouse, PLACE, journal, tables)
+    _drop(warehouse, swapped.given_up)
+    now = records.now()
     closed = [
-        replace(entry, status="done" if done else "abandoned", heartbeat_at=ops.now(), closed_at=ops.now())
-        for entry, done in zip(journal, states, strict=True)
+        replace(entry, status="done" if entry.target in swapped.done else "abandoned", heartbeat_at=now, closed_at=now)
+        for entry in journal
     ]
-    return closed, left
-
-
-def _put_in_place(warehouse: Warehouse, entry: ops.Publish, tables: dict[str, UUID] | None, left: list[str]) -> bool:
-    """Whether `raw.<target>` is the new table, after swapping it in where that is still to be done.
-
-    `tables` are those that the journal was written by, which are looked at again only if they have changed since.
-    """
-    for _ in range(_SWAP_ATTEMPTS):
-        seen, tables = uuids(warehouse) if tables is None else tables, None
-        current = seen.get(entry.target, ops.NO_UUID)
-        if current == entry.new_uuid:
-            return True
-        holder = next((name for name, uuid in seen.items() if uuid == entry.new_uuid and _is_loading(name)), None)
-        if current != entry.old_uuid or holder is None:
-            if holder is not None:
-                # Gone before the journal says so: a late publisher must find nothing to put here.
-                warehouse.drop(raw(holder))
-            return False
-        try:
-            if _swap(warehouse, entry, holder, left):
-                return True
-        except WarehouseRefusedError as error:
-            # Another publisher has renamed or swapped it in between: look again.
-            if error.code not in (UNKNOWN_TABLE, TABLE_EXISTS):
-                raise
-    raise TransientError(f"raw.{entry.target} is being published by somebody else at this moment; run again")
-
-
-def _swap(warehouse: Warehouse, entry: ops.Publish, holder: str, left: list[str]) -> bool:
-    """Whether it was done here; `left` gets the name under which the old table then stands."""
-    own = publisher_table(holder, _mark())
-    warehouse.command(f"RENAME TABLE {raw(holder)} TO {raw(own)}")
-    tables = uuids(warehouse)
-    if tables.get(own) != entry.new_uuid or tables.get(entry.target, ops.NO_UUID) != entry.old_uuid:
-        return False
-    if entry.old_uuid == ops.NO_UUID:
-        warehouse.command(f"RENAME TABLE {raw(own)} TO {raw(entry.target)}")
-    else:
-        warehouse.command(f"EXCHANGE TABLES {raw(entry.target)} AND {raw(own)}")
-        left.append(own)
-    return True
-
-
-def _is_loading(name: str) -> bool:
-    return run_of_loading_table(name) is not None
-
-
-def _mark() -> str:
-    """A mark that nobody else knows."""
-    return secrets.token_hex(4)
+    return closed, swapped.replaced

@@ -7,12 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from elt.destination import ops
-from elt.destination.warehouse import Warehouse
+from warehouse import ops, records
+from warehouse.client import Warehouse
+from warehouse.turns import WAIT_SECONDS
+
 from elt.pipeline.names import raw, run_of_loading_table
 from elt.publishing import misfits, publish
 from elt.publishing.lock import RunLock
-from elt.publishing.turns import WAIT_SECONDS
 
 CLI_PREFIX = "cli/"
 _log = logging.getLogger(__name__)
@@ -70,7 +71,7 @@ def _sort_out(warehouse: Warehouse) -> misfits.SortedJournal:
     found = misfits.sort_out(warehouse, journal)
     for entry in found.set_aside:
         _log.error("%s", misfits.describe(entry))
-    ops.write(warehouse, found.set_aside)
+    records.append(warehouse, found.set_aside)
     return found
 
 
@@ -83,7 +84,7 @@ def _close_dead_runs(warehouse: Warehouse, own_run: int | None) -> list[int]:
             publish.close_run(warehouse, run.run, journal)
         elif run.run != own_run and _is_dead(warehouse, run):
             error = "The run was cut before it published; nothing was changed, run again"
-            ops.write(warehouse, [replace(run, status="failed", ended_at=ops.now(), error=error)])
+            records.append(warehouse, [replace(run, status="failed", ended_at=records.now(), error=error)])
         else:
             continue
         closed.append(run.run)
@@ -94,7 +95,7 @@ def _is_dead(warehouse: Warehouse, run: ops.Run) -> bool:
     # A run by hand holds the lock from begin to end, and now it is ours.
     if run.run_key.startswith(CLI_PREFIX):
         return True
-    return ops.now() - ops.last_sign(warehouse, run.run) > SILENT_AFTER
+    return records.now() - ops.last_sign(warehouse, run.run) > SILENT_AFTER
 
 
 def _sweep(warehouse: Warehouse) -> list[str]:

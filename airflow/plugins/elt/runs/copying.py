@@ -10,10 +10,13 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
+from warehouse.client import Warehouse
+from warehouse.errors import PipelineError
+
 from elt.destination import statements
+from elt.destination.inserts import insert_text
 from elt.destination.statements import TableMapping
-from elt.destination.warehouse import Warehouse
-from elt.errors import EltError, SourceUnavailableError
+from elt.errors import SourceUnavailableError
 from elt.pipeline.file import TableEntry
 from elt.sources.postgres.pump import CopyStream, Tick
 from elt.sources.postgres.session import CopySession, Source
@@ -46,7 +49,7 @@ def copy_rows(
     """Copies the rows that meet `condition` as the transaction of `source` sees them into the table `into` (quoted).
 
     A table of `ranges:` is read by several `sessions` at once, all at the same instant; the rows of an incremental load are few,
-    and read by one. Raises the EltError of the side that failed first.
+    and read by one. Raises the PipelineError of the side that failed first.
     """
     count = 1 if condition is not None else sessions(mapping.entry, (source.host, warehouse.host))
     parts = [condition] if count == 1 else _ranges(source, mapping, count)
@@ -166,8 +169,8 @@ def _copy_one(
 ) -> Copied:
     stream = CopyStream(session, statements.select(mapping, condition), tick)
     try:
-        written = warehouse.insert_text(into, mapping.wire, stream.chunks(), writers=writers, few=few)
-    except EltError as error:
+        written = insert_text(warehouse, into, mapping.wire, stream.chunks(), writers=writers, few=few)
+    except PipelineError as error:
         # An insert that is broken off because the copy failed tells of the connection, the copy tells why.
-        raise (stream.error if isinstance(stream.error, EltError) else error) from None
+        raise (stream.error if isinstance(stream.error, PipelineError) else error) from None
     return Copied(stream.sent.rows, written, stream.sent.bytes)

@@ -5,18 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from warehouse.client import Warehouse
+from warehouse.errors import PipelineError, WarehouseRefusedError, WarehouseUnavailableError
+
 from elt.destination import statements
 from elt.destination.statements import Finding, TableMapping
-from elt.destination.warehouse import Warehouse
-from elt.errors import (
-    CountMismatchError,
-    EltError,
-    SourceRefusedError,
-    SourceUnavailableError,
-    ValueRefusedError,
-    WarehouseRefusedError,
-    WarehouseUnavailableError,
-)
+from elt.errors import CountMismatchError, SourceRefusedError, SourceUnavailableError, ValueRefusedError
 from elt.settings import Settings
 from elt.sources.postgres.session import Source
 
@@ -31,11 +25,11 @@ _TOO_LONG = ("54000", "53200", "XX000")
 class _Explanation:
     """A kind of value that explains some errors, and how the source finds one."""
 
-    explains: Callable[[EltError], bool]
+    explains: Callable[[PipelineError], bool]
     find: Callable[[TableMapping, str | None], Finding | None]
 
 
-def _state(error: EltError) -> str | None:
+def _state(error: PipelineError) -> str | None:
     return error.sqlstate if isinstance(error, SourceRefusedError | SourceUnavailableError) else None
 
 
@@ -47,7 +41,7 @@ _EXPLANATIONS = (
 
 
 def explain(
-    settings: Settings, warehouse: Warehouse, mapping: TableMapping, condition: str | None, cause: EltError
+    settings: Settings, warehouse: Warehouse, mapping: TableMapping, condition: str | None, cause: PipelineError
 ) -> None:
     """Raises ValueRefusedError instead of `cause` when the source has a row that explains it."""
     findings = [one.find(mapping, condition) for one in _EXPLANATIONS if one.explains(cause)]
@@ -57,7 +51,7 @@ def explain(
             warehouse.rows("SELECT 1")
             with Source(settings, f"elt explain {mapping.table.name}") as source:
                 found = source.rows(finding.query)
-        except EltError:
+        except PipelineError:
             continue
         if found:
             index, value, key = found[0]

@@ -10,10 +10,12 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from elt.destination import ops
-from elt.destination.warehouse import Warehouse, in_parallel
+from warehouse import ops, records
+from warehouse.client import Warehouse, in_parallel
+from warehouse.quoting import quote
+
 from elt.pipeline.file import SourceEntry
-from elt.pipeline.names import TableName, quote_clickhouse, raw
+from elt.pipeline.names import TableName, raw
 from elt.pipeline.plan import Selection
 from elt.sources.postgres.origin import SourceIdentity, other_source
 
@@ -49,7 +51,7 @@ def find_absences(warehouse: Warehouse, selection: Selection, *, run: int = 0) -
     in_parallel(lambda: published.update(ops.published_runs(warehouse)), lambda: known.extend(ops.absences(warehouse)))
     before = {(one.target, one.source): one for one in known if one.status in ("gone", "left out")}
     chosen = {entry.target_name for entry in selection.entries}
-    now = ops.now()
+    now = records.now()
     gone = [target for target in published if target not in chosen]
     sources = ops.published_sources(warehouse, gone) if gone else {}
     found = [
@@ -98,7 +100,7 @@ def follow(warehouse: Warehouse, source: SourceEntry, selection: Selection, run:
                 warehouse.drop(raw(one.target))
                 found[found.index(one)] = replace(one, status="dropped")
     if found or absences.over:
-        ops.write(warehouse, [*found, *absences.over])
+        records.append(warehouse, [*found, *absences.over])
     return note(found, kept)
 
 
@@ -168,6 +170,6 @@ def views_that_read(warehouse: Warehouse, target: str) -> list[str]:
         " WHERE engine IN ('View', 'MaterializedView') AND database NOT IN ('raw', 'system', 'information_schema', 'INFORMATION_SCHEMA')"
         " ORDER BY 1"
     )
-    plain, quoted = re.escape(target), re.escape(quote_clickhouse(target))
+    plain, quoted = re.escape(target), re.escape(quote(target))
     reads = re.compile(rf"(?<![\w`.])(?:raw|`raw`)\.(?:{quoted}|{plain}(?![\w]))")
     return [str(name) for name, query in views if reads.search(str(query))]

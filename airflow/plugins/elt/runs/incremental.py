@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
-from elt.destination import ops
+from warehouse import ops, records
+from warehouse.client import Warehouse
+from warehouse.errors import TerminalError, WarehouseRefusedError
+from warehouse.quoting import quote
+
 from elt.destination.statements import LOADED_COLUMN, RUN_COLUMN, TIMES, TableMapping
-from elt.destination.warehouse import Warehouse
-from elt.errors import TerminalError, WarehouseRefusedError
-from elt.pipeline.names import publisher_table, quote_clickhouse, quote_postgres, raw
+from elt.pipeline.names import publisher_table, quote_postgres, raw
 from elt.publishing import publish
 from elt.sources.postgres.catalogue import Reads, SourceColumn
 from elt.sources.postgres.origin import Origin, compare
@@ -134,10 +136,10 @@ def condition(mapping: TableMapping, base: Base) -> str:
 def count_changes(warehouse: Warehouse, mapping: TableMapping, table: str, base: Base | None) -> Arrived:
     """Counts the rows that a load has brought into `table`; with a base also how much of it takes the place of published rows."""
     key = mapping.key_to_compare
-    cursor = quote_clickhouse(_cursor(mapping).name)
+    cursor = quote(_cursor(mapping).name)
     known = "0"
     if base is not None:
-        first = quote_clickhouse(mapping.key[0])
+        first = quote(mapping.key[0])
         arrived = f"SELECT {key} FROM {raw(table)}"
         if mapping.key[0] not in mapping.floats:
             # What lies beyond all that is published, as most new rows do, need not be looked for. The greatest is known of each part.
@@ -164,13 +166,13 @@ def merge(warehouse: Warehouse, mapping: TableMapping, loading: str) -> None:
     except WarehouseRefusedError:
         # Somebody has given the table in `raw` an index or the like, so that the two are not of one structure.
         names = [column.name for column in mapping.columns] + [RUN_COLUMN, LOADED_COLUMN]
-        columns = ", ".join(quote_clickhouse(name) for name in names)
+        columns = ", ".join(quote(name) for name in names)
         warehouse.command(f"INSERT INTO {raw(loading)} ({columns}) SELECT {columns} FROM {changes}", _NO_DEDUPLICATION)
 
 
 def duplicates(warehouse: Warehouse, mapping: TableMapping, table: str) -> int:
     """How many keys of the table stand in more than one row."""
-    key = ", ".join(quote_clickhouse(name) for name in mapping.key)
+    key = ", ".join(quote(name) for name in mapping.key)
     query = f"SELECT count() FROM (SELECT {key} FROM {raw(table)} GROUP BY {key} HAVING count() > 1)"
     return int(warehouse.rows(query)[0][0])
 
@@ -198,7 +200,7 @@ def watermark(
     if column.base == "timestamptz":
         return str(min(mark, horizon.astimezone(UTC).replace(tzinfo=None)))
     # The clock may be of another zone than is said: so it is held back by the age of the oldest transaction, too.
-    age = ops.now() - horizon
+    age = records.now() - horizon
     mark -= min(max(age, timedelta(0)), mark - datetime.min)
     return str(mark if wall is None else min(mark, wall))
 
@@ -226,7 +228,7 @@ def future_note(mapping: TableMapping, arrived: Arrived) -> str:
 
 def _latest() -> datetime:
     """The latest that any clock on earth shows now, as a wall clock."""
-    return (ops.now() + FARTHEST_ZONE).replace(tzinfo=None)
+    return (records.now() + FARTHEST_ZONE).replace(tzinfo=None)
 
 
 def _cursor(mapping: TableMapping) -> SourceColumn:

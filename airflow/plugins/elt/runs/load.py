@@ -9,17 +9,20 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 
-from elt.destination import ops, statements
-from elt.destination.statements import TableMapping
-from elt.destination.warehouse import TABLE_EXISTS, Warehouse, in_parallel
-from elt.errors import (
-    CountMismatchError,
-    EltError,
+from warehouse import ops, records
+from warehouse.client import Warehouse, in_parallel
+from warehouse.errors import (
+    TABLE_EXISTS,
+    PipelineError,
     TerminalError,
-    VerificationError,
     WarehouseRefusedError,
     WarehouseUnavailableError,
 )
+
+from elt.destination import statements
+from elt.destination.inserts import years_held
+from elt.destination.statements import TableMapping
+from elt.errors import CountMismatchError, VerificationError
 from elt.pipeline.file import TableEntry, read_pipeline
 from elt.pipeline.names import loading_table, publisher_table, raw
 from elt.publishing.keeping import KEPT
@@ -54,12 +57,12 @@ def load(
 
     Compares it with the source where pipeline.yml says so, and always with `verify`. VerificationError when they differ.
     Returns the load and a callback that records it; call it before publishing.
-    An attempt whose number is taken gets the next free one. Raises EltError, which names the table; the attempt is then
+    An attempt whose number is taken gets the next free one. Raises PipelineError, which names the table; the attempt is then
     recorded as failed and its table dropped.
     """
     try:
         return _load(settings, warehouse, source, run, entry, attempt, on_progress, verify=verify)
-    except EltError as error:
+    except PipelineError as error:
         error.naming(str(entry.name))
         raise
 
@@ -76,7 +79,7 @@ def _load(
     verify: bool,
 ) -> tuple[ops.Load, Callable[[], None]]:
     table = read_table(source, entry.name)
-    mapping = statements.map_table(table, entry, warehouse.years())
+    mapping = statements.map_table(table, entry, years_held(warehouse))
     start, origin, wall = Start(None), "", None
     file = read_pipeline(settings.elt_pipeline).source
     if mapping.incremental:
@@ -116,19 +119,21 @@ def _load(
         if verify or verification.is_due(warehouse, file, entry.target_name):
             event = _verified(warehouse, source, mapping, event)
     except BaseException as error:
-        if isinstance(error, EltError):
+        if isinstance(error, PipelineError):
             error.naming(str(entry.name))
         reason = settings.redact(str(error)) or type(error).__name__
         # Raise the first error, not that of the clean-up; the next sweep drops the table if the warehouse is away.
-        with suppress(EltError):
-            ops.write(warehouse, [replace(event, status="failed", ended_at=ops.now(), error=reason)])
+        with suppress(PipelineError):
+            records.append(warehouse, [replace(event, status="failed", ended_at=records.now(), error=reason)])
             warehouse.drop(raw(into))
             warehouse.drop(raw(event.loading_table))
         raise
-    loaded = replace(event, status="loaded", ended_at=ops.now())
+    loaded = replace(event, status="loaded", ended_at=records.now())
 
     def end() -> None:
-        in_parallel(lambda: ops.write(warehouse, [loaded]), lambda: None if base is None else warehouse.drop(raw(into)))
+        in_parallel(
+            lambda: records.append(warehouse, [loaded]), lambda: None if base is None else warehouse.drop(raw(into))
+        )
 
     return loaded, end
 
@@ -193,7 +198,7 @@ def _verified(warehouse: Warehouse, source: Source, mapping: TableMapping, event
         if time.monotonic() - last_beat >= HEARTBEAT_SECONDS:
             last_beat = time.monotonic()
             with suppress(WarehouseUnavailableError):
-                ops.write(warehouse, [event])
+                records.append(warehouse, [event])
 
     loading = event.loading_table
     found = verification.verify(warehouse, source, mapping, loading, publisher_table(loading, "d"), beat)
@@ -205,7 +210,7 @@ def _verified(warehouse: Warehouse, source: Source, mapping: TableMapping, event
     note = f"{event.source}: {found.note}" if found.note else ""
     return replace(
         event,
-        verified_at=ops.now() if found.columns else None,
+        verified_at=records.now() if found.columns else None,
         verified_columns=found.columns,
         not_verified=found.not_compared,
         note=_joined(event.note, note),
@@ -223,7 +228,7 @@ def _claim(
 ) -> ops.Load:
     """Makes the attempt's table. That it can be made only once is what gives each attempt a table of its own."""
     target = entry.target_name
-    started = ops.now()
+    started = records.now()
     number = max([attempt, *(1 + load.try_ for load in ops.loads(warehouse, run.run) if load.target == target)])
     while True:
         name = loading_table(target, run.run, number)
@@ -238,7 +243,7 @@ def _claim(
             number += 1
     mode = "full" if base is None else "incremental"
     event = ops.Load(run.run, target, number, str(entry.name), name, mode, "running", snapshot, started)
-    ops.write(warehouse, [event])
+    records.append(warehouse, [event])
     return event
 
 
@@ -266,11 +271,11 @@ def _stream(
         if time.monotonic() - last_beat >= HEARTBEAT_SECONDS:
             last_beat = time.monotonic()
             with suppress(WarehouseUnavailableError):
-                ops.write(warehouse, [replace(event, rows_sent=rows, bytes=size, seconds=seconds)])
+                records.append(warehouse, [replace(event, rows_sent=rows, bytes=size, seconds=seconds)])
 
     try:
         copied = copy_rows(warehouse, source, mapping, name, condition, tick)
-    except EltError as error:
+    except PipelineError as error:
         explain(settings, warehouse, mapping, condition, error)
         raise
     seconds = time.monotonic() - started

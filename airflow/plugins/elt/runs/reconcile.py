@@ -9,9 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from elt.destination import ops, statements
-from elt.destination.warehouse import Warehouse
-from elt.errors import TerminalError
+from warehouse import ops, records
+from warehouse.client import Warehouse
+from warehouse.errors import TerminalError
+
+from elt.destination import statements
+from elt.destination.inserts import years_held
 from elt.pipeline.file import TableEntry
 from elt.pipeline.names import loading_table, publisher_table
 from elt.pipeline.plan import choose
@@ -58,7 +61,7 @@ def compare_published(
 
 
 def _compare_all(settings: Settings, chosen: Sequence[TableEntry], step: Callable[[str], None]) -> list[Compared]:
-    with Warehouse(settings) as warehouse:
+    with Warehouse(settings.warehouse) as warehouse:
         ops.check_tables(warehouse)
         with run_lock(settings, warehouse, holder=f"{run_key()}, comparing", wait_seconds=LOCK_WAIT_SECONDS):
             there = publish.uuids(warehouse)
@@ -73,9 +76,9 @@ def _compare_all(settings: Settings, chosen: Sequence[TableEntry], step: Callabl
 def _compare(settings: Settings, warehouse: Warehouse, entry: TableEntry) -> Compared:
     with Source(settings, f"elt compare {entry.name}", salted=bool(entry.mask)) as source:
         source.begin(kinds(source, [entry]), copies=True)
-        mapping = statements.map_table(read_table(source, entry.name), entry, warehouse.years())
+        mapping = statements.map_table(read_table(source, entry.name), entry, years_held(warehouse))
         # The name of a loading table of a run that never was: the next run sweeps it should this process be cut.
-        scratch = publisher_table(loading_table(entry.target_name, ops.microseconds(), 1), "d")
+        scratch = publisher_table(loading_table(entry.target_name, records.microseconds(), 1), "d")
         return Compared(
             str(entry.name), entry.target_name, verify(warehouse, source, mapping, entry.target_name, scratch)
         )

@@ -6,9 +6,12 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
-from elt.destination import ops
-from elt.destination.warehouse import Warehouse
-from elt.errors import EltError, NotInRunError, TerminalError, TransientError
+from warehouse import ops, records
+from warehouse.client import Warehouse
+from warehouse.errors import PipelineError, TerminalError, TransientError
+from warehouse.turns import WAIT_SECONDS
+
+from elt.errors import NotInRunError
 from elt.pipeline.file import TableEntry, read_pipeline
 from elt.pipeline.names import TableName
 from elt.pipeline.plan import choose, read_plan, read_selection
@@ -16,7 +19,6 @@ from elt.publishing import publish as publishing
 from elt.publishing import recovery
 from elt.publishing.keeping import KEPT, keep_published, on_error
 from elt.publishing.lock import RunLock, run_lock
-from elt.publishing.turns import WAIT_SECONDS
 from elt.runs import gone, load, snapshot
 from elt.runs.progress import LoadResult, Progress, PublishedTable, PublishResult
 from elt.settings import Settings
@@ -41,7 +43,7 @@ def begin(
     since those are the tables that the DAG has tasks for, and all of pipeline.yml where there is no plan. `warn` gets the note of the run. Raises TerminalError when the warehouse
     has not been set up or a table is unknown, RunLockedError when another run is at work.
     """
-    with Warehouse(settings) as warehouse:
+    with Warehouse(settings.warehouse) as warehouse:
         ops.check_tables(warehouse)
         with run_lock(settings, warehouse, holder=f"{run_key}, beginning", wait_seconds=LOCK_WAIT_SECONDS) as lock:
             wanted = tables or _still_planned(settings)
@@ -70,11 +72,11 @@ def begin_locked(
     if own is not None and (found := ops.find_run(warehouse, own)).status == "running":
         # It starts over, at an instant of its own: what it has loaded from an earlier one no longer counts.
         found = replace(found, snapshot="", horizon=None)
-        ops.write(warehouse, [found])
+        records.append(warehouse, [found])
         return found
     selection = read_selection(settings)
     chosen = choose(selection.entries, tables, selection.left_out)
-    number = ops.microseconds()
+    number = records.microseconds()
     # Before the run's own start: it counts among the runs that went without the tables that it finds gone.
     note = gone.follow(warehouse, read_pipeline(settings.elt_pipeline).source, selection, number, drop=drop_gone)
     run = ops.Run(
@@ -84,11 +86,11 @@ def begin_locked(
         tables=tuple(entry.target_name for entry in chosen),
         full_refresh=full_refresh,
         snapshot="",
-        started_at=ops.now(),
+        started_at=records.now(),
         source=selection.source,
         note=note,
     )
-    ops.write(warehouse, [run])
+    records.append(warehouse, [run])
     return run
 
 
@@ -104,7 +106,7 @@ def hold_snapshot(
 
     Raises RunLockedError when another run is at work, TerminalError when the snapshot is lost or held too long.
     """
-    with Warehouse(settings) as warehouse:
+    with Warehouse(settings.warehouse) as warehouse:
         found = _workable(warehouse, run)
         chosen = choose(all_entries(settings), found.tables)
         holder = f"{found.run_key}, loading"
@@ -135,7 +137,7 @@ def load_table(
     replaced by the next free one. `progress` is called about once a second. Raises NotInRunError for a table that the
     run does not copy, else TerminalError where a retry can only repeat it, TransientError where it may help.
     """
-    with Warehouse(settings) as warehouse:
+    with Warehouse(settings.warehouse) as warehouse:
         found = ops.find_run(warehouse, run)
         if target not in found.tables:
             raise NotInRunError(run, target, found.tables)
@@ -168,7 +170,7 @@ def load_tables(
     does not raise, except where a repetition may help and this is not the `last_attempt`: its result says why it is `kept`. NotInRunError when the
     run copies none of them.
     """
-    with Warehouse(settings) as warehouse:
+    with Warehouse(settings.warehouse) as warehouse:
         found = ops.find_run(warehouse, run)
         done = {
             load.target
@@ -184,19 +186,19 @@ def load_tables(
             continue
         try:
             results.append(load_table(settings, run=run, target=target, attempt=attempt, progress=progress))
-        except EltError as error:
+        except PipelineError as error:
             if not last_attempt and isinstance(error, TransientError):
                 raise
             results.append(_keep(settings, run, target, error, attempt))
     return results
 
 
-def _keep(settings: Settings, run: int, target: str, error: EltError, attempt: int) -> LoadResult:
+def _keep(settings: Settings, run: int, target: str, error: PipelineError, attempt: int) -> LoadResult:
     """Raises `error` where the table cannot keep what is published."""
     source = read_pipeline(settings.elt_pipeline).source
     if on_error(source, target) != "keep":
         raise error
-    with Warehouse(settings) as warehouse:
+    with Warehouse(settings.warehouse) as warehouse:
         # Where the table is not in the source any more, its name there is that of its last publish.
         name = ops.published_sources(warehouse, [target]).get(target)
         if name is None:
@@ -225,7 +227,7 @@ def publish(
     Waits up to `wait_seconds` for a dbt run that is at work, and says so to `tell`. Raises TerminalError when a table is not loaded as it
     was counted or a newer run has published, TransientError when dbt or another run stood in the way.
     """
-    with Warehouse(settings) as warehouse:
+    with Warehouse(settings.warehouse) as warehouse:
         found = ops.find_run(warehouse, run)
         if found.status != "success":
             holder = f"{found.run_key}, publishing"
@@ -292,14 +294,14 @@ def fail(settings: Settings, *, run: int | None, run_key: str, error: str) -> No
 
     A publish that was cut stays in the journal, and the next run finishes it.
     """
-    with Warehouse(settings) as warehouse:
+    with Warehouse(settings.warehouse) as warehouse:
         found = ops.find_run(warehouse, run) if run is not None else ops.latest_run(warehouse, run_key)
         if found is None or (run is None and found.status != "running"):
-            found = ops.Run(ops.microseconds(), run_key, "failed", (), False, "", ops.now())
+            found = ops.Run(records.microseconds(), run_key, "failed", (), False, "", records.now())
         if found.status == "success":
             return
         text = settings.redact(" ".join(error.split()))[:2000]
-        ops.write(warehouse, [replace(found, status="failed", ended_at=ops.now(), error=text)])
+        records.append(warehouse, [replace(found, status="failed", ended_at=records.now(), error=text)])
 
 
 def recover(
@@ -310,7 +312,7 @@ def recover(
     tell: Callable[[str], None] = lambda _: None,
 ) -> recovery.Recovered:
     """Finishes what cut runs left, and nothing else. Raises RunLockedError when a run is at work."""
-    with Warehouse(settings) as warehouse:
+    with Warehouse(settings.warehouse) as warehouse:
         ops.check_tables(warehouse)
         with run_lock(settings, warehouse, holder=holder, wait_seconds=LOCK_WAIT_SECONDS) as lock:
             return recovery.recover(warehouse, lock, wait_seconds=wait_seconds, tell=tell)
@@ -335,5 +337,5 @@ def _workable(warehouse: Warehouse, run: int, *, publishing_again: bool = False)
         raise TerminalError(f"Run {run} is published already; start a new run to load again")
     if found.status == "failed":
         found = replace(found, status="running", ended_at=None, error="")
-        ops.write(warehouse, [found])
+        records.append(warehouse, [found])
     return found

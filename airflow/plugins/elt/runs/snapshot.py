@@ -8,9 +8,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from elt.destination import ops
-from elt.destination.warehouse import Warehouse
-from elt.errors import EltError, TerminalError, TransientError
+from warehouse import ops, records
+from warehouse.client import Warehouse
+from warehouse.errors import PipelineError, TerminalError, TransientError
+
 from elt.pipeline.file import TableEntry
 from elt.pipeline.names import TableName
 from elt.publishing.keeping import keep_published
@@ -51,9 +52,9 @@ def held_snapshot(
         horizon = read_horizon(source)
         failed = _lock_what_can_be(source, found)
         name = source.export_snapshot()
-        held = HeldSnapshot(name, run.run, ops.now() + timedelta(seconds=max_age_seconds), horizon)
+        held = HeldSnapshot(name, run.run, records.now() + timedelta(seconds=max_age_seconds), horizon)
         locked = replace(run, snapshot=name, horizon=horizon)
-        ops.write(warehouse, [locked])
+        records.append(warehouse, [locked])
         yield held, source, [keep_published(settings, warehouse, locked, entry, error, 0) for entry, error in failed]
 
 
@@ -73,12 +74,12 @@ def hold(
     ends its session or that of `lock`: the loads that have not begun then fail, and the whole run must start over.
     """
     with (
-        Warehouse(settings) as warehouse,
+        Warehouse(settings.warehouse) as warehouse,
         held_snapshot(settings, warehouse, ops.find_run(warehouse, run), entries, max_age_seconds) as (held, source, _),
     ):
         ready(held)
         while not finished():
-            if ops.now() >= held.expires_at:
+            if records.now() >= held.expires_at:
                 raise TerminalError(
                     f"Run {run} held its snapshot for {max_age_seconds:.0f} s and its loads had not ended; "
                     "start the whole run again with fewer tables, or when the source is less busy"
@@ -95,15 +96,15 @@ def hold(
                 ) from None
 
 
-def _lock_what_can_be(source: Source, found: Sequence[TableEntry]) -> list[tuple[TableEntry, EltError]]:
+def _lock_what_can_be(source: Source, found: Sequence[TableEntry]) -> list[tuple[TableEntry, PipelineError]]:
     """Begins the transaction with every table locked; returns those of `on_error: keep` that cannot be, with the reason.
 
-    Raises the EltError of any other table.
+    Raises the PipelineError of any other table.
     """
     try:
         source.begin(kinds(source, found))
         return []
-    except EltError:
+    except PipelineError:
         source.execute("ROLLBACK")
         failed = [
             (entry, error) for entry in found if entry.on_error == "keep" and (error := _lock_problem(source, entry))
@@ -114,10 +115,10 @@ def _lock_what_can_be(source: Source, found: Sequence[TableEntry]) -> list[tuple
     return failed
 
 
-def _lock_problem(source: Source, entry: TableEntry) -> EltError | None:
+def _lock_problem(source: Source, entry: TableEntry) -> PipelineError | None:
     try:
         source.begin(kinds(source, [entry]))
-    except EltError as error:
+    except PipelineError as error:
         return error
     finally:
         # Raises where it is the session that failed, and not the table.

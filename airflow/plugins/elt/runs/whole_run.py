@@ -11,16 +11,17 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 
-from elt.destination import ops
-from elt.destination.warehouse import Warehouse
-from elt.errors import EltError
+from warehouse import ops, records
+from warehouse.client import Warehouse
+from warehouse.errors import PipelineError
+from warehouse.turns import WAIT_SECONDS
+
 from elt.pipeline.file import TableEntry
 from elt.pipeline.names import TableName, raw
 from elt.pipeline.plan import choose
 from elt.publishing.keeping import keep_published
 from elt.publishing.lock import run_lock
 from elt.publishing.recovery import CLI_PREFIX
-from elt.publishing.turns import WAIT_SECONDS
 from elt.runs import load
 from elt.runs.progress import LoadResult, Progress, PublishResult
 from elt.runs.run import all_entries, begin_locked, publish_own
@@ -79,11 +80,11 @@ def load_everything(
     """Copies the tables as they are at one instant and publishes them, all or none.
 
     With `verify` each is compared with the source, whatever pipeline.yml says of that. Without `publish` what was loaded is dropped.
-    Raises EltError; nothing that readers see has then changed, or recovery will finish it. RunLockedError when
+    Raises PipelineError; nothing that readers see has then changed, or recovery will finish it. RunLockedError when
     another run is at work.
     """
     key = run_key()
-    with Warehouse(settings) as warehouse:
+    with Warehouse(settings.warehouse) as warehouse:
         ops.check_tables(warehouse)
         with run_lock(settings, warehouse, holder=key, wait_seconds=_LOCK_WAIT_SECONDS) as lock:
             listener.step("finishing what earlier runs left")
@@ -152,7 +153,7 @@ def _load_all(
             # Every table is locked in every session before the first copy: an ALTER that queues up behind the holder
             # would otherwise stand between the holder and the loads that it waits for.
             session.begin(locked, held.snapshot, copies=True)
-            sessions.append((session, stack.enter_context(Warehouse(settings))))
+            sessions.append((session, stack.enter_context(Warehouse(settings.warehouse))))
         waiting: queue.SimpleQueue[TableEntry] = queue.SimpleQueue()
         for entry in chosen:
             waiting.put(entry)
@@ -172,14 +173,14 @@ def _load_all(
                     return _Loaded(here, loads, [*(result[1] for result in results), sources.close])
                 for future in futures:
                     if future.done() and future.exception() is None:
-                        with suppress(EltError):
+                        with suppress(PipelineError):
                             future.result()[1]()
                 failed.result()
             finally:
                 stop.set()
                 if not all(future.done() for future in futures):
                     for session, _ in sessions:
-                        with suppress(EltError):
+                        with suppress(PipelineError):
                             session.cancel()
     raise AssertionError("unreachable: a failed load has raised")
 
@@ -215,7 +216,7 @@ def _work(
                 on_progress=listener.progress,
                 verify=verify,
             )
-        except EltError as error:
+        except PipelineError as error:
             if stop.is_set():
                 raise
             event, end = keep_published(settings, warehouse, run, entry, error, 1), _nothing
@@ -236,14 +237,14 @@ def _drop(warehouse: Warehouse, loaded: _Loaded) -> None:
         end()
     for one in loaded.loads:
         warehouse.drop(raw(one.loading_table))
-    ops.write(warehouse, [replace(one, status="verified") for one in loaded.loads])
-    ops.write(warehouse, [replace(loaded.run, status="verified", ended_at=ops.now())])
+    records.append(warehouse, [replace(one, status="verified") for one in loaded.loads])
+    records.append(warehouse, [replace(loaded.run, status="verified", ended_at=records.now())])
 
 
 def _record_failure(settings: Settings, warehouse: Warehouse, run: int, error: BaseException) -> None:
-    reason = settings.redact(str(error)) if isinstance(error, EltError) else f"stopped by {type(error).__name__}"
+    reason = settings.redact(str(error)) if isinstance(error, PipelineError) else f"stopped by {type(error).__name__}"
     # A warehouse that is away cannot be told; the next run closes this one.
-    with suppress(EltError):
+    with suppress(PipelineError):
         found = ops.find_run(warehouse, run)
         if found.status == "running" and not any(e.status == "open" for e in ops.publishes(warehouse, run)):
-            ops.write(warehouse, [replace(found, status="failed", ended_at=ops.now(), error=reason)])
+            records.append(warehouse, [replace(found, status="failed", ended_at=records.now(), error=reason)])

@@ -9,8 +9,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from warehouse.quoting import quote
+
 from elt.columns import ColumnMapping
-from elt.pipeline.names import quote_clickhouse, quote_postgres
+from elt.pipeline.names import quote_postgres
 from elt.sources.postgres.catalogue import SourceColumn
 
 _DECIMAL = re.compile(r"Decimal\((\d+), (\d+)\)")
@@ -37,7 +39,7 @@ def canonical(column: ColumnMapping, source: SourceColumn, *, as_sent: bool, in_
     With `as_sent`, which masked and replaced columns are, Postgres starts from what it is asked to send. A float `in_key` is the same as 0 where it is -0,
     as Postgres' indexes and FINAL see it.
     """
-    name, kind, inner = quote_clickhouse(column.name), column.clickhouse, _inner(column.clickhouse)
+    name, kind, inner = quote(column.name), column.clickhouse, _inner(column.clickhouse)
     if depth := kind.count("Array("):
         return Canonical(column.name, *_array(quote_postgres(column.source_name), name, depth, inner, source), False)
     nullable = "Nullable(" in kind

@@ -10,9 +10,11 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from warehouse.client import Warehouse
+from warehouse.quoting import quote
+
 from elt.destination.statements import TableMapping, where
-from elt.destination.warehouse import Warehouse
-from elt.pipeline.names import quote_clickhouse, raw
+from elt.pipeline.names import raw
 from elt.sources.postgres.session import CopySession, Source
 from elt.verification.canonical import Canonical, canonical
 
@@ -140,7 +142,7 @@ def numbers_in_postgres(table: Comparable, wanted: Sequence[int]) -> str:
 
 def numbers_in_clickhouse(table: Comparable, target: str, wanted: Sequence[int]) -> str:
     """A query of the warehouse for the same as readers with FINAL see it, with the text of each row's key as `_elt_key`."""
-    key = ", ".join(quote_clickhouse(table.columns[place].name) for place in table.keys)
+    key = ", ".join(quote(table.columns[place].name) for place in table.keys)
     return (
         f"SELECT * FROM (SELECT {_clickhouse_numbers(table)}, toString(tuple({key})) AS _elt_key FROM {raw(target)})"
         f" WHERE {in_buckets(table, wanted)}"

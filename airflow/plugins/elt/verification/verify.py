@@ -10,9 +10,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC
 
-from elt.destination import ops
+from warehouse import ops, records
+from warehouse.client import Warehouse
+
+from elt.destination.inserts import insert_text
 from elt.destination.statements import TableMapping
-from elt.destination.warehouse import Warehouse
 from elt.pipeline.file import SourceEntry
 from elt.pipeline.names import raw
 from elt.sources.postgres.session import Source
@@ -93,7 +95,7 @@ def is_due(warehouse: Warehouse, source: SourceEntry, target: str) -> bool:
     if source.verify != "daily":
         return source.verify == "every_run"
     last = ops.last_verified(warehouse, target)
-    return last is None or last.astimezone(UTC).date() < ops.now().date()
+    return last is None or last.astimezone(UTC).date() < records.now().date()
 
 
 def verify(
@@ -213,7 +215,7 @@ def _by_row(
                 beat()
                 yield chunk
 
-        warehouse.insert_text(raw(scratch), (*names, "padding"), (chunk for chunk in rows()))
+        insert_text(warehouse, raw(scratch), (*names, "padding"), (chunk for chunk in rows()))
         for wanted in _slices(found, in_source, _NUMBERS_AT_ONCE // len(names)):
             result = _count(warehouse, table, target, scratch, wanted, result)
             beat()

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 from elt.cli import add_table
-from elt.pipeline.names import quote_clickhouse
 from elt.pipeline.plan import read_plan
+from warehouse.quoting import quote
 
 
 @pytest.fixture
@@ -115,7 +115,7 @@ def test_hostile_names_and_comments_are_text_to_dbt(shop: Any, project: Path, ve
     try:
         for number, name in enumerate(HOSTILE):
             (view,) = [file.stem for file in project.rglob("stg_*.sql") if reads(file, name)]
-            raw = shop.warehouse(f"SELECT tuple(* EXCEPT (_elt_run, _elt_loaded_at)) FROM raw.{quote_clickhouse(name)}")
+            raw = shop.warehouse(f"SELECT tuple(* EXCEPT (_elt_run, _elt_loaded_at)) FROM raw.{quote(name)}")
             assert shop.warehouse(f"SELECT tuple(* EXCEPT loaded_at) FROM analytics_dev.{view}") == raw
             assert raw == [((number, "a", None, "c"),)]
     finally:

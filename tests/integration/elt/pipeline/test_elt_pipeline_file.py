@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 from elt.cli.check import check
 from elt.destination.statements import ranges
-from elt.errors import TerminalError, ValueRefusedError
+from elt.errors import ValueRefusedError
 from elt.pipeline.file import TableEntry
 from elt.runs import copying
 from elt.sources.postgres.session import CopySession, Source
 from pydantic import SecretStr
+from warehouse.errors import TerminalError
 
 SALT = "s4l t'\\ \"end"
 

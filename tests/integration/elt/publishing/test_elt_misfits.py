@@ -4,10 +4,11 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from elt.destination import ops
-from elt.destination.warehouse import Warehouse
 from elt.publishing import publish as publishing
 from elt.runs.run import begin, load_table, publish
+from warehouse import ops, records
+from warehouse.client import Warehouse
+from warehouse.swap import NO_UUID
 
 HIGHEST = 2**64 - 1
 UNKNOWN_RUN = 1_234_567_890_123_456
@@ -24,7 +25,7 @@ def loaded(two: Any) -> int:
 
 
 def raw_tables(shop: Any) -> dict[str, UUID]:
-    with Warehouse(shop.settings) as warehouse:
+    with Warehouse(shop.settings.warehouse) as warehouse:
         return publishing.uuids(warehouse)
 
 
@@ -34,11 +35,11 @@ def counts(shop: Any) -> list[int]:
 
 def forge(shop: Any, run: int, target: str, loading_table: str, old: Any, new: Any, version: int | None = None) -> None:
     """Adds an open row as the loader's own user, whose table it is."""
-    with Warehouse(shop.settings) as warehouse:
+    with Warehouse(shop.settings.warehouse) as warehouse:
         row = {
             **{"run": run, "target": target, "loading_table": loading_table, "status": "open"},
-            **{"old_uuid": str(old), "new_uuid": str(new), "version": version or ops.microseconds()},
-            **{"opened_at": f"{ops.now():%Y-%m-%d %H:%M:%S}", "heartbeat_at": f"{ops.now():%Y-%m-%d %H:%M:%S}"},
+            **{"old_uuid": str(old), "new_uuid": str(new), "version": version or records.microseconds()},
+            **{"opened_at": f"{records.now():%Y-%m-%d %H:%M:%S}", "heartbeat_at": f"{records.now():%Y-%m-%d %H:%M:%S}"},
         }
         warehouse.insert_events("ops.publishes", [row])
 
@@ -55,7 +56,7 @@ def status_of(shop: Any, run: int, target: str) -> tuple[str, str]:
 def test_a_forged_row_is_set_aside_once_and_moves_nothing(two: Any, loaded: int) -> None:
     before = raw_tables(two)
     ours, theirs = f"a__loading_{loaded}_1", f"b__loading_{loaded}_1"
-    a, b, new_a, new_b, none = before["a"], before["b"], before[ours], before[theirs], ops.NO_UUID
+    a, b, new_a, new_b, none = before["a"], before["b"], before[ours], before[theirs], NO_UUID
     attempts: dict[str, tuple[tuple[Any, ...], str]] = {
         "a run that never was": ((UNKNOWN_RUN, "a", ours, a, new_a), "no such run"),
         "a table that the run does not copy": ((loaded, "c", ours, none, new_a), "does not copy this table"),
@@ -107,10 +108,10 @@ def test_a_forged_row_does_not_bring_back_the_past(two: Any, loaded: int) -> Non
 
 def test_a_publish_that_was_cut_is_finished_beside_forged_rows(two: Any, loaded: int) -> None:
     before = raw_tables(two)
-    with Warehouse(two.settings) as warehouse:
+    with Warehouse(two.settings.warehouse) as warehouse:
         publishing.open_journal(warehouse, ops.find_run(warehouse, loaded))
     two.admin_client.command(f"EXCHANGE TABLES raw.a AND raw.`a__loading_{loaded}_1`")
-    forge(two, loaded, "c", f"a__loading_{loaded}_1", ops.NO_UUID, before["b"])
+    forge(two, loaded, "c", f"a__loading_{loaded}_1", NO_UUID, before["b"])
     forge(two, UNKNOWN_RUN, "a", f"a__loading_{UNKNOWN_RUN}_1", before["a"], before["b"])
     code, out, _ = two.command("recover")
     assert code == 0 and "finished the publish of raw.b" in out and out.count("was set aside") == 2
@@ -123,7 +124,7 @@ def test_a_journal_that_lost_a_row_publishes_nothing_unless_it_was_cut_between_i
     two: Any, loaded: int, swapped: bool, expected: list[int]
 ) -> None:
     before = raw_tables(two)
-    with Warehouse(two.settings) as warehouse:
+    with Warehouse(two.settings.warehouse) as warehouse:
         publishing.open_journal(warehouse, ops.find_run(warehouse, loaded))
     if swapped:
         two.admin_client.command(f"EXCHANGE TABLES raw.a AND raw.`a__loading_{loaded}_1`")

@@ -6,9 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from elt.destination import ops
-from elt.destination.warehouse import Warehouse
-from elt.errors import NotInRunError, RunLockedError, TerminalError, TransientError
+from elt.errors import NotInRunError, RunLockedError
 from elt.pipeline.file import read_pipeline
 from elt.pipeline.names import raw
 from elt.pipeline.plan import write_plan
@@ -16,6 +14,9 @@ from elt.publishing import publish as publishing
 from elt.publishing.lock import run_lock
 from elt.runs.run import begin, fail, load_table, publish, recover
 from elt.runs.snapshot import HeldSnapshot, held_snapshot, hold
+from warehouse import ops, records
+from warehouse.client import Warehouse
+from warehouse.errors import TerminalError, TransientError
 
 
 def counts(shop: Any) -> list[int]:
@@ -75,7 +76,7 @@ def test_a_scheduled_run_copies_what_was_planned_and_is_still_wanted(two: Any) -
     two.sql("CREATE TABLE c (id int)")
     two.tables("public.b", "public.c")
     run = begin(two.settings, run_key="dag/planned", tables=None, full_refresh=False)
-    with Warehouse(two.settings) as warehouse:
+    with Warehouse(two.settings.warehouse) as warehouse:
         assert ops.find_run(warehouse, run).tables == ("b",)
     for target in ("a", "c"):
         with pytest.raises(NotInRunError):
@@ -123,7 +124,7 @@ def test_a_run_that_begins_again_takes_an_instant_of_its_own(two: Any) -> None:
         load_table(two.settings, run=run, target="b", attempt=1)
         with (
             pytest.raises(TerminalError, match="a was not read from the snapshot"),
-            Warehouse(two.settings) as warehouse,
+            Warehouse(two.settings.warehouse) as warehouse,
         ):
             publishing.open_journal(warehouse, ops.find_run(warehouse, run))
         load_table(two.settings, run=run, target="a", attempt=2)
@@ -177,7 +178,7 @@ def test_a_run_that_was_overtaken_does_not_bring_back_the_past(two: Any) -> None
 
 def test_a_cut_publish_is_rolled_forward_once_and_never_back(two: Any) -> None:
     run = loaded_run(two)
-    with Warehouse(two.settings) as warehouse:
+    with Warehouse(two.settings.warehouse) as warehouse:
         publishing.open_journal(warehouse, ops.find_run(warehouse, run))
     two.admin_client.command(f"EXCHANGE TABLES raw.a AND raw.`a__loading_{run}_1`")
     assert counts(two) == [2, 1]
@@ -204,14 +205,14 @@ def test_a_publish_that_was_cut_after_its_last_swap_succeeds_when_it_is_repeated
         publish(two.settings, run=run)
     assert counts(two) == [2, 2]
     assert [(table.target, table.rows) for table in publish(two.settings, run=run).tables] == [("a", 2), ("b", 2)]
-    with Warehouse(two.settings) as warehouse:
+    with Warehouse(two.settings.warehouse) as warehouse:
         assert ops.find_run(warehouse, run).status == "success"
     assert counts(two) == [2, 2] and loading_tables(two) == []
 
 
 def test_the_next_run_finishes_what_was_cut_and_then_does_its_own(two: Any) -> None:
     run = loaded_run(two)
-    with Warehouse(two.settings) as warehouse:
+    with Warehouse(two.settings.warehouse) as warehouse:
         publishing.open_journal(warehouse, ops.find_run(warehouse, run))
         two.sql("INSERT INTO a VALUES (3)")
         two.load("a")
@@ -221,7 +222,7 @@ def test_the_next_run_finishes_what_was_cut_and_then_does_its_own(two: Any) -> N
 
 def test_a_publisher_that_wakes_up_late_changes_nothing(two: Any) -> None:
     run = loaded_run(two)
-    with Warehouse(two.settings) as warehouse:
+    with Warehouse(two.settings.warehouse) as warehouse:
         journal = publishing.open_journal(warehouse, ops.find_run(warehouse, run)).journal
         publish(two.settings, run=run)
         publishing.roll_forward(warehouse, journal)
@@ -234,7 +235,7 @@ def test_a_publisher_that_wakes_up_late_changes_nothing(two: Any) -> None:
 
 def test_a_publisher_that_gave_up_its_turn_and_wakes_up_late_changes_nothing(two: Any) -> None:
     run = loaded_run(two)
-    with Warehouse(two.settings) as warehouse:
+    with Warehouse(two.settings.warehouse) as warehouse:
         journal = publishing.open_journal(warehouse, ops.find_run(warehouse, run)).journal
         publishing.abandon(warehouse, journal)
         two.sql("INSERT INTO a VALUES (3)")
@@ -247,7 +248,7 @@ def test_a_publisher_that_gave_up_its_turn_and_wakes_up_late_changes_nothing(two
 
 
 def dbt_run(shop: Any, status: str, heartbeat: datetime) -> None:
-    version = ops.microseconds()
+    version = records.microseconds()
     shop.admin_client.command(
         "INSERT INTO ops.dbt_runs (id, status, queued_at, heartbeat_at, version) VALUES "
         f"('elt-test', '{status}', now64(6), '{heartbeat:%Y-%m-%d %H:%M:%S}', {version})"
@@ -296,7 +297,10 @@ def test_a_dbt_run_without_a_heartbeat_is_dead_and_not_waited_for(two: Any) -> N
 
 
 def test_a_second_run_is_refused_and_told_who_is_at_work(two: Any) -> None:
-    with Warehouse(two.settings) as warehouse, run_lock(two.settings, warehouse, holder="cli/desk/7", wait_seconds=0):
+    with (
+        Warehouse(two.settings.warehouse) as warehouse,
+        run_lock(two.settings, warehouse, holder="cli/desk/7", wait_seconds=0),
+    ):
         code, _, err = two.command("load")
         assert code == 1 and "Another run is at work: cli/desk/7 since" in err
         with (
@@ -317,7 +321,7 @@ def test_a_failed_run_is_recorded_and_its_leftovers_go_with_the_next(two: Any) -
         error="a task failed: " + two.settings.source_url.get_secret_value(),
     )
     fail(two.settings, run=None, run_key="dag/never began", error="no source")
-    with Warehouse(two.settings) as warehouse:
+    with Warehouse(two.settings.warehouse) as warehouse:
         found = ops.find_run(warehouse, run)
         assert found.status == "failed" and "***" in found.error and "postgresql://" not in found.error
         never = ops.latest_run(warehouse, "dag/never began")
@@ -338,7 +342,7 @@ def test_loads_of_other_processes_read_the_held_snapshot_and_truncate_waits(two:
     run = begin(two.settings, run_key="dag/held", tables=None, full_refresh=False)
     file = read_pipeline(two.settings.elt_pipeline)
     assert file.source.tables != "all"
-    with Warehouse(two.settings) as warehouse:
+    with Warehouse(two.settings.warehouse) as warehouse:
         found = ops.find_run(warehouse, run)
         with held_snapshot(two.settings, warehouse, found, file.source.tables):
             two.sql("INSERT INTO a VALUES (3)")

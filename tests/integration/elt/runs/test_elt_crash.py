@@ -98,13 +98,13 @@ def test_killed_at_random_moments_the_rerun_is_as_if_nothing_had_happened(
 
 STEP = """
 import sys
-from elt.errors import EltError
+from warehouse.errors import PipelineError
 from elt.runs.run import begin, hold_snapshot, load_table, publish
 from elt.settings import Settings
 settings = Settings()
 try:
     print(eval(sys.argv[1]), flush=True)
-except EltError as error:
+except PipelineError as error:
     sys.exit(str(error))
 """
 

@@ -8,12 +8,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from elt.destination import ops
-from elt.destination.warehouse import Warehouse
-from elt.errors import TransientError
 from elt.publishing import publish as publishing
 from elt.publishing import recovery
 from elt.runs.run import begin, load_table, publish
+from warehouse import ops, records
+from warehouse.client import Warehouse
+from warehouse.errors import TransientError
 
 
 class CutWire:
@@ -95,7 +95,7 @@ def test_a_wire_that_is_cut_within_the_rows_publishes_nothing(big: Any, wire: Cu
 def dbt_run(shop: Any, status: str) -> None:
     shop.admin_client.command(
         "INSERT INTO ops.dbt_runs (id, status, queued_at, heartbeat_at, version) VALUES "
-        f"('elt-fault', '{status}', now64(6), now64(6), {ops.microseconds()})"
+        f"('elt-fault', '{status}', now64(6), now64(6), {records.microseconds()})"
     )
 
 
@@ -139,7 +139,7 @@ def test_a_scheduled_run_that_is_silent_for_long_is_closed_and_one_that_is_not_i
 ) -> None:
     run = begin(big.settings, run_key="dag/silent", tables=None, full_refresh=False)
     load_table(big.settings, run=run, target="big", attempt=1)
-    with Warehouse(big.settings) as warehouse:
+    with Warehouse(big.settings.warehouse) as warehouse:
         big.load()
         assert ops.find_run(warehouse, run).status == "running"
         assert ops.last_sign(warehouse, run) > datetime.now(UTC) - timedelta(minutes=5)

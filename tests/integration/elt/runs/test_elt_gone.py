@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 import yaml
-from elt.destination import ops
-from elt.destination.warehouse import Warehouse
 from elt.pipeline.plan import read_selection
 from elt.runs.gone import views_that_read
 from elt.runs.run import begin
 from stack.check import probes
+from warehouse import ops, records
+from warehouse.client import Warehouse
 
 READER = "elt_test_reader"
 
@@ -37,7 +37,7 @@ def in_raw(shop: Any, table: str) -> bool:
 
 def absent(shop: Any) -> dict[str, tuple[str, str]]:
     """Status and reason by source table."""
-    with Warehouse(shop.settings) as warehouse:
+    with Warehouse(shop.settings.warehouse) as warehouse:
         return {one.source: (one.status, one.reason) for one in ops.absences(warehouse) if one.status != "over"}
 
 
@@ -64,7 +64,7 @@ def test_a_table_that_is_gone_stays_and_is_told_by_run_check_and_status(many: An
     assert in_raw(many, "m3")
     code, out, err = many.command("status")
     assert code == 0 and "not copied" in out and reason.split()[0] in out, out + err
-    with Warehouse(many.settings) as warehouse:
+    with Warehouse(many.settings.warehouse) as warehouse:
         assert ops.find_run(warehouse, first.run).note == first.note
         (one,) = [one for one in ops.absences(warehouse) if one.target == "m3"]
         # Since the first run that found it so, and not since the last.
@@ -134,9 +134,9 @@ def test_on_gone_drop_drops_nothing_that_a_view_of_the_warehouse_reads(many: Any
 def test_on_gone_drop_drops_nothing_that_came_from_another_source(many: Any, recorded: str, words: str) -> None:
     many.sql("DROP TABLE m3")
     all_tables(many, "on_gone: drop")
-    with Warehouse(many.settings) as warehouse:
+    with Warehouse(many.settings.warehouse) as warehouse:
         run = ops.find_run(warehouse, ops.published_runs(warehouse)["m3"])
-        ops.write(warehouse, [dataclasses.replace(run, source=recorded)])
+        records.append(warehouse, [dataclasses.replace(run, source=recorded)])
     notes = [many.load().note for _ in range(3)]
     assert words in notes[-1] and in_raw(many, "m3")
 
@@ -174,7 +174,7 @@ def test_views_are_found_by_the_table_that_they_read_and_no_other(shop: Any) -> 
     for view, table in names.items():
         admin.command(f"CREATE VIEW analytics.{view} AS SELECT id FROM {table}")
     try:
-        with Warehouse(shop.settings) as warehouse:
+        with Warehouse(shop.settings.warehouse) as warehouse:
             found = {name: views_that_read(warehouse, name) for name in ("t_read", "t read", "t_read_more", "t")}
     finally:
         for view, table in names.items():

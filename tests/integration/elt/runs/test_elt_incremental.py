@@ -8,9 +8,9 @@ import clickhouse_connect
 import psycopg2
 import pytest
 from elt.cli.check import check
-from elt.errors import TerminalError
 from elt.runs.reconcile import reconcile
 from elt.runs.run import begin, load_table, publish
+from warehouse.errors import TerminalError
 
 ORDERS = "name: public.orders, mode: incremental, cursor: updated_at"
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import psycopg2
 import pytest
-from elt.destination import ops
-from elt.destination.warehouse import Warehouse
-from elt.errors import EltError, TerminalError
 from elt.publishing.publish import open_journal
 from elt.runs.run import begin, load_tables, publish, recover
 from elt.sources.postgres import session as source
+from warehouse import ops
+from warehouse.client import Warehouse
+from warehouse.errors import PipelineError, TerminalError
 
 READER = "elt_test_reader"
 KEEP = "on_error: keep"
@@ -31,7 +31,7 @@ def pair(shop: Any) -> Any:
     shop.sql(
         "CREATE TABLE kept (id int PRIMARY KEY, at timestamp)",
         "CREATE TABLE other (id int PRIMARY KEY)",
-        "INSERT INTO kept VALUES (1, now())",
+        "INSERT INTO kept VALUES (1, records.now())",
         "INSERT INTO other VALUES (1)",
     )
     shop.tables(f"name: public.kept, {KEEP}", "public.other")
@@ -45,7 +45,7 @@ def rows(shop: Any) -> dict[str, int]:
 
 
 def run_of(shop: Any, number: int) -> ops.Run:
-    with Warehouse(shop.settings) as warehouse:
+    with Warehouse(shop.settings.warehouse) as warehouse:
         return ops.find_run(warehouse, number)
 
 
@@ -77,7 +77,7 @@ def test_a_table_that_fails_keeps_what_is_published_and_the_others_are_published
 def test_a_table_that_is_well_again_is_copied_by_the_next_run(pair: Any) -> None:
     pair.sql("INSERT INTO kept VALUES (2, 'infinity')")
     pair.load()
-    pair.sql("UPDATE kept SET at = now() WHERE id = 2")
+    pair.sql("UPDATE kept SET at = records.now() WHERE id = 2")
     done = pair.load()
     assert rows(pair) == {"kept": 2, "other": 2} and run_of(pair, done.run).error == ""
 
@@ -152,7 +152,7 @@ def test_a_publish_beside_a_kept_table_that_was_cut_is_finished_and_says_what_wa
     run = begin(pair.settings, run_key="dag/cut", tables=None, full_refresh=False)
     with pair.held(run):
         load_tables(pair.settings, run=run, targets=["kept", "other"], attempt=1)
-    with Warehouse(pair.settings) as warehouse:
+    with Warehouse(pair.settings.warehouse) as warehouse:
         open_journal(warehouse, ops.find_run(warehouse, run))
     assert recover(pair.settings, holder="cli/tests").published == ("other",)
     assert rows(pair) == {"kept": 1, "other": 2}
@@ -171,7 +171,7 @@ def test_what_a_repetition_may_help_is_repeated_before_the_table_is_kept(
             waiting = threading.Thread(target=_lock, args=(blocker,))
             waiting.start()
             _until_waiting(pair)
-            with pytest.raises(EltError, match="run again"):
+            with pytest.raises(PipelineError, match="run again"):
                 load_tables(pair.settings, run=run, targets=["kept"], attempt=1, last_attempt=False)
             (kept,) = load_tables(pair.settings, run=run, targets=["kept"], attempt=2, last_attempt=True)
             assert kept.kept

@@ -6,8 +6,8 @@ from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 from elt.cli.check import check
-from elt.errors import TerminalError
 from pydantic import SecretStr
+from warehouse.errors import TerminalError
 
 T = "name: public.t, mode: incremental, cursor: updated_at"
 MADE = "CREATE TABLE t (id int PRIMARY KEY, v text, updated_at timestamptz NOT NULL DEFAULT now())"

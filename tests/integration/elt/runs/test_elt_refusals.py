@@ -7,8 +7,9 @@ from typing import Any
 import psycopg2
 import pytest
 from elt.cli.check import check
-from elt.errors import EltError, TerminalError, ValueRefusedError
+from elt.errors import ValueRefusedError
 from pydantic import SecretStr
+from warehouse.errors import PipelineError, TerminalError
 
 
 @pytest.fixture
@@ -88,7 +89,7 @@ def test_a_materialized_view_without_data_is_named_with_its_cure(shop: Any) -> N
 def test_what_source_and_warehouse_refuse_names_the_table(shop: Any, definition: str, entry: str) -> None:
     shop.sql("CREATE TABLE good (a int)", f"CREATE TABLE odd ({definition})", "INSERT INTO odd VALUES (1)")
     shop.tables("public.good", f"name: public.odd, {entry}")
-    with pytest.raises(EltError, match=r"public\.odd"):
+    with pytest.raises(PipelineError, match=r"public\.odd"):
         shop.load()
 
 
@@ -114,7 +115,7 @@ def test_a_table_that_is_locked_is_named_among_those_of_the_run(shop: Any, monke
     blocker = psycopg2.connect(shop.admin_dsn)
     try:
         blocker.cursor().execute("LOCK TABLE busy IN ACCESS EXCLUSIVE MODE")
-        with pytest.raises(EltError, match=r"^public\.busy is being altered"):
+        with pytest.raises(PipelineError, match=r"^public\.busy is being altered"):
             shop.load()
     finally:
         blocker.close()

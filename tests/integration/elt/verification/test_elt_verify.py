@@ -8,14 +8,15 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from elt.destination import ops
-from elt.destination.warehouse import Warehouse
-from elt.errors import CountMismatchError, TerminalError, VerificationError
+from elt.errors import CountMismatchError, VerificationError
 from elt.runs import load, run
 from elt.runs.reconcile import reconcile
 from elt.verification import verify
 from stack.check import exact
 from stack.errors import StackError
+from warehouse import ops, records
+from warehouse.client import Warehouse
+from warehouse.errors import TerminalError
 
 from ..test_elt_type_matrix import DEFINED, TYPES, columns
 
@@ -52,9 +53,9 @@ def test_any_altered_value_of_any_type_is_found_and_named(shop: Any, mode: str) 
     names = ", ".join(f"{name} {kind}" for _, (name, kind, *_) in made)
     shop.sql(
         *DEFINED,
-        f"CREATE TABLE matrix (id int PRIMARY KEY, changed timestamptz NOT NULL DEFAULT now(), {names})",
+        f"CREATE TABLE matrix (id int PRIMARY KEY, changed timestamptz NOT NULL DEFAULT records.now(), {names})",
         *(
-            f"INSERT INTO matrix VALUES ({row}, now(), {', '.join(column[2][row] for _, column in made)})"
+            f"INSERT INTO matrix VALUES ({row}, records.now(), {', '.join(column[2][row] for _, column in made)})"
             for row in range(len(made[0][1][2]))
         ),
     )
@@ -190,13 +191,13 @@ def test_policy_of_pipeline_yml(shop: Any) -> None:
     assert not verified("daily")
     assert verified("every_run")
     # The last one that was published is of the day before.
-    with Warehouse(shop.settings) as warehouse:
+    with Warehouse(shop.settings.warehouse) as warehouse:
         runs = [
             one
             for (number,) in shop.warehouse("SELECT run FROM ops.loads FINAL WHERE target = 'p'")
             for one in ops.loads(warehouse, number)
         ]
-        ops.write(
+        records.append(
             warehouse,
             [replace(one, verified_at=one.verified_at - timedelta(days=1)) for one in runs if one.verified_at],
         )
@@ -231,7 +232,7 @@ def test_a_view_whose_values_change_with_each_reading_is_named_and_no_failure(sh
     shop.sql(
         "CREATE TABLE base (id int PRIMARY KEY)",
         "INSERT INTO base SELECT generate_series(1, 5)",
-        "CREATE VIEW dice AS SELECT id, random() AS thrown, now() AS at FROM base",
+        "CREATE VIEW dice AS SELECT id, random() AS thrown, records.now() AS at FROM base",
     )
     shop.tables("public.dice")
     (done,) = shop.load(verify=True).loads
@@ -301,7 +302,7 @@ def test_a_table_of_as_many_columns_as_postgres_allows_is_compared(shop: Any) ->
     names = [f"column_{number}" for number in range(1590)]
     columns = ", ".join(f"{name} {kinds[number % 4]}" for number, name in enumerate(names))
     shop.sql(
-        f"CREATE TABLE many (id int PRIMARY KEY, at timestamptz DEFAULT now(), {columns})",
+        f"CREATE TABLE many (id int PRIMARY KEY, at timestamptz DEFAULT records.now(), {columns})",
         "INSERT INTO many (id, column_0, column_1, column_2, column_3) SELECT i, i, true, '2026-01-01', 1.5 FROM generate_series(1, 100) i",
     )
     shop.tables("public.many")

@@ -3,16 +3,15 @@
 import pytest
 from elt.pipeline.names import (
     TableName,
-    literal_clickhouse,
     loading_table,
     publisher_table,
-    quote_clickhouse,
     quote_postgres,
     run_of_loading_table,
     target_problem,
 )
 from hypothesis import given
 from hypothesis import strategies as st
+from warehouse.quoting import literal, quote
 
 NAMES = st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"]), min_size=1, max_size=63)
 RUN = 1795182525376609
@@ -27,9 +26,9 @@ def test_a_printed_name_is_read_back(schema: str, table: str) -> None:
 @given(NAMES)
 def test_quoted_names_end_where_they_should(name: str) -> None:
     assert quote_postgres(name)[1:-1].replace('""', "").count('"') == 0
-    body = quote_clickhouse(name)[1:-1].replace("\\\\", "").replace("\\`", "")
+    body = quote(name)[1:-1].replace("\\\\", "").replace("\\`", "")
     assert "`" not in body and "\\" not in body
-    body = literal_clickhouse(name)[1:-1].replace("\\\\", "").replace("\\'", "")
+    body = literal(name)[1:-1].replace("\\\\", "").replace("\\'", "")
     assert "'" not in body and "\\" not in body
 
 

@@ -4,12 +4,13 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from elt.errors import PipelineFileError, TerminalError
+from elt.errors import PipelineFileError
 from elt.pipeline.edit import add_entry
 from elt.pipeline.file import TableEntry, read_pipeline
 from elt.pipeline.names import TableName
 from elt.pipeline.plan import LeftOut, PlannedTable, choose, read_plan, select_tables, share_tasks
 from elt.publishing.keeping import on_error
+from warehouse.errors import TerminalError
 
 
 def written(folder: Path, text: str) -> Path:

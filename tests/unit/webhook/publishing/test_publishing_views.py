@@ -1,7 +1,7 @@
 """Views that are published read published names."""
 
 import pytest
-from webhook.publishing.names import own_name, published_name, quoted
+from webhook.publishing.names import marked, published_name, quoted
 from webhook.publishing.views import ViewError, rewritten
 
 BUILT = {"sales__next", "over__next"}
@@ -36,7 +36,7 @@ def test_names_that_begin_alike_are_told_apart() -> None:
     assert rewritten("over__next", query, BUILT) is None
 
 
-def test_the_name_of_a_swap_is_nobody_elses_and_marked() -> None:
-    assert own_name("sales") != own_name("sales") and own_name("sales").startswith("sales__next_")
+def test_the_name_of_a_swap_has_one_mark() -> None:
+    assert marked("sales__next", "12ab") == "sales__next_12ab" == marked("sales__next_99ff", "12ab")
     assert published_name("sales__next") == "sales" == published_name("sales")
     assert quoted("a`b") == "analytics.`a\\`b`"

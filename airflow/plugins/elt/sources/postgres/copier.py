@@ -11,8 +11,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 import asyncpg
-
-from elt.errors import TerminalError
+from warehouse.errors import TerminalError
 
 CHUNK_BYTES = 1 << 18
 """Bytes read from the socket at once. Larger blocks are given back to it after each use, and cost page faults."""

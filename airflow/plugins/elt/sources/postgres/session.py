@@ -9,16 +9,10 @@ from typing import Any
 import asyncpg
 import psycopg2
 import psycopg2.extensions
+from warehouse.errors import PipelineError, TerminalError, TransientError
 
 from elt.columns import MASK_SETTING
-from elt.errors import (
-    EltError,
-    SnapshotGoneError,
-    SourceRefusedError,
-    SourceUnavailableError,
-    TerminalError,
-    TransientError,
-)
+from elt.errors import SnapshotGoneError, SourceRefusedError, SourceUnavailableError
 from elt.pipeline.names import TableName
 from elt.settings import Settings
 from elt.sources.postgres.catalogue import Kind
@@ -326,7 +320,7 @@ def _lock(session: Source | CopySession, tables: Sequence[TableName]) -> None:
         raise
 
 
-def _translated(settings: Settings, state: str | None, reason: str, doing: str) -> EltError:
+def _translated(settings: Settings, state: str | None, reason: str, doing: str) -> PipelineError:
     where = settings.source_address
     passing = state is None or state == _LOCK_NOT_AVAILABLE or any(state.startswith(c) for c in _PASSING_CLASSES)
     if passing:

@@ -10,11 +10,12 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 import pytest
-from elt.errors import EltError, SourceRefusedError, SourceUnavailableError
+from elt.errors import SourceRefusedError, SourceUnavailableError
 from elt.pipeline.names import TableName
 from elt.sources.postgres.copier import CHUNK_BYTES
 from elt.sources.postgres.session import CopySession, Source
 from pydantic import SecretStr
+from warehouse.errors import PipelineError
 
 TABLE = [(TableName("public", "t"), "table")]
 
@@ -127,7 +128,7 @@ def test_another_thread_can_stop_it(table: Any) -> None:
         stopping = threading.Timer(0.3, source.cancel)
         stopping.start()
         began = time.monotonic()
-        with pytest.raises(EltError, match="broke off the copy"):
+        with pytest.raises(PipelineError, match="broke off the copy"):
             read(source.copying, "SELECT pg_sleep(60)")
         assert time.monotonic() - began < 10
         stopping.join()

@@ -14,9 +14,10 @@ from urllib.parse import urlsplit
 
 import psycopg2
 import pytest
-from elt.errors import EltError, SourceRefusedError
+from elt.errors import SourceRefusedError
 from elt.sources.postgres.session import CopySession, Source
 from pydantic import SecretStr
+from warehouse.errors import PipelineError
 
 PGBOUNCER = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
 pytestmark = pytest.mark.skipif(PGBOUNCER is None, reason="pgbouncer is not installed (Debian: apt install pgbouncer)")
@@ -195,6 +196,6 @@ def test_a_session_without_a_pooler_is_not_asked_twice(people: Any, monkeypatch:
 
 
 def test_a_pooler_that_pools_statements_is_refused(people: Any, behind: Behind) -> None:
-    with behind(pool_mode="statement") as pooled, pytest.raises(EltError, match="transaction pooling") as caught:
+    with behind(pool_mode="statement") as pooled, pytest.raises(PipelineError, match="transaction pooling") as caught:
         Source(pooled.settings, "elt test")
     assert isinstance(caught.value, SourceRefusedError)

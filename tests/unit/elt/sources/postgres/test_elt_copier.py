@@ -3,8 +3,8 @@
 import ssl
 
 import pytest
-from elt.errors import TerminalError
 from elt.sources.postgres.copier import _address
+from warehouse.errors import TerminalError
 
 FOUND = {"host": "db.example.org", "port": "5433", "user": "reader", "dbname": "shop", "sslmode": "prefer"}
 

@@ -1,41 +1,25 @@
-"""The loader's events in database `ops` (columns: clickhouse/init/02-ops.sql). A change of state is a new row."""
+"""The loader's records: runs, loads, publishes and absent tables (columns: clickhouse/init/02-ops.sql)."""
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, TypeVar, get_type_hints
+from typing import ClassVar
 from uuid import UUID
 
-from elt.destination.warehouse import Warehouse
-from elt.errors import TerminalError
+from warehouse.client import Warehouse
+from warehouse.errors import TerminalError
+from warehouse.records import microseconds, read
 
-NO_UUID = UUID(int=0)
-_HIGHEST_VERSION = 2**64 - 1
 _CLOCKS_APART = 3_600_000_000
 """Microseconds by which the clock of another host may be ahead."""
-
-_clock = threading.Lock()
-_last = 0
-
-
-def now() -> datetime:
-    return datetime.now(UTC)
-
-
-def microseconds() -> int:
-    """Microseconds since 1970, never twice the same in one process: versions of rows, and ids of runs."""
-    global _last
-    with _clock:
-        _last = max(_last + 1, time.time_ns() // 1000)
-        return _last
 
 
 @dataclass(frozen=True)
 class Run:
+    TABLE: ClassVar[str] = "ops.runs"
+
     run: int
     run_key: str
     status: str
@@ -52,6 +36,8 @@ class Run:
 
 @dataclass(frozen=True)
 class Load:
+    TABLE: ClassVar[str] = "ops.loads"
+
     run: int
     target: str
     try_: int
@@ -79,6 +65,8 @@ class Load:
 
 @dataclass(frozen=True)
 class Publish:
+    TABLE: ClassVar[str] = "ops.publishes"
+
     run: int
     target: str
     status: str
@@ -99,6 +87,8 @@ class Publish:
 class Absence:
     """A table that is not copied: one that is gone at the source, or that `tables: all` leaves out."""
 
+    TABLE: ClassVar[str] = "ops.absences"
+
     source: str
     target: str
     status: str
@@ -109,28 +99,13 @@ class Absence:
     seen_at: datetime
 
 
-Event = TypeVar("Event", Run, Load, Publish, Absence)
-_TABLES: dict[type, str] = {
-    Run: "ops.runs",
-    Load: "ops.loads",
-    Publish: "ops.publishes",
-    Absence: "ops.absences",
-}
-
-
-def write(warehouse: Warehouse, events: Sequence[Run] | Sequence[Load] | Sequence[Publish] | Sequence[Absence]) -> None:
-    """Appends the events in one insert, all or none."""
-    if events:
-        warehouse.insert_events(_TABLES[type(events[0])], [_as_json(event) for event in events])
-
-
 def check_tables(warehouse: Warehouse) -> None:
     """Raises TerminalError when the init SQL has not been applied to the warehouse."""
     there = {
         f"{database}.{table}"
         for database, table in warehouse.rows("SELECT database, name FROM system.tables WHERE database = 'ops'")
     }
-    missing = sorted({*_TABLES.values(), "ops.dbt_runs"} - there)
+    missing = sorted({*(kind.TABLE for kind in (Run, Load, Publish, Absence)), "ops.dbt_runs"} - there)
     if missing:
         raise TerminalError(
             f"The warehouse has no {', '.join(missing)}; apply clickhouse/init to it (./run.sh does, at each start)"
@@ -139,7 +114,7 @@ def check_tables(warehouse: Warehouse) -> None:
 
 def find_run(warehouse: Warehouse, run: int) -> Run:
     """Raises TerminalError when ops knows no such run."""
-    found = _read(warehouse, Run, "run = {run:UInt64}", {"run": run})
+    found = read(warehouse, Run, "run = {run:UInt64}", {"run": run})
     if not found:
         raise TerminalError(f"ops.runs has no run {run}; begin a run first")
     return found[0]
@@ -147,22 +122,22 @@ def find_run(warehouse: Warehouse, run: int) -> Run:
 
 def known_runs(warehouse: Warehouse, runs: Iterable[int]) -> dict[int, Run]:
     """Those of the runs that ops knows."""
-    found = _read(warehouse, Run, "run IN {runs:Array(UInt64)}", {"runs": sorted(set(runs))})
+    found = read(warehouse, Run, "run IN {runs:Array(UInt64)}", {"runs": sorted(set(runs))})
     return {run.run: run for run in found}
 
 
 def latest_run(warehouse: Warehouse, run_key: str) -> Run | None:
-    found = _read(warehouse, Run, "run_key = {key:String} ORDER BY run DESC LIMIT 1", {"key": run_key})
+    found = read(warehouse, Run, "run_key = {key:String} ORDER BY run DESC LIMIT 1", {"key": run_key})
     return found[0] if found else None
 
 
 def running(warehouse: Warehouse) -> list[Run]:
-    return _read(warehouse, Run, "status = 'running' ORDER BY run", {})
+    return read(warehouse, Run, "status = 'running' ORDER BY run")
 
 
 def recent_runs(warehouse: Warehouse, limit: int) -> list[Run]:
     """The newest first."""
-    return _read(warehouse, Run, "true ORDER BY run DESC LIMIT {limit:UInt32}", {"limit": limit})
+    return read(warehouse, Run, "true ORDER BY run DESC LIMIT {limit:UInt32}", {"limit": limit})
 
 
 def last_sign(warehouse: Warehouse, run: int) -> datetime:
@@ -180,12 +155,12 @@ def last_sign(warehouse: Warehouse, run: int) -> datetime:
 
 def loads(warehouse: Warehouse, run: int) -> list[Load]:
     """Every attempt of the run, the latest attempt of a target last."""
-    return _read(warehouse, Load, "run = {run:UInt64} ORDER BY target, try", {"run": run})
+    return read(warehouse, Load, "run = {run:UInt64} ORDER BY target, try", {"run": run})
 
 
 def last_verified(warehouse: Warehouse, target: str) -> datetime | None:
     """When what was published as `target` was last compared with the source, column by column."""
-    found = _read(
+    found = read(
         warehouse,
         Load,
         "target = {target:String} AND status = 'published' AND verified_at IS NOT NULL ORDER BY verified_at DESC LIMIT 1",
@@ -195,7 +170,7 @@ def last_verified(warehouse: Warehouse, target: str) -> datetime | None:
 
 
 def publishes(warehouse: Warehouse, run: int) -> list[Publish]:
-    return _read(warehouse, Publish, "run = {run:UInt64} ORDER BY target", {"run": run})
+    return read(warehouse, Publish, "run = {run:UInt64} ORDER BY target", {"run": run})
 
 
 def open_uuids(warehouse: Warehouse, run: int) -> set[UUID]:
@@ -207,7 +182,7 @@ def open_uuids(warehouse: Warehouse, run: int) -> set[UUID]:
 
 
 def open_publishes(warehouse: Warehouse) -> list[Publish]:
-    return _read(warehouse, Publish, "status = 'open' ORDER BY run, target", {})
+    return read(warehouse, Publish, "status = 'open' ORDER BY run, target")
 
 
 def set_aside_publishes(warehouse: Warehouse, since: datetime) -> list[Publish]:
@@ -215,12 +190,12 @@ def set_aside_publishes(warehouse: Warehouse, since: datetime) -> list[Publish]:
     where = (
         "status = 'set_aside' AND closed_at >= fromUnixTimestamp64Micro({since:Int64}) ORDER BY closed_at DESC LIMIT 20"
     )
-    return _read(warehouse, Publish, where, {"since": int(since.timestamp() * 1_000_000)})
+    return read(warehouse, Publish, where, {"since": int(since.timestamp() * 1_000_000)})
 
 
 def latest_publishes(warehouse: Warehouse) -> list[Publish]:
     """For each target the newest publish that is done."""
-    return _read(warehouse, Publish, "status = 'done' ORDER BY target, run DESC LIMIT 1 BY target", {})
+    return read(warehouse, Publish, "status = 'done' ORDER BY target, run DESC LIMIT 1 BY target")
 
 
 def published_runs(warehouse: Warehouse) -> dict[str, int]:
@@ -245,7 +220,7 @@ def published_sources(warehouse: Warehouse, targets: Sequence[str]) -> dict[str,
 
 def absences(warehouse: Warehouse) -> list[Absence]:
     """Every table that is absent, or was, by its name in `raw`."""
-    return _read(warehouse, Absence, "true ORDER BY target, source", {})
+    return read(warehouse, Absence, "true ORDER BY target, source")
 
 
 def successes_since(warehouse: Warehouse, since: datetime) -> int:
@@ -259,47 +234,7 @@ def successes_since(warehouse: Warehouse, since: datetime) -> int:
 
 
 def latest_publish(warehouse: Warehouse, target: str) -> Publish | None:
-    found = _read(
+    found = read(
         warehouse, Publish, "status = 'done' AND target = {target:String} ORDER BY run DESC LIMIT 1", {"target": target}
     )
     return found[0] if found else None
-
-
-def _read(warehouse: Warehouse, kind: type[Event], where: str, parameters: dict[str, Any]) -> list[Event]:
-    hints = get_type_hints(kind)
-    names = [field.name for field in fields(kind)]
-    select = ", ".join(
-        # Microseconds, so that no driver's rounding or zone comes between two writers of the same instant.
-        f"toUnixTimestamp64Micro({name})" if "datetime" in str(hints[name]) else f"`{name.rstrip('_')}`"
-        for name in names
-    )
-    found = warehouse.rows(f"SELECT {select} FROM {_TABLES[kind]} FINAL WHERE {where}", parameters)
-    return [
-        kind(**{name: _from_wire(value, hints[name]) for name, value in zip(names, row, strict=True)}) for row in found
-    ]
-
-
-def _from_wire(value: Any, hint: Any) -> Any:
-    if value is None:
-        return None
-    if "datetime" in str(hint):
-        seconds, micros = divmod(int(value), 1_000_000)
-        return datetime.fromtimestamp(seconds, UTC).replace(microsecond=micros)
-    if hint is UUID:
-        return UUID(str(value))
-    if isinstance(value, list | tuple):
-        return tuple(value)
-    return value
-
-
-def _as_json(event: Run | Load | Publish | Absence) -> dict[str, Any]:
-    row: dict[str, Any] = {}
-    for name, value in asdict(event).items():
-        if isinstance(value, datetime):
-            value = value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")
-        elif isinstance(value, UUID):
-            value = str(value)
-        row[name.rstrip("_")] = value
-    # ClickHouse keeps the row of the highest version, and of equal ones the last.
-    row["version"] = max(microseconds(), min(row.get("version", 0) + 1, _HIGHEST_VERSION))
-    return row

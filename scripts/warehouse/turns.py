@@ -1,12 +1,17 @@
-"""Publisher and dbt take turns: each writes its own row first and then looks for the other's."""
+"""Keeps dbt from reading raw while the loader swaps its tables.
+
+Each side first writes its own row to `ops` and then reads the other's, so that of two that start together at least one sees
+the other. The loader waits for dbt; dbt's run goes back to the queue while a publish is open.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
-from elt.destination.warehouse import Warehouse
-from elt.errors import TransientError
+from warehouse.client import Warehouse
+from warehouse.errors import TransientError
 
 FRESH_SECONDS = 60
 """A dbt run whose heartbeat is older is dead and waited for no longer."""
@@ -47,3 +52,20 @@ def wait_for_dbt(
             )
         time.sleep(_POLL_SECONDS)
         while_waiting()
+
+
+@dataclass(frozen=True)
+class OpenPublish:
+    """A publish of raw tables that has not been closed."""
+
+    run: int
+    tables: tuple[str, ...]
+    seconds_since_heartbeat: float
+
+
+def open_publishes(warehouse: Warehouse) -> list[OpenPublish]:
+    found = warehouse.rows(
+        "SELECT run, groupArray(target), dateDiff('second', max(heartbeat_at), now64(6)) FROM ops.publishes FINAL"
+        " WHERE status = 'open' GROUP BY run ORDER BY run"
+    )
+    return [OpenPublish(int(run), tuple(targets), float(seconds)) for run, targets, seconds in found]
