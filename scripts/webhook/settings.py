@@ -1,10 +1,10 @@
 """Settings of the web process and the worker, read once from the environment."""
 
-import base64
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from notify.secrets import check_secret
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from warehouse.client import Address
 
@@ -56,7 +56,7 @@ class Settings(BaseModel):
     def _split(cls, value: Any) -> Any:
         secrets = value.split() if isinstance(value, str) else value
         for secret in secrets:
-            _check_signing_secret(secret)
+            check_secret(secret)
         return secrets
 
     @field_validator("notify_url")
@@ -107,14 +107,3 @@ class Settings(BaseModel):
 
     def run_log(self, run_id: str) -> Path:
         return self.home / "logs" / f"{run_id}.log"
-
-
-def _check_signing_secret(secret: str) -> None:
-    """Raises ValueError unless it is `whsec_` and the base64 of 24 to 64 bytes, as Standard Webhooks 1.0.0 asks."""
-    encoded = secret.removeprefix("whsec_")
-    try:
-        length = len(base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True))
-    except ValueError:
-        length = 0
-    if not 24 <= length <= 64:
-        raise ValueError("each secret must be whsec_ and the base64 of 24 to 64 random bytes")

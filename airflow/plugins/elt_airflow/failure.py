@@ -87,10 +87,10 @@ def error_of(context: Any) -> str:
 
 
 def _send(kind: str, data: dict[str, str]) -> None:
-    from elt.notify import send_failure
+    from notify.sender import Event, send_now
 
     if url := os.environ.get("NOTIFY_URL"):
         secrets = os.environ.get("NOTIFY_SIGNING_SECRET") or os.environ.get("WEBHOOK_SIGNING_SECRET", "")
-        send_failure(url, kind=kind, data=data, signing_secrets=secrets)
+        send_now(url, Event(kind, data), signing_secrets=secrets)
     else:
         log.info("NOTIFY_URL is not set: nobody is told of %s %s", kind, data)

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 import psycopg2
+from notify.secrets import RULE, check_secret
 from psycopg2.extensions import parse_dsn
 from pydantic import AfterValidator, BeforeValidator
 
@@ -123,19 +124,16 @@ def _fernet(value: str) -> str:
 
 def _signing_secrets(value: str) -> str:
     for secret in value.split():
-        encoded = secret.removeprefix("whsec_")
         try:
-            length = len(base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True))
-        except ValueError:
-            length = 0
-        if not 24 <= length <= 64:
-            raise ValueError("write whsec_ and the base64 of 24 to 64 random bytes; several are separated by a space")
+            check_secret(secret)
+        except ValueError as error:
+            raise ValueError(f"{error}; several are separated by a space") from None
     return value
 
 
 def _at_least_one(value: str) -> str:
     if not value.split():
-        raise ValueError("write whsec_ and the base64 of 24 to 64 random bytes")
+        raise ValueError(RULE)
     return value
 
 

@@ -155,6 +155,7 @@ AIRFLOW_FILES = (
     "airflow/config",
     "airflow/plugins",
     "airflow/provision.py",
+    "scripts/notify",
     "scripts/warehouse",
 )
 
@@ -217,7 +218,13 @@ def _task_names(context: Context) -> dict[str, str]:
 DBT = ("CLICKHOUSE_DBT_PASSWORD", "CLICKHOUSE_DATABASE_ENGINE", "CLICKHOUSE_TABLE_ENGINE", *SHOP)
 # dbt itself, and people in its surroundings, must not write what the worker records.
 WEBHOOK = (*DBT, "CLICKHOUSE_WEBHOOK_PASSWORD")
-WEBHOOK_FILES = ("scripts/webhook", "scripts/webhook_server.py", "scripts/warehouse", "dbt/requirements.lock")
+WEBHOOK_FILES = (
+    "scripts/webhook",
+    "scripts/webhook_server.py",
+    "scripts/notify",
+    "scripts/warehouse",
+    "dbt/requirements.lock",
+)
 
 
 def _webhook_names(context: Context) -> dict[str, str]:

@@ -247,7 +247,7 @@ class RunStore:
     def pending_notices(self) -> list[Run]:
         return [_run(row) for row in self.database.read(f"{_RUN} WHERE notice = 'due' ORDER BY seq LIMIT 100")]
 
-    def mark_told(self, run_id: str, notice: str) -> None:
+    def close_notice(self, run_id: str, notice: str) -> None:
         with self.database.transaction() as connection:
             connection.execute("UPDATE runs SET notice = ? WHERE id = ?", (notice, run_id))
 

@@ -21,7 +21,7 @@ from webhook.settings import Settings, SettingsError
 from webhook.worker.documentation import Documentation
 from webhook.worker.execution import Execution
 from webhook.worker.lock import worker_lock
-from webhook.worker.notices import Notices
+from webhook.worker.notices import notices
 from webhook.worker.publish_barrier import PublishBarrier
 from webhook.worker.reporter import HEARTBEAT, Reporter
 from webhook.worker.stop import Stop
@@ -51,7 +51,7 @@ class Worker:
         self._host = DbtHost(settings.project, settings.dbt_target, dbt_environment(os.environ, settings))
         was_built = bool(self._store.latest(limit=1, status="success"))
         self._documentation = Documentation(settings, self._host, was_built=was_built)
-        self._notices = Notices(self._store, settings)
+        self._notices = notices(self._store, settings)
         # Queries of a dbt that another worker left, or that we ended, may still run.
         self._may_have_leftovers = True
         self._beaten_at = 0.0

@@ -8,6 +8,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
+from notify.outbox import Postman
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 from waiting import until
 from webhook.queue.database import Database
@@ -15,7 +16,7 @@ from webhook.queue.intake import accept
 from webhook.queue.runs import RunRequest, Status
 from webhook.queue.store import RunStore
 from webhook.settings import Settings
-from webhook.worker.notices import Notices
+from webhook.worker import notices as module
 
 OLD, NEW = ("whsec_" + base64.b64encode(letter * 32).decode() for letter in (b"o", b"n"))
 
@@ -56,10 +57,10 @@ def store(tmp_path: Path) -> Iterator[RunStore]:
 
 
 @pytest.fixture
-def notices(tmp_path: Path, store: RunStore, receiver: Receiver) -> Iterator[Callable[..., Notices]]:
-    made: list[Notices] = []
+def notices(tmp_path: Path, store: RunStore, receiver: Receiver) -> Iterator[Callable[..., Postman]]:
+    made: list[Postman] = []
 
-    def make(**names: str) -> Notices:
+    def make(**names: str) -> Postman:
         names = {"NOTIFY_URL": f"http://127.0.0.1:{receiver.server_port}/hook"} | names
         settings = Settings.from_environ(
             {
@@ -70,7 +71,7 @@ def notices(tmp_path: Path, store: RunStore, receiver: Receiver) -> Iterator[Cal
                 **names,
             }
         )
-        made.append(Notices(store, settings, retries=(0.05, 0.05)))
+        made.append(module.notices(store, settings, retries=(0.05, 0.05)))
         made[-1].start()
         return made[-1]
 
@@ -97,7 +98,7 @@ def settled(store: RunStore, run_id: str) -> str:
 
 
 def test_a_failure_is_told_signed_with_each_secret(
-    store: RunStore, notices: Callable[..., Notices], receiver: Receiver
+    store: RunStore, notices: Callable[..., Postman], receiver: Receiver
 ) -> None:
     notices(WEBHOOK_SIGNING_SECRET=f"{NEW} {OLD}")
     run_id = ended(store, "error", "dbt failed at é")
@@ -112,7 +113,7 @@ def test_a_failure_is_told_signed_with_each_secret(
 
 
 def test_notices_may_have_a_secret_that_starts_no_run(
-    store: RunStore, notices: Callable[..., Notices], receiver: Receiver
+    store: RunStore, notices: Callable[..., Postman], receiver: Receiver
 ) -> None:
     notices(WEBHOOK_SIGNING_SECRET=OLD, NOTIFY_SIGNING_SECRET=NEW)
     assert settled(store, ended(store, "error")) == "sent"
@@ -123,7 +124,7 @@ def test_notices_may_have_a_secret_that_starts_no_run(
 
 
 def test_it_is_sent_again_under_its_id_until_it_is_taken(
-    store: RunStore, notices: Callable[..., Notices], receiver: Receiver
+    store: RunStore, notices: Callable[..., Postman], receiver: Receiver
 ) -> None:
     receiver.statuses += [503, 404]
     notices()
@@ -133,7 +134,7 @@ def test_it_is_sent_again_under_its_id_until_it_is_taken(
 
 
 def test_what_is_never_taken_is_given_up_without_a_word_of_the_address(
-    store: RunStore, notices: Callable[..., Notices], caplog: pytest.LogCaptureFixture
+    store: RunStore, notices: Callable[..., Postman], caplog: pytest.LogCaptureFixture
 ) -> None:
     notices(NOTIFY_URL="http://127.0.0.1:1/secret-key")
     assert settled(store, ended(store, "error")) == "refused"
@@ -142,7 +143,7 @@ def test_what_is_never_taken_is_given_up_without_a_word_of_the_address(
 
 @pytest.mark.parametrize(("asked", "told"), [("false", "unwanted"), ("true", "sent")])
 def test_a_success_is_told_if_asked_and_a_cancel_never(
-    store: RunStore, notices: Callable[..., Notices], receiver: Receiver, asked: str, told: str
+    store: RunStore, notices: Callable[..., Postman], receiver: Receiver, asked: str, told: str
 ) -> None:
     notices(NOTIFY_SUCCESS=asked)
     assert settled(store, ended(store, "success")) == told
@@ -151,7 +152,7 @@ def test_a_success_is_told_if_asked_and_a_cancel_never(
 
 
 def test_what_a_killed_worker_had_not_told_the_next_one_tells(
-    store: RunStore, notices: Callable[..., Notices], receiver: Receiver
+    store: RunStore, notices: Callable[..., Postman], receiver: Receiver
 ) -> None:
     run_id = ended(store, "error")
     notices()
@@ -159,7 +160,7 @@ def test_what_a_killed_worker_had_not_told_the_next_one_tells(
 
 
 def test_without_an_address_nothing_is_kept_for_later(
-    store: RunStore, notices: Callable[..., Notices], receiver: Receiver
+    store: RunStore, notices: Callable[..., Postman], receiver: Receiver
 ) -> None:
     notices(NOTIFY_URL="")
     assert settled(store, ended(store, "error")) == "unwanted"

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
-from elt import notify
-from elt.notify import send_failure
+from notify import sender
+from notify.sender import Event, send_now
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 
@@ -41,7 +41,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(notify, "_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(sender, "_PAUSE_SECONDS", 0.01)
 
 
 @pytest.fixture
@@ -54,17 +54,17 @@ def chat() -> Iterator[Chat]:
 
 def test_the_event_arrives_after_a_passing_error(chat: Chat) -> None:
     chat.statuses += [503, 200]
-    send_failure(chat.url, kind="airflow.task.failed", data={"error": "no source"})
+    send_now(chat.url, Event("airflow.task.failed", {"error": "no source"}))
     first, second = map(json.loads, chat.bodies)
     assert first == second and set(first) == {"type", "timestamp", "data"}
     assert (first["type"], first["data"]) == ("airflow.task.failed", {"error": "no source"})
-    assert len({headers["Webhook-Id"] for headers in chat.headers}) == 1
+    assert len({headers["webhook-id"] for headers in chat.headers}) == 1
 
 
 def test_a_receiver_with_any_of_the_secrets_can_verify_it_and_nobody_else(chat: Chat) -> None:
     chat.statuses += [200]
     old, new, other = ("whsec_" + base64.b64encode(letter * 32).decode() for letter in (b"o", b"n", b"x"))
-    send_failure(chat.url, kind="airflow.task.failed", data={"error": "é"}, signing_secrets=f"{new} {old}")
+    send_now(chat.url, Event("airflow.task.failed", {"error": "é"}), signing_secrets=f"{new} {old}")
     for secret in (old, new):
         assert Webhook(secret).verify(chat.bodies[0], chat.headers[0])["data"] == {"error": "é"}
     with pytest.raises(WebhookVerificationError):
@@ -74,7 +74,7 @@ def test_a_receiver_with_any_of_the_secrets_can_verify_it_and_nobody_else(chat: 
 def test_a_refusal_is_not_repeated_and_the_address_is_not_logged(chat: Chat, caplog: pytest.LogCaptureFixture) -> None:
     chat.statuses += [404, 200]
     with caplog.at_level(logging.WARNING):
-        send_failure(chat.url, kind="a.b", data={})
+        send_now(chat.url, Event("a.b", {}))
     assert len(chat.bodies) == 1
     assert "status 404" in caplog.text and "secret-key" not in caplog.text
 
@@ -84,5 +84,5 @@ def test_a_refusal_is_not_repeated_and_the_address_is_not_logged(chat: Chat, cap
     "url", ["", "nonsense", "file:///etc/passwd", "http://127.0.0.1:1/secret-key", "http://[::bad"]
 )
 def test_it_never_raises(url: str, secrets: str, caplog: pytest.LogCaptureFixture) -> None:
-    send_failure(url, kind="a.b", data={"a": "b"}, signing_secrets=secrets)
+    send_now(url, Event("a.b", {"a": "b"}), signing_secrets=secrets)
     assert "secret-key" not in caplog.text
