@@ -15,6 +15,7 @@ CREATE TABLE IF NOT EXISTS ops.runs
     horizon Nullable(DateTime64(6, 'UTC')) COMMENT 'No transaction that was open at the snapshot had begun before; NULL where that is not known',
     source String COMMENT 'JSON: server and database that the run copied from; empty where pipeline.yml lists the tables',
     note String COMMENT 'Sentences that a person should read: which tables are gone at the source, or left out',
+    source_name String COMMENT 'Name of the source in pipeline.yml; empty in rows from before there were several',
     version UInt64 COMMENT 'Microseconds since 1970-01-01 UTC at which this row was written'
 )
 ENGINE = ReplacingMergeTree(version)
@@ -24,6 +25,7 @@ COMMENT 'One row for each run of the loader';
 ALTER TABLE ops.runs ADD COLUMN IF NOT EXISTS horizon Nullable(DateTime64(6, 'UTC')) AFTER error;
 ALTER TABLE ops.runs ADD COLUMN IF NOT EXISTS source String AFTER horizon;
 ALTER TABLE ops.runs ADD COLUMN IF NOT EXISTS note String AFTER source;
+ALTER TABLE ops.runs ADD COLUMN IF NOT EXISTS source_name String COMMENT 'Name of the source in pipeline.yml; empty in rows from before there were several' AFTER note;
 
 CREATE TABLE IF NOT EXISTS ops.loads
 (
@@ -77,6 +79,7 @@ CREATE TABLE IF NOT EXISTS ops.publishes
     heartbeat_at DateTime64(6, 'UTC') COMMENT 'Refreshed while the publisher waits or swaps',
     closed_at Nullable(DateTime64(6, 'UTC')),
     error String COMMENT 'Why the row was set aside; else empty',
+    source_name String COMMENT 'Name of the source in pipeline.yml; empty in rows from before there were several',
     version UInt64
 )
 ENGINE = ReplacingMergeTree(version)
@@ -84,6 +87,7 @@ ORDER BY (run, target)
 TTL toDateTime(opened_at) + INTERVAL 1 YEAR
 COMMENT 'Journal of the swaps: written before the first swap, closed after the last';
 ALTER TABLE ops.publishes ADD COLUMN IF NOT EXISTS error String COMMENT 'Why the row was set aside; else empty' AFTER closed_at;
+ALTER TABLE ops.publishes ADD COLUMN IF NOT EXISTS source_name String COMMENT 'Name of the source in pipeline.yml; empty in rows from before there were several' AFTER error;
 
 CREATE TABLE IF NOT EXISTS ops.absences
 (

@@ -32,6 +32,7 @@ class Run:
     horizon: datetime | None = None
     source: str = ""
     note: str = ""
+    source_name: str = ""
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,7 @@ class Publish:
     heartbeat_at: datetime
     closed_at: datetime | None = None
     error: str = ""
+    source_name: str = ""
     version: int = 0
     """Of the row that was read: what is written next takes a higher one."""
 

@@ -69,14 +69,6 @@ class VerificationError(TerminalError):
         super().__init__(f"{table} is not as the source has it: {difference}; nothing was published, {cure}")
 
 
-class RunLockedError(TransientError):
-    """Another run holds the lock on this pair of source and warehouse."""
-
-    def __init__(self, holder: str) -> None:
-        self.holder = holder
-        super().__init__(f"Another run is at work: {holder}; wait until it ends, then start this one again")
-
-
 class NotInRunError(TerminalError):
     """The run does not copy this table: it was asked for others, or pipeline.yml has changed since it was planned."""
 

@@ -15,12 +15,12 @@ from uuid import UUID
 from warehouse import ops, records
 from warehouse.client import Warehouse, in_parallel
 from warehouse.errors import TerminalError, TransientError
+from warehouse.leases import Lease
 from warehouse.swap import NO_UUID, Place, swap_all
 from warehouse.turns import WAIT_SECONDS, wait_for_dbt
 
 from elt.pipeline.names import publisher_table, raw, run_of_loading_table
 from elt.publishing import keeping
-from elt.publishing.lock import RunLock
 
 PLACE = Place("raw", lambda name: run_of_loading_table(name) is not None, publisher_table)
 _HEARTBEAT_SECONDS = 5.0
@@ -87,7 +87,17 @@ def open_journal(
         old, new = tables.get(target, NO_UUID), tables[load.loading_table]
         journal.append(
             ops.Publish(
-                run.run, target, "open", load.loading_table, old, new, load.rows_present, load.snapshot, opened, opened
+                run.run,
+                target,
+                "open",
+                load.loading_table,
+                old,
+                new,
+                load.rows_present,
+                load.snapshot,
+                opened,
+                opened,
+                source_name=run.source_name,
             )
         )
     for entry in journal:
@@ -137,7 +147,7 @@ def _check_rows(load: ops.Load, own: int, present: int) -> None:
 def await_turn(
     warehouse: Warehouse,
     journal: Sequence[ops.Publish],
-    lock: RunLock,
+    lease: Lease,
     *,
     wait_seconds: float = WAIT_SECONDS,
     tell: Callable[[str], None] = lambda _: None,
@@ -145,7 +155,7 @@ def await_turn(
     """Returns when no dbt run is at work, with the open journal written before, so that none begins.
 
     `tell` gets a sentence for each dbt run that is waited for.
-    Raises TransientError when dbt does not end in time or the lock is lost; no swap was done here then.
+    Raises TransientError when dbt does not end in time or the lease is lost; no swap was done here then.
     """
     beat = time.monotonic()
 
@@ -153,11 +163,11 @@ def await_turn(
         nonlocal beat
         if time.monotonic() - beat >= _HEARTBEAT_SECONDS:
             beat = time.monotonic()
-            lock.check()
+            lease.check()
             records.append(warehouse, [replace(entry, heartbeat_at=records.now()) for entry in journal])
 
     wait_for_dbt(warehouse, seconds=wait_seconds, while_waiting=keep_alive, tell=tell)
-    lock.check()
+    lease.check()
 
 
 def execute_journal(warehouse: Warehouse, opened: Opened) -> list[ops.Publish]:
@@ -224,7 +234,7 @@ def abandon(warehouse: Warehouse, journal: Sequence[ops.Publish]) -> None:
     tables = {uuid: name for name, uuid in uuids(warehouse).items()}
     for entry in journal:
         holder = tables.get(entry.new_uuid)
-        if holder is None:
+        if holder is None or not PLACE.is_unpublished(holder):
             continue
         own = publisher_table(holder, secrets.token_hex(4))
         warehouse.command(f"RENAME TABLE {raw(holder)} TO {raw(own)}")

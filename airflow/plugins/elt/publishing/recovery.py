@@ -13,12 +13,12 @@ from warehouse.turns import WAIT_SECONDS
 
 from elt.pipeline.names import raw, run_of_loading_table
 from elt.publishing import misfits, publish
-from elt.publishing.lock import RunLock
+from elt.publishing.leases import publishing_lease
 
 CLI_PREFIX = "cli/"
 _log = logging.getLogger(__name__)
 SILENT_AFTER = timedelta(hours=1)
-"""A run of the scheduler's holds no lock between its tasks; one that writes no event for so long is dead."""
+"""A run of the scheduler's holds no lease between its tasks; one that writes no event for so long is dead."""
 
 
 @dataclass(frozen=True)
@@ -38,23 +38,27 @@ class Recovered:
 
 def recover(
     warehouse: Warehouse,
-    lock: RunLock,
+    source_name: str,
     *,
+    holder: str,
     own_run: int | None = None,
     wait_seconds: float = WAIT_SECONDS,
     tell: Callable[[str], None] = lambda _: None,
 ) -> Recovered:
-    """Under the run lock: rolls open journals forward, closes dead runs, drops the loading tables of final runs.
+    """Under the lease of the source: rolls open journals forward, closes its dead runs, drops what final runs of it left.
 
-    `own_run` is the caller's, which is alive. Safe to call at any time, and to be cut anywhere.
+    `own_run` is the caller's, which is alive. Journals of all sources are rolled forward, under the lease for publishing. Safe to
+    call at any time, and to be interrupted anywhere.
     """
-    found = _sort_out(warehouse)
-    finished = []
-    if found.publishes:
-        publish.await_turn(warehouse, found.publishes, lock, wait_seconds=wait_seconds, tell=tell)
-        finished = publish.roll_forward(warehouse, found.publishes)
-    closed = _close_dead_runs(warehouse, own_run)
-    dropped = _sweep(warehouse)
+    found, finished = misfits.SortedJournal((), ()), []
+    if ops.open_publishes(warehouse):
+        with publishing_lease(warehouse, holder=holder, wait_seconds=wait_seconds, tell=tell) as lease:
+            found = _sort_out(warehouse)
+            if found.publishes:
+                publish.await_turn(warehouse, found.publishes, lease, wait_seconds=wait_seconds, tell=tell)
+                finished = publish.roll_forward(warehouse, found.publishes)
+    closed = _close_dead_runs(warehouse, source_name, own_run)
+    dropped = _sweep(warehouse, source_name)
     return Recovered(
         tuple(entry.target for entry in finished if entry.status == "done"),
         tuple(closed),
@@ -75,9 +79,16 @@ def _sort_out(warehouse: Warehouse) -> misfits.SortedJournal:
     return found
 
 
-def _close_dead_runs(warehouse: Warehouse, own_run: int | None) -> list[int]:
+def _is_of(run: ops.Run, source_name: str) -> bool:
+    # Runs from before there were several sources have no name.
+    return run.source_name in ("", source_name)
+
+
+def _close_dead_runs(warehouse: Warehouse, source_name: str, own_run: int | None) -> list[int]:
     closed = []
     for run in ops.running(warehouse):
+        if not _is_of(run, source_name):
+            continue
         journal = ops.publishes(warehouse, run.run)
         if journal and all(entry.status == "done" for entry in journal):
             # It was cut after its last swap: everything it wanted is in place.
@@ -92,18 +103,21 @@ def _close_dead_runs(warehouse: Warehouse, own_run: int | None) -> list[int]:
 
 
 def _is_dead(warehouse: Warehouse, run: ops.Run) -> bool:
-    # A run by hand holds the lock from begin to end, and now it is ours.
+    # A run by hand holds the lease from begin to end, and now it is ours.
     if run.run_key.startswith(CLI_PREFIX):
         return True
     return records.now() - ops.last_sign(warehouse, run.run) > SILENT_AFTER
 
 
-def _sweep(warehouse: Warehouse) -> list[str]:
+def _sweep(warehouse: Warehouse, source_name: str) -> list[str]:
+    # Tables first: one that is made after this list was read is not in it, and its run is not taken for a dead one.
+    loading = {name: run for name in publish.uuids(warehouse) if (run := run_of_loading_table(name)) is not None}
+    runs = ops.known_runs(warehouse, loading.values())
     alive = {run.run for run in ops.running(warehouse)} | {entry.run for entry in ops.open_publishes(warehouse)}
     leftovers = [
         name
-        for name in publish.uuids(warehouse)
-        if (run := run_of_loading_table(name)) is not None and run not in alive
+        for name, run in loading.items()
+        if run not in alive and (run not in runs or _is_of(runs[run], source_name))
     ]
     for name in leftovers:
         warehouse.drop(raw(name))

@@ -19,8 +19,8 @@ from elt.pipeline.file import TableEntry
 from elt.pipeline.names import loading_table, publisher_table
 from elt.pipeline.plan import choose
 from elt.publishing import publish
-from elt.publishing.lock import run_lock
-from elt.runs.run import LOCK_WAIT_SECONDS, all_entries
+from elt.publishing.leases import run_lease
+from elt.runs.run import all_entries, source_name
 from elt.runs.snapshot import kinds
 from elt.runs.whole_run import run_key
 from elt.settings import Settings
@@ -43,7 +43,7 @@ def reconcile(
 ) -> list[Compared]:
     """Compares every incremental table that is published.
 
-    Raises TerminalError when there is none, RunLockedError when a run is at work: a table must not be replaced meanwhile.
+    Raises TerminalError when there is none, LeaseTakenError when a run is at work: a table must not be replaced meanwhile.
     """
     chosen = [entry for entry in choose(all_entries(settings), tables) if entry.mode == "incremental"]
     if not chosen:
@@ -63,7 +63,7 @@ def compare_published(
 def _compare_all(settings: Settings, chosen: Sequence[TableEntry], step: Callable[[str], None]) -> list[Compared]:
     with Warehouse(settings.warehouse) as warehouse:
         ops.check_tables(warehouse)
-        with run_lock(settings, warehouse, holder=f"{run_key()}, comparing", wait_seconds=LOCK_WAIT_SECONDS):
+        with run_lease(warehouse, source_name(settings), holder=f"{run_key()}, comparing", tell=step):
             there = publish.uuids(warehouse)
             found = []
             for entry in chosen:

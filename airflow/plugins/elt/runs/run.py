@@ -9,6 +9,7 @@ from dataclasses import replace
 from warehouse import ops, records
 from warehouse.client import Warehouse
 from warehouse.errors import PipelineError, TerminalError, TransientError
+from warehouse.leases import LeaseLostError
 from warehouse.turns import WAIT_SECONDS
 
 from elt.errors import NotInRunError
@@ -18,14 +19,12 @@ from elt.pipeline.plan import choose, read_plan, read_selection
 from elt.publishing import publish as publishing
 from elt.publishing import recovery
 from elt.publishing.keeping import KEPT, keep_published, on_error
-from elt.publishing.lock import RunLock, run_lock
+from elt.publishing.leases import publishing_lease, run_lease
 from elt.runs import gone, load, snapshot
 from elt.runs.progress import LoadResult, Progress, PublishedTable, PublishResult
 from elt.settings import Settings
 from elt.sources.postgres.horizon import read_horizon
 from elt.sources.postgres.session import Source
-
-LOCK_WAIT_SECONDS = 30.0
 
 
 def begin(
@@ -41,22 +40,21 @@ def begin(
     First finishes what earlier runs left: rolls cut publishes forward, closes dead runs, drops their leftovers.
     `tables` are names in `raw` or in the source; None or empty means all of the plan file that pipeline.yml still has,
     since those are the tables that the DAG has tasks for, and all of pipeline.yml where there is no plan. `warn` gets the note of the run. Raises TerminalError when the warehouse
-    has not been set up or a table is unknown, RunLockedError when another run is at work.
+    has not been set up or a table is unknown, LeaseTakenError when another run is at work.
     """
     with Warehouse(settings.warehouse) as warehouse:
         ops.check_tables(warehouse)
-        with run_lock(settings, warehouse, holder=f"{run_key}, beginning", wait_seconds=LOCK_WAIT_SECONDS) as lock:
+        with run_lease(warehouse, source_name(settings), holder=f"{run_key}, beginning"):
             wanted = tables or _still_planned(settings)
-            run = begin_locked(settings, warehouse, lock, run_key=run_key, tables=wanted, full_refresh=full_refresh)
+            run = begin_leased(settings, warehouse, run_key=run_key, tables=wanted, full_refresh=full_refresh)
             if run.note:
                 warn(run.note)
             return run.run
 
 
-def begin_locked(
+def begin_leased(
     settings: Settings,
     warehouse: Warehouse,
-    lock: RunLock,
     *,
     run_key: str,
     tables: Sequence[str] | None,
@@ -64,11 +62,11 @@ def begin_locked(
     tell: Callable[[str], None] = lambda _: None,
     drop_gone: bool = True,
 ) -> ops.Run:
-    """As `begin`, for a caller that holds the lock. Without `drop_gone` no copy of a table that is gone is dropped."""
+    """As `begin`, for a caller that holds the lease of the source. Without `drop_gone` no copy of a table that is gone is dropped."""
     # A run by hand is never taken up again: what has its key is another process that had the same number.
     earlier = None if run_key.startswith(recovery.CLI_PREFIX) else ops.latest_run(warehouse, run_key)
     own = earlier.run if earlier and earlier.status == "running" else None
-    recovery.recover(warehouse, lock, own_run=own, tell=tell)
+    recovery.recover(warehouse, source_name(settings), holder=run_key, own_run=own, tell=tell)
     if own is not None and (found := ops.find_run(warehouse, own)).status == "running":
         # It starts over, at an instant of its own: what it has loaded from an earlier one no longer counts.
         found = replace(found, snapshot="", horizon=None)
@@ -89,6 +87,7 @@ def begin_locked(
         started_at=records.now(),
         source=selection.source,
         note=note,
+        source_name=source_name(settings),
     )
     records.append(warehouse, [run])
     return run
@@ -102,22 +101,21 @@ def hold_snapshot(
     finished: Callable[[], bool],
     max_age_seconds: float = snapshot.MAX_AGE_SECONDS,
 ) -> None:
-    """Holds the run lock, and one snapshot of all tables of the run, until `finished` says so: elt.runs.snapshot.hold.
+    """Holds the lease of the source, and one snapshot of all tables of the run, until `finished` says so: elt.runs.snapshot.hold.
 
-    Raises RunLockedError when another run is at work, TerminalError when the snapshot is lost or held too long.
+    Raises LeaseTakenError when another run is at work, TerminalError when the snapshot is lost or held too long.
     """
     with Warehouse(settings.warehouse) as warehouse:
         found = _workable(warehouse, run)
         chosen = choose(all_entries(settings), found.tables)
-        holder = f"{found.run_key}, loading"
-        with run_lock(settings, warehouse, holder=holder, wait_seconds=LOCK_WAIT_SECONDS) as lock:
+        with run_lease(warehouse, source_name(settings), holder=f"{found.run_key}, loading") as lease:
             snapshot.hold(
                 settings,
                 run=run,
                 entries=chosen,
                 ready=ready,
                 finished=finished,
-                lock=lock,
+                lease=lease,
                 max_age_seconds=max_age_seconds,
             )
 
@@ -230,32 +228,19 @@ def publish(
     with Warehouse(settings.warehouse) as warehouse:
         found = ops.find_run(warehouse, run)
         if found.status != "success":
-            holder = f"{found.run_key}, publishing"
-            with run_lock(settings, warehouse, holder=holder, wait_seconds=LOCK_WAIT_SECONDS) as lock:
-                publish_locked(warehouse, lock, run, wait_seconds=wait_seconds, tell=tell)
+            name, holder = source_name(settings), f"{found.run_key}, publishing"
+            with run_lease(warehouse, name, holder=holder, tell=tell):
+                # First it goes on, so that recovery does not sweep away the tables of a run that had failed.
+                _workable(warehouse, run, publishing_again=True)
+                recovery.recover(warehouse, name, holder=holder, own_run=run, wait_seconds=wait_seconds, tell=tell)
+                found = ops.find_run(warehouse, run)
+                if found.status != "success":
+                    publish_own(warehouse, found, wait_seconds=wait_seconds, tell=tell)
         return published(warehouse, run)
-
-
-def publish_locked(
-    warehouse: Warehouse,
-    lock: RunLock,
-    run: int,
-    *,
-    wait_seconds: float = WAIT_SECONDS,
-    tell: Callable[[str], None] = lambda _: None,
-) -> None:
-    """As `publish`, for a caller that holds the lock, in which nobody looked for what earlier runs left."""
-    # First it goes on, so that recovery does not sweep away the tables of a run that had failed.
-    _workable(warehouse, run, publishing_again=True)
-    recovery.recover(warehouse, lock, own_run=run, wait_seconds=wait_seconds, tell=tell)
-    found = ops.find_run(warehouse, run)
-    if found.status != "success":
-        publish_own(warehouse, lock, found, wait_seconds=wait_seconds, tell=tell)
 
 
 def publish_own(
     warehouse: Warehouse,
-    lock: RunLock,
     run: ops.Run,
     *,
     attempts: Sequence[ops.Load] | None = None,
@@ -263,18 +248,22 @@ def publish_own(
     wait_seconds: float = WAIT_SECONDS,
     tell: Callable[[str], None] = lambda _: None,
 ) -> PublishResult:
-    """As `publish`, for a caller that has held the lock since the run began, may know what it has loaded, and may have
-    something left to do `before`."""
-    opened = publishing.open_journal(warehouse, run, attempts, before)
-    try:
-        with ThreadPoolExecutor(1) as pool:
-            confirmed = pool.submit(publishing.confirm, warehouse, opened)
-            publishing.await_turn(warehouse, opened.journal, lock, wait_seconds=wait_seconds, tell=tell)
-        confirmed.result()
-    except TransientError:
-        publishing.abandon(warehouse, opened.journal)
-        raise
-    closed = publishing.execute_journal(warehouse, opened)
+    """As `publish`, for a caller that has held the lease of the source since the run began, may know what it has loaded, and may
+    have something left to do `before`."""
+    with publishing_lease(warehouse, holder=run.run_key, wait_seconds=wait_seconds, tell=tell) as lease:
+        opened = publishing.open_journal(warehouse, run, attempts, before)
+        try:
+            with ThreadPoolExecutor(1) as pool:
+                confirmed = pool.submit(publishing.confirm, warehouse, opened)
+                publishing.await_turn(warehouse, opened.journal, lease, wait_seconds=wait_seconds, tell=tell)
+            confirmed.result()
+        except LeaseLostError:
+            # The next holder rolls the journal forward, and may have done so.
+            raise
+        except TransientError:
+            publishing.abandon(warehouse, opened.journal)
+            raise
+        closed = publishing.execute_journal(warehouse, opened)
     if any(entry.status != "done" for entry in closed):
         raise TerminalError(ops.find_run(warehouse, run.run).error)
     return _result(run.run, closed)
@@ -311,11 +300,17 @@ def recover(
     wait_seconds: float = WAIT_SECONDS,
     tell: Callable[[str], None] = lambda _: None,
 ) -> recovery.Recovered:
-    """Finishes what cut runs left, and nothing else. Raises RunLockedError when a run is at work."""
+    """Finishes what cut runs left, and nothing else. Raises LeaseTakenError when a run is at work."""
     with Warehouse(settings.warehouse) as warehouse:
         ops.check_tables(warehouse)
-        with run_lock(settings, warehouse, holder=holder, wait_seconds=LOCK_WAIT_SECONDS) as lock:
-            return recovery.recover(warehouse, lock, wait_seconds=wait_seconds, tell=tell)
+        name = source_name(settings)
+        with run_lease(warehouse, name, holder=holder, tell=tell):
+            return recovery.recover(warehouse, name, holder=holder, wait_seconds=wait_seconds, tell=tell)
+
+
+def source_name(settings: Settings) -> str:
+    """The source of pipeline.yml."""
+    return read_pipeline(settings.elt_pipeline).source.name
 
 
 def _still_planned(settings: Settings) -> list[str]:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from warehouse import ops, records
 from warehouse.client import Warehouse
-from warehouse.errors import PipelineError, TerminalError, TransientError
+from warehouse.errors import PipelineError, TerminalError, TransientError, WarehouseUnavailableError
+from warehouse.leases import Lease, LeaseLostError
 
 from elt.pipeline.file import TableEntry
 from elt.pipeline.names import TableName
 from elt.publishing.keeping import keep_published
-from elt.publishing.lock import RunLock
 from elt.settings import Settings
 from elt.sources.postgres.catalogue import Kind, find_kind
 from elt.sources.postgres.horizon import read_horizon
@@ -65,13 +65,13 @@ def hold(
     entries: Sequence[TableEntry],
     ready: Callable[[HeldSnapshot], None],
     finished: Callable[[], bool],
-    lock: RunLock | None = None,
+    lease: Lease | None = None,
     max_age_seconds: float = MAX_AGE_SECONDS,
 ) -> None:
     """Holds a snapshot for the loads of other processes until `finished`, asked every second, says so.
 
-    `ready` is called once when it can be read. Raises TerminalError when it is held too long, and when the source
-    ends its session or that of `lock`: the loads that have not begun then fail, and the whole run must start over.
+    `ready` is called once when it can be read. Raises TerminalError when it is held too long, when the source ends its session, and
+    when another process has taken over the `lease`: the loads that have not begun then fail, and the whole run must start over.
     """
     with (
         Warehouse(settings.warehouse) as warehouse,
@@ -87,13 +87,21 @@ def hold(
             time.sleep(_POLL_SECONDS)
             try:
                 source.rows("SELECT 1")
-                if lock is not None:
-                    lock.check()
             except TransientError:
                 raise TerminalError(
-                    f"The source ended a session that held the snapshot or the lock of run {run}; nothing was "
-                    "published, start the whole run again"
+                    f"The source ended the session that held the snapshot of run {run}; nothing was published, start the whole run again"
                 ) from None
+            if lease is not None:
+                _check(lease, run)
+
+
+def _check(lease: Lease, run: int) -> None:
+    """A warehouse that is away takes no lease from anybody."""
+    try:
+        with suppress(WarehouseUnavailableError):
+            lease.check()
+    except LeaseLostError as error:
+        raise TerminalError(f"Run {run} cannot go on, nothing was published: {error}") from None
 
 
 def _lock_what_can_be(source: Source, found: Sequence[TableEntry]) -> list[tuple[TableEntry, PipelineError]]:

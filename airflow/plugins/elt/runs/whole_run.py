@@ -1,4 +1,4 @@
-"""A whole run in one process: one lock, one snapshot for every table, loads side by side, one publish."""
+"""A whole run in one process: one lease, one snapshot for every table, loads side by side, one publish."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from elt.pipeline.file import TableEntry
 from elt.pipeline.names import TableName, raw
 from elt.pipeline.plan import choose
 from elt.publishing.keeping import keep_published
-from elt.publishing.lock import run_lock
+from elt.publishing.leases import run_lease
 from elt.publishing.recovery import CLI_PREFIX
 from elt.runs import load
 from elt.runs.progress import LoadResult, Progress, PublishResult
-from elt.runs.run import all_entries, begin_locked, publish_own
+from elt.runs.run import all_entries, begin_leased, publish_own, source_name
 from elt.runs.snapshot import held_snapshot, kinds
 from elt.settings import Settings
 from elt.sources.postgres.catalogue import Kind
 from elt.sources.postgres.session import Source
 
-_LOCK_WAIT_SECONDS = 3.0
+_RUN_WAIT_SECONDS = 3.0
 
 
 @dataclass(frozen=True)
@@ -80,18 +80,19 @@ def load_everything(
     """Copies the tables as they are at one instant and publishes them, all or none.
 
     With `verify` each is compared with the source, whatever pipeline.yml says of that. Without `publish` what was loaded is dropped.
-    Raises PipelineError; nothing that readers see has then changed, or recovery will finish it. RunLockedError when
+    Raises PipelineError; nothing that readers see has then changed, or recovery will finish it. LeaseTakenError when
     another run is at work.
     """
     key = run_key()
     with Warehouse(settings.warehouse) as warehouse:
         ops.check_tables(warehouse)
-        with run_lock(settings, warehouse, holder=key, wait_seconds=_LOCK_WAIT_SECONDS) as lock:
+        with run_lease(
+            warehouse, source_name(settings), holder=key, wait_seconds=_RUN_WAIT_SECONDS, tell=listener.step
+        ):
             listener.step("finishing what earlier runs left")
-            run = begin_locked(
+            run = begin_leased(
                 settings,
                 warehouse,
-                lock,
                 run_key=key,
                 tables=tables,
                 full_refresh=full_refresh,
@@ -114,7 +115,6 @@ def load_everything(
                     listener.step("publishing")
                     done = publish_own(
                         warehouse,
-                        lock,
                         loaded.run,
                         attempts=loaded.loads,
                         before=loaded.ends,

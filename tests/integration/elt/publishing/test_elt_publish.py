@@ -1,22 +1,29 @@
 """Publishing: all or nothing, never twice, never backwards, in turns with dbt."""
 
+import os
+import signal
+import subprocess
+import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from elt.errors import NotInRunError, RunLockedError
+from elt.errors import NotInRunError
 from elt.pipeline.file import read_pipeline
 from elt.pipeline.names import raw
 from elt.pipeline.plan import write_plan
 from elt.publishing import publish as publishing
-from elt.publishing.lock import run_lock
+from elt.publishing.leases import publishing_lease, run_lease
 from elt.runs.run import begin, fail, load_table, publish, recover
 from elt.runs.snapshot import HeldSnapshot, held_snapshot, hold
-from warehouse import ops, records
+from waiting import until
+from warehouse import leases, ops, records
 from warehouse.client import Warehouse
 from warehouse.errors import TerminalError, TransientError
+from warehouse.leases import LeaseTakenError
 
 
 def counts(shop: Any) -> list[int]:
@@ -135,10 +142,10 @@ def test_a_run_that_begins_again_takes_an_instant_of_its_own(two: Any) -> None:
 def test_while_a_run_loads_no_other_run_begins_and_a_dead_holder_keeps_nobody_out(two: Any) -> None:
     run = begin(two.settings, run_key="dag/locked", tables=None, full_refresh=False)
     with (
-        pytest.raises(TerminalError, match="ended a session that held the snapshot or the lock"),
+        pytest.raises(TerminalError, match="ended the session that held the snapshot"),
         two.held(run) as holder,
     ):
-        with pytest.raises(RunLockedError, match="dag/locked, loading"):
+        with pytest.raises(LeaseTakenError, match="dag/locked, loading"):
             two.load()
         two.sql(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'elt snapshot dag/locked%'"
@@ -299,17 +306,67 @@ def test_a_dbt_run_without_a_heartbeat_is_dead_and_not_waited_for(two: Any) -> N
 def test_a_second_run_is_refused_and_told_who_is_at_work(two: Any) -> None:
     with (
         Warehouse(two.settings.warehouse) as warehouse,
-        run_lock(two.settings, warehouse, holder="cli/desk/7", wait_seconds=0),
+        run_lease(warehouse, "shop", holder="cli/desk/7"),
     ):
         code, _, err = two.command("load")
-        assert code == 1 and "Another run is at work: cli/desk/7 since" in err
-        with (
-            pytest.raises(RunLockedError, match="cli/desk/7"),
-            run_lock(two.settings, warehouse, holder="x", wait_seconds=0),
-        ):
-            pass
+        assert code == 1 and f"Another run is at work: cli/desk/7, process {os.getpid()} on" in err
     assert counts(two) == [1, 1]
     two.load()
+
+
+def test_a_publish_waits_for_that_of_another_source_and_says_for_whom(two: Any) -> None:
+    run = loaded_run(two)
+    said: list[str] = []
+    with ThreadPoolExecutor(1) as pool:
+        with Warehouse(two.settings.warehouse) as warehouse, publishing_lease(warehouse, holder="dag/other source"):
+            published = pool.submit(publish, two.settings, run=run, tell=said.append)
+            until(lambda: said, "it says that it waits")
+            assert "waiting for dag/other source, process" in said[0] and counts(two) == [1, 1]
+        published.result(60)
+    assert counts(two) == [2, 2]
+
+
+STOPPED = """
+import os, signal, sys
+from elt.runs.run import publish
+from elt.settings import read_settings
+from warehouse import ops, records
+append = records.append
+def stop_first(warehouse, rows):
+    if rows and isinstance(rows[0], ops.Publish) and rows[0].status == "open":
+        os.kill(os.getpid(), signal.SIGSTOP)
+    append(warehouse, rows)
+records.append = stop_first
+publish(read_settings(), run=int(sys.argv[1]))
+"""
+
+
+def test_a_publisher_stopped_between_its_checks_and_its_journal_moves_nothing_twice_or_backwards(
+    two: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = loaded_run(two)
+    stopped = subprocess.Popen(
+        [sys.executable, "-c", STOPPED, str(run)], env=two.environment, stderr=subprocess.PIPE, text=True, cwd=two.repo
+    )
+    with stopped:
+        try:
+            found = os.waitid(os.P_PID, stopped.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+            assert found is not None and found.si_code == os.CLD_STOPPED, stopped.communicate()
+            two.sql("INSERT INTO a VALUES (3)")
+            monkeypatch.setattr(leases, "TIME_TO_LIVE", 0.2)
+            two.load()
+            assert counts(two) == [3, 2]
+            stopped.send_signal(signal.SIGCONT)
+            _, err = stopped.communicate(timeout=120)
+            assert stopped.returncode == 1 and "was taken over" in err
+        finally:
+            stopped.kill()
+    assert counts(two) == [3, 2]
+    fail(two.settings, run=run, run_key="dag/run", error="as Airflow says of the task that failed")
+    recover(two.settings, holder="cli/test")
+    assert counts(two) == [3, 2] and loading_tables(two) == []
+    with Warehouse(two.settings.warehouse) as warehouse:
+        assert ops.open_publishes(warehouse) == []
 
 
 def test_a_failed_run_is_recorded_and_its_leftovers_go_with_the_next(two: Any) -> None:

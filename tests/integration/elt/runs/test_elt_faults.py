@@ -11,7 +11,7 @@ import pytest
 from elt.publishing import publish as publishing
 from elt.publishing import recovery
 from elt.runs.run import begin, load_table, publish
-from warehouse import ops, records
+from warehouse import leases, ops, records
 from warehouse.client import Warehouse
 from warehouse.errors import TransientError
 
@@ -99,11 +99,11 @@ def dbt_run(shop: Any, status: str) -> None:
     )
 
 
-def test_a_publisher_that_lost_its_lock_while_it_waited_does_not_swap(
+def test_a_publisher_that_lost_its_lease_while_it_waited_does_not_swap(
     big: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(publishing, "_HEARTBEAT_SECONDS", 0.5)
-    run = begin(big.settings, run_key="dag/lost lock", tables=None, full_refresh=False)
+    run = begin(big.settings, run_key="dag/lost lease", tables=None, full_refresh=False)
     load_table(big.settings, run=run, target="big", attempt=1)
     failures: list[TransientError] = []
 
@@ -122,14 +122,17 @@ def test_a_publisher_that_lost_its_lock_while_it_waited_does_not_swap(
         while big.warehouse(f"SELECT count() FROM ops.publishes WHERE run = {run}")[0][0] < 2:
             assert time.monotonic() < deadline
             time.sleep(0.1)
-        big.sql(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'elt lock dag/lost%'"
+        ((lease,),) = big.warehouse(
+            "SELECT name FROM system.tables WHERE database = 'ops' AND name LIKE 'lease_publishing%'"
         )
+        number = int(lease.removeprefix("lease_publishing_"))
+        big.admin_client.command(f"CREATE TABLE ops.lease_publishing_{number + 1} AS ops.{lease}")
         publisher.join(20)
-        assert len(failures) == 1 and "run lock" in str(failures[0])
+        assert len(failures) == 1 and "The lease publishing was taken over" in str(failures[0])
         assert count(big) == 100000
     finally:
         dbt_run(big, "success")
+    monkeypatch.setattr(leases, "TIME_TO_LIVE", 0.2)
     publish(big.settings, run=run)
     assert count(big) == 300000
 

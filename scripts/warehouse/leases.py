@@ -1,0 +1,298 @@
+"""Leases in the warehouse: one process at a time, and a number that tells a later holder from an earlier one.
+
+A lease named `run_shop` is a row of generations: tables `ops.lease_run_shop_<n>`. Taking it over is CREATE of n + 1, which
+succeeds once, whoever tries at the same moment; n is the fencing token. The holder appends a heartbeat to its table every few
+seconds, with the warehouse's clock. A lease is free when its newest table says that it was released, when its holder was a
+process of this host that has died, or when its last heartbeat is older than TIME_TO_LIVE. It is lost when a higher n exists,
+and never because a heartbeat failed.
+
+Leases keep processes out of each other's way. That nothing is published twice or backwards rests on the journal (warehouse.swap).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from warehouse.client import Warehouse
+from warehouse.errors import (
+    TABLE_EXISTS,
+    UNKNOWN_TABLE,
+    PipelineError,
+    TerminalError,
+    TransientError,
+    WarehouseRefusedError,
+)
+from warehouse.quoting import qualified
+
+TIME_TO_LIVE = 30.0
+"""Seconds after its last heartbeat for which a lease stays its holder's."""
+HEARTBEAT_SECONDS = 5.0
+_POLL_SECONDS = 0.5
+_PREFIX = "lease_"
+_NAME = re.compile(r"[a-z0-9_]{1,60}")
+# CREATE of one name succeeds once on all nodes of these; others have no such promise.
+_ENGINES = ("Atomic", "Replicated", "Shared")
+
+
+class LeaseTakenError(TransientError):
+    """Another process holds the lease."""
+
+    def __init__(self, name: str, holder: str) -> None:
+        self.name = name
+        self.holder = holder
+        super().__init__(f"Another run is at work: {holder}; wait until it ends, then start this one again")
+
+
+class LeaseLostError(TransientError):
+    """Another process has taken the lease over."""
+
+    def __init__(self, name: str, number: int, newest: int) -> None:
+        super().__init__(
+            f"The lease {name} was taken over (generation {newest} after {number}), since its holder had been silent for more than "
+            f"{TIME_TO_LIVE:.0f} s; run again, recovery will find what was begun"
+        )
+
+
+@dataclass(frozen=True)
+class _Process:
+    """A process, so that another one that got its pid later is told from it."""
+
+    host: str
+    pid: int
+    started: str
+    """Boot of the machine and start of the process; empty where this system does not tell."""
+
+    @classmethod
+    def of(cls, pid: int) -> _Process:
+        try:
+            boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+            # Field 22 (starttime): https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html
+            started = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+        except (OSError, IndexError):
+            return cls(socket.gethostname(), pid, "")
+        # Containers share boot and host name at times, and never their own view of the processes.
+        namespace = ""
+        with suppress(OSError):
+            namespace = str(Path("/proc/self/ns/pid").readlink())
+        return cls(socket.gethostname(), pid, f"{boot} {namespace} {started}")
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether it was a process of this host and is none any more."""
+        return self._is_of_this_host and _Process.of(self.pid).started != self.started
+
+    @property
+    def is_here(self) -> bool:
+        """Whether it is a process of this host now."""
+        return self._is_of_this_host and not self.is_dead
+
+    @property
+    def _is_of_this_host(self) -> bool:
+        here = _Process.of(os.getpid())
+        return bool(self.started) and (self.host, self._machine) == (here.host, here._machine)
+
+    @property
+    def _machine(self) -> str:
+        return self.started.rpartition(" ")[0]
+
+
+@dataclass(frozen=True)
+class _State:
+    """The newest generation of a lease."""
+
+    number: int
+    holder: str
+    process: _Process | None
+    released: bool
+    silent_seconds: float
+    last_beat: datetime | None = None
+
+    @property
+    def is_free(self) -> bool:
+        if self.number == 0 or self.released or self.silent_seconds > TIME_TO_LIVE:
+            return True
+        return self.process is not None and self.process.is_dead
+
+    @property
+    def description(self) -> str:
+        if self.process is None:
+            return "a process that begins at this moment"
+        return f"{self.holder}, process {self.process.pid} on {self.process.host}"
+
+
+class Lease:
+    """A lease while it is held. A thread keeps it alive."""
+
+    def __init__(self, warehouse: Warehouse, name: str, number: int, holder: str) -> None:
+        self.name = name
+        self.number = number
+        """The fencing token."""
+        self._warehouse = warehouse
+        self._holder = holder
+        self._process = _Process.of(os.getpid())
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name=f"lease {name}", daemon=True)
+
+    def check(self) -> None:
+        """Raises LeaseLostError when another process has taken it over, WarehouseError when that cannot be known."""
+        newest = max(_numbers(self._warehouse, self.name), default=0)
+        if newest > self.number:
+            raise LeaseLostError(self.name, self.number, newest)
+
+    def start(self) -> None:
+        self._write(released=False)
+        self._thread.start()
+
+    def release(self) -> None:
+        """Lets the next one in at once; where the warehouse does not answer, the time to live does."""
+        self._ended.set()
+        self._thread.join()
+        with suppress(PipelineError):
+            self._write(released=True)
+
+    def _beat(self) -> None:
+        while not self._ended.wait(HEARTBEAT_SECONDS):
+            try:
+                self._write(released=False)
+            except WarehouseRefusedError as error:
+                if error.code == UNKNOWN_TABLE:
+                    # A later holder has dropped it: check() says so.
+                    return
+            except PipelineError:
+                # Not lost by that: only a higher number says so.
+                continue
+
+    def _write(self, *, released: bool) -> None:
+        row: dict[str, Any] = {
+            "holder": self._holder,
+            "host": self._process.host,
+            "pid": self._process.pid,
+            "started": self._process.started,
+            "released": released,
+        }
+        self._warehouse.insert_events(_table(self.name, self.number), [row])
+
+
+@contextmanager
+def hold(
+    warehouse: Warehouse,
+    name: str,
+    *,
+    holder: str,
+    wait_seconds: float,
+    tell: Callable[[str], None] = lambda _: None,
+) -> Iterator[Lease]:
+    """Holds the lease in the body. `name` is of small letters, digits and `_`; `holder` names the run to people.
+
+    Waits up to `wait_seconds`, and longer than TIME_TO_LIVE for a holder that shows no sign of life; says to `tell` for whom.
+    Raises LeaseTakenError, which names the holder, when it stays taken.
+    """
+    lease = _take(warehouse, name, holder, wait_seconds, tell)
+    try:
+        lease.start()
+        yield lease
+    finally:
+        lease.release()
+
+
+def _take(warehouse: Warehouse, name: str, holder: str, wait_seconds: float, tell: Callable[[str], None]) -> Lease:
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"{name!r} is no name of a lease: it takes small letters, digits and _")
+    start = time.monotonic()
+    deadline, silent_deadline = start + wait_seconds, start + max(wait_seconds, TIME_TO_LIVE + HEARTBEAT_SECONDS)
+    told, first = "", _newest(warehouse, name)
+    while True:
+        state = _newest(warehouse, name)
+        if state.is_free and _create(warehouse, name, state.number + 1):
+            _drop_older(warehouse, name, state.number + 1)
+            return Lease(warehouse, name, state.number + 1, holder)
+        if not state.is_free:
+            lives = (state.number, state.last_beat) != (first.number, first.last_beat)
+            lives = lives or (state.process is not None and state.process.is_here)
+            until = deadline if lives else silent_deadline
+            if time.monotonic() >= until:
+                raise LeaseTakenError(name, state.description)
+            if state.description != told:
+                told = state.description
+                tell(f"waiting for {told} to end, for {until - time.monotonic():.0f} s at most")
+            time.sleep(_POLL_SECONDS)
+
+
+def _newest(warehouse: Warehouse, name: str) -> _State:
+    number = max(_numbers(warehouse, name), default=0)
+    if number == 0:
+        return _State(0, "", None, released=False, silent_seconds=0)
+    try:
+        beats = warehouse.rows(
+            "SELECT holder, host, pid, started, released, dateDiff('millisecond', beat_at, now64(6)) / 1000, beat_at"
+            f" FROM {_table(name, number)} ORDER BY beat_at DESC LIMIT 1"
+        )
+    except WarehouseRefusedError as error:
+        if error.code != UNKNOWN_TABLE:
+            raise
+        # A later holder has dropped it between the two queries.
+        return _newest(warehouse, name)
+    if beats:
+        holder, host, pid, started, released, silent, beat = beats[0]
+        return _State(number, holder, _Process(host, int(pid), started), bool(released), float(silent), beat)
+    # Whoever made it has not written yet, or died before that.
+    ((silent,),) = warehouse.rows(
+        "SELECT max(dateDiff('second', metadata_modification_time, now())) FROM system.tables"
+        " WHERE database = 'ops' AND name = {name:String}",
+        {"name": f"{_PREFIX}{name}_{number}"},
+    )
+    return _State(number, "", None, released=False, silent_seconds=float(silent))
+
+
+def _numbers(warehouse: Warehouse, name: str) -> list[int]:
+    found = warehouse.rows(
+        "SELECT name FROM system.tables WHERE database = 'ops' AND startsWith(name, {prefix:String})",
+        {"prefix": f"{_PREFIX}{name}_"},
+    )
+    endings = (str(table).removeprefix(f"{_PREFIX}{name}_") for (table,) in found)
+    return [int(ending) for ending in endings if ending.isdigit()]
+
+
+def _create(warehouse: Warehouse, name: str, number: int) -> bool:
+    """Whether it was made here."""
+    _check_engine(warehouse)
+    try:
+        warehouse.command(
+            f"CREATE TABLE {_table(name, number)} (holder String, host String, pid UInt32, started String, released Bool,"
+            " beat_at DateTime64(6, 'UTC') DEFAULT now64(6)) ENGINE = MergeTree ORDER BY beat_at"
+            " COMMENT 'A generation of a lease: scripts/warehouse/leases.py'"
+        )
+    except WarehouseRefusedError as error:
+        if error.code == TABLE_EXISTS:
+            return False
+        raise
+    return True
+
+
+def _check_engine(warehouse: Warehouse) -> None:
+    engines = [str(engine) for (engine,) in warehouse.rows("SELECT engine FROM system.databases WHERE name = 'ops'")]
+    if engines and engines[0] not in _ENGINES:
+        raise TerminalError(
+            f"The database ops has the engine {engines[0]}, in which two processes may make one table at once; make it anew with the engine "
+            f"{' or '.join(_ENGINES)} (clickhouse/init)"
+        )
+
+
+def _drop_older(warehouse: Warehouse, name: str, number: int) -> None:
+    for older in _numbers(warehouse, name):
+        if older < number:
+            warehouse.drop(_table(name, older))
+
+
+def _table(name: str, number: int) -> str:
+    return qualified("ops", f"{_PREFIX}{name}_{number}")

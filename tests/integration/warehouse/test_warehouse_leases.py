@@ -1,0 +1,200 @@
+"""A lease has one holder; a dead or silent one is taken over, and a late one learns of it."""
+
+import multiprocessing
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from waiting import until
+from warehouse import leases
+from warehouse.client import Address, Warehouse
+from warehouse.errors import TerminalError, TransientError, WarehouseError, WarehouseUnavailableError
+from warehouse.leases import LeaseLostError, LeaseTakenError, hold
+
+HOLDER = """
+import sys, time
+from warehouse.client import Address, Warehouse
+from warehouse.leases import hold
+host, port, password, name = sys.argv[1:]
+with Warehouse(Address(host, int(port), "loader", password)) as warehouse, hold(warehouse, name, holder="other", wait_seconds=0) as lease:
+    print(lease.number, flush=True)
+    sys.stdin.readline()
+    lease.check()
+"""
+
+
+@pytest.fixture
+def other(repo: Path, address: Address) -> Any:
+    """Starts another process that holds a lease until a line is written to it."""
+    with ExitStack() as stack:
+
+        def start(name: str) -> "subprocess.Popen[str]":
+            process = stack.enter_context(
+                subprocess.Popen(
+                    [sys.executable, "-c", HOLDER, address.host, str(address.port), address.password, name],
+                    env={"PYTHONPATH": str(repo / "scripts"), "PATH": os.environ["PATH"]},
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    text=True,
+                )
+            )
+            stack.callback(process.kill)
+            assert process.stdout is not None and process.stdout.readline().strip().isdigit()
+            return process
+
+        yield start
+
+
+def test_one_holds_it_and_the_next_one_after_it_has_a_higher_number(connect: Callable[[], Warehouse]) -> None:
+    with hold(connect(), "one", holder="first", wait_seconds=0) as first:
+        with (
+            pytest.raises(LeaseTakenError, match=re.escape(f"first, process {os.getpid()} on ")),
+            hold(connect(), "one", holder="second", wait_seconds=0),
+        ):
+            pass
+        with hold(connect(), "another", holder="third", wait_seconds=0):
+            first.check()
+    with hold(connect(), "one", holder="second", wait_seconds=0) as second:
+        assert second.number > first.number
+        with pytest.raises(LeaseLostError):
+            first.check()
+
+
+def test_of_many_that_try_at_once_one_gets_it(connect: Callable[[], Warehouse]) -> None:
+    clients = [connect() for _ in range(8)]
+    release = multiprocessing.Event()
+
+    def take(client: Warehouse) -> int:
+        try:
+            with hold(client, "rush", holder="one of many", wait_seconds=0) as lease:
+                release.wait(60)
+                return lease.number
+        except LeaseTakenError:
+            return 0
+
+    with ThreadPoolExecutor(len(clients)) as pool:
+        taken = [pool.submit(take, client) for client in clients]
+        until(lambda: sum(future.done() for future in taken) == len(clients) - 1, "all but one were refused")
+        release.set()
+    assert sorted(future.result() > 0 for future in taken) == [False] * 7 + [True]
+
+
+def test_who_waits_is_told_for_whom_and_gets_it_when_it_is_released(connect: Callable[[], Warehouse]) -> None:
+    said: list[str] = []
+    with ThreadPoolExecutor(1) as pool:
+        with hold(connect(), "wait", holder="cli/desk/7", wait_seconds=0):
+
+            def wait() -> int:
+                with hold(connect(), "wait", holder="next", wait_seconds=60, tell=said.append) as lease:
+                    return lease.number
+
+            waiting = pool.submit(wait)
+            until(lambda: said, "it says that it waits")
+        assert waiting.result(60) > 0
+    assert len(said) == 1 and "waiting for cli/desk/7, process" in said[0] and "s at most" in said[0]
+
+
+def test_a_holder_that_was_killed_is_taken_over_at_once(connect: Callable[[], Warehouse], other: Any) -> None:
+    process = other("killed")
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    with hold(connect(), "killed", holder="next", wait_seconds=0):
+        pass
+
+
+def test_a_holder_that_was_stopped_is_taken_over_after_its_time_and_learns_of_it(
+    connect: Callable[[], Warehouse], other: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = other("stopped")
+    process.send_signal(signal.SIGSTOP)
+    with pytest.raises(LeaseTakenError, match="other, process"), hold(connect(), "stopped", holder="n", wait_seconds=0):
+        pass
+    monkeypatch.setattr(leases, "TIME_TO_LIVE", 0.5)
+    with hold(connect(), "stopped", holder="next", wait_seconds=60) as lease:
+        process.send_signal(signal.SIGCONT)
+        _, said = process.communicate("go on\n", timeout=60)
+        assert process.returncode == 1 and "The lease stopped was taken over" in said
+        lease.check()
+
+
+def test_a_holder_whose_heartbeats_fail_has_not_lost_it(
+    connect: Callable[[], Warehouse], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leases, "HEARTBEAT_SECONDS", 0.01)
+    failed: list[str] = []
+
+    class Away(Warehouse):
+        def insert_events(self, table: str, events: Any) -> None:
+            if "lease_beats" in table and failed_from:
+                failed.append(table)
+                raise WarehouseUnavailableError("away")
+            super().insert_events(table, events)
+
+    failed_from: list[int] = []
+    with Away(connect().address) as warehouse, hold(warehouse, "beats", holder="h", wait_seconds=0) as lease:
+        failed_from.append(1)
+        until(lambda: len(failed) > 3, "several heartbeats have failed")
+        lease.check()
+        failed_from.clear()
+
+
+def test_a_process_that_died_before_its_first_heartbeat_keeps_nobody_out(
+    connect: Callable[[], Warehouse], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert leases._create(connect(), "unborn", 1)
+    monkeypatch.setattr(leases, "TIME_TO_LIVE", 2)
+    said: list[str] = []
+    # It shows no sign of life, so that it is waited for longer than its time to live.
+    with hold(connect(), "unborn", holder="next", wait_seconds=0, tell=said.append) as lease:
+        assert lease.number == 2 and "begins at this moment" in said[0]
+
+
+def test_old_generations_go_and_the_newest_stays(connect: Callable[[], Warehouse]) -> None:
+    for _ in range(3):
+        with hold(connect(), "kept", holder="h", wait_seconds=0) as lease:
+            pass
+    assert leases._numbers(connect(), "kept") == [lease.number]
+
+
+def test_the_loader_makes_leases_and_nothing_else_in_ops(connect: Callable[[], Warehouse]) -> None:
+    for sql in (
+        "CREATE TABLE ops.leases (a UInt8) ENGINE = MergeTree ORDER BY a",
+        "DROP TABLE ops.runs",
+        "RENAME TABLE ops.runs TO ops.lease_runs_1",
+    ):
+        with pytest.raises(WarehouseError) as refused:
+            connect().command(sql)
+        assert refused.value.code == 497, sql
+
+
+@pytest.mark.parametrize("engine", ["Ordinary", "Lazy"])
+def test_a_database_without_atomic_creation_is_refused(connect: Callable[[], Warehouse], engine: str) -> None:
+    class Elsewhere(Warehouse):
+        def rows(self, sql: str, *args: Any, **kwargs: Any) -> list[tuple[Any, ...]]:
+            return [(engine,)] if "system.databases" in sql else super().rows(sql, *args, **kwargs)
+
+    with (
+        Elsewhere(connect().address) as warehouse,
+        pytest.raises(TerminalError, match=f"ops has the engine {engine}"),
+        hold(warehouse, "refused", holder="h", wait_seconds=0),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("name", ["", "A", "a b", "a`b", "x" * 61])
+def test_a_name_that_is_none_is_refused(connect: Callable[[], Warehouse], name: str) -> None:
+    with pytest.raises(ValueError, match="no name of a lease"), hold(connect(), name, holder="h", wait_seconds=0):
+        pass
+
+
+def test_taken_and_lost_may_be_tried_again() -> None:
+    assert issubclass(LeaseTakenError, TransientError) and issubclass(LeaseLostError, TransientError)
