@@ -22,7 +22,7 @@ from elt.errors import (
 from elt.pipeline.file import TableEntry, read_pipeline
 from elt.pipeline.names import loading_table, publisher_table, raw
 from elt.publishing.keeping import KEPT
-from elt.runs import incremental
+from elt.runs import cost, incremental
 from elt.runs.copying import copy_rows
 from elt.runs.explain import explain
 from elt.runs.incremental import Arrived, Base, Instants, Start
@@ -84,6 +84,7 @@ def _load(
         start = incremental.find_start(
             warehouse, run, entry.target_name, mapping, known, instants, any_host=file.any_host
         )
+        start = cost.take_the_cheaper(source, mapping, start)
         origin = known.text()
     base = start.base
     event = _claim(warehouse, run, entry, mapping, base, attempt, run.snapshot or source.snapshot_text())
