@@ -25,17 +25,17 @@ import resource  # noqa: E402
 import subprocess  # noqa: E402
 import tempfile  # noqa: E402
 import time  # noqa: E402
-from collections.abc import Iterator  # noqa: E402
-from contextlib import contextmanager  # noqa: E402
+from itertools import pairwise  # noqa: E402
 from pathlib import Path  # noqa: E402
+from statistics import median  # noqa: E402
 from typing import Any  # noqa: E402
 
 import psycopg2  # noqa: E402
 from elt.pipeline.file import TableEntry  # noqa: E402
 from elt.runs.copying import sessions  # noqa: E402
 from report import Figure, of_runs, show, whole_size_bar  # noqa: E402
-
-from tests import conftest as servers  # noqa: E402
+from servers import REPO, VENVS, Source, Warehouse, folder, source, warehouse  # noqa: E402
+from stack.native.postgres import find_binaries  # noqa: E402
 
 NARROW = """CREATE TABLE narrow (order_item_id bigint PRIMARY KEY, order_id bigint NOT NULL, product_id bigint NOT NULL, quantity int NOT NULL,
     unit_price numeric(14, 2) NOT NULL, subtotal numeric(14, 2) NOT NULL, updated_at timestamptz NOT NULL)"""
@@ -70,6 +70,7 @@ ONE_LOAD = """
 import json, os, resource, sys, time
 import elt.cli.main
 from elt.runs import copying
+from elt.runs import cost
 from elt.runs import load
 from warehouse import ops
 from elt.settings import Settings
@@ -85,6 +86,9 @@ load.copy_rows = timed
 if 'ranges' in sys.argv:
     # Whatever the machine is like.
     copying.sessions = lambda entry, hosts: entry.ranges
+if 'follow' in sys.argv:
+    # However much there is to read.
+    cost.WHOLE_FROM_SHARE = 2
 base = peak()
 done = load_everything(Settings(), Listener(lambda _: None, lambda _: None), tables=[sys.argv[1]], full_refresh='full' in sys.argv,
     verify='verify' in sys.argv)
@@ -108,18 +112,17 @@ rows = pipeline.last_trace.last_normalize_info.row_counts[table]
 print(json.dumps({'seconds': seconds, 'rows': rows, 'dlt': dlt.__version__}))
 """
 DLT = ("dlt[sql-database,parquet,filesystem]==1.31.*", "connectorx", "psycopg2-binary")
-PARTS = ("narrow", "wide", "verify", "incremental", "dlt", "large")
-
-REPO = Path(HERE).parent
+SHARES = (0.25, 0.4, 0.5, 0.6, 0.75, 0.9)
+PARTS = ("narrow", "wide", "verify", "incremental", "share", "dlt", "large")
 
 
 class Bench:
     """The servers, the source's tables, and one way to time each competitor."""
 
-    def __init__(self, postgres: Any, clickhouse: Any, folder: Path, *, quick: bool) -> None:
+    def __init__(self, postgres: Source, clickhouse: Warehouse, folder: Path, *, quick: bool) -> None:
         self.quick = quick
         self.postgres, self.clickhouse, self.folder = postgres, clickhouse, folder
-        self.dsn = postgres.dsn()
+        self.dsn = postgres.url
         self.pipeline = folder / "pipeline.yml"
         self.env = {
             "PATH": os.environ["PATH"],
@@ -127,7 +130,7 @@ class Bench:
             "SOURCE_URL": self.dsn,
             "ELT_PIPELINE": str(self.pipeline),
             "ELT_PLAN": str(folder / "plan.json"),
-            **clickhouse.env("loader"),
+            **clickhouse.environment(),
         }
         self.raw: dict[str, Any] = {}
 
@@ -148,7 +151,7 @@ class Bench:
 
         Merges are asked for, since those that come by themselves begin up to ten seconds after a load.
         """
-        with self.clickhouse.client(send_receive_timeout=3600) as client:
+        with self.clickhouse.client("default", send_receive_timeout=3600) as client:
             for (name,) in client.query("SELECT name FROM system.tables WHERE database = 'raw'").result_rows:
                 client.command(f"OPTIMIZE TABLE raw.`{name}` FINAL", settings={"optimize_skip_merged_partitions": 1})
             while client.query("SELECT count() FROM system.merges").first_row[0]:
@@ -161,9 +164,15 @@ class Bench:
             f"sources:\n  - name: bench\n    kind: postgres\n    verify: never\n    tables:\n{entries}"
         )
 
-    def load(self, table: str, *, full: bool = True, ranges: bool = False, verify: bool = False) -> dict[str, Any]:
-        """With `ranges` by as many sessions as pipeline.yml says, be it on a machine where the loader takes one."""
-        words = [word for word, said in (("full", full), ("ranges", ranges), ("verify", verify)) if said]
+    def load(
+        self, table: str, *, full: bool = True, ranges: bool = False, verify: bool = False, follow: bool = False
+    ) -> dict[str, Any]:
+        """With `ranges` by as many sessions as pipeline.yml says, be it on a machine where the loader takes one.
+
+        With `follow` an incremental table is not copied whole, however much of it there is to read.
+        """
+        asked = (("full", full), ("ranges", ranges), ("verify", verify), ("follow", follow))
+        words = [word for word, said in asked if said]
         command = [sys.executable, "-c", ONE_LOAD, table, *words]
         self.idle()
         done = subprocess.run(command, env=self.env, capture_output=True, text=True, check=False)
@@ -174,7 +183,7 @@ class Bench:
 
     def floor(self, table: str) -> dict[str, Any]:
         """Seconds that psql takes to read the table, and of processor time that psql itself takes for it."""
-        psql = str(self.postgres.binaries.folder / "psql")
+        psql = str(find_binaries(VENVS).folder / "psql")
         self.idle()
         started = time.monotonic()
         command = [psql, "-X", "-q", self.dsn, "-c", f"COPY (SELECT * FROM {table}) TO STDOUT"]
@@ -188,7 +197,7 @@ class Bench:
         """INSERT .. SELECT FROM postgresql(), as the warehouse's admin, since the loader may not."""
         p = self.postgres
         self.idle()
-        with self.clickhouse.client(send_receive_timeout=3600) as client:
+        with self.clickhouse.client("default", send_receive_timeout=3600) as client:
             client.command("DROP TABLE IF EXISTS raw.peer")
             client.command(f"CREATE TABLE raw.peer AS raw.{table}")
             columns = client.query(
@@ -197,8 +206,8 @@ class Bench:
             ).first_row[0]
             started = time.monotonic()
             client.command(
-                f"INSERT INTO raw.peer ({columns}) SELECT {columns} FROM postgresql('{p.host}:{p.port}', 'ecommerce_db', '{table}',"
-                f" '{p.superuser}', '{p.password}')"
+                f"INSERT INTO raw.peer ({columns}) SELECT {columns} FROM postgresql('127.0.0.1:{p.port}', 'ecommerce_db', '{table}',"
+                f" 'ecommerce', '{p.password}')"
             )
             seconds = time.monotonic() - started
             client.command("DROP TABLE raw.peer")
@@ -206,7 +215,7 @@ class Bench:
 
     def fetched(self, table: str, rows: int) -> float:
         self.idle()
-        with self.clickhouse.client() as client:
+        with self.clickhouse.client("default") as client:
             client.command("DROP TABLE IF EXISTS raw.peer")
             client.command(f"CREATE TABLE raw.peer AS raw.{table}")
             started = time.monotonic()
@@ -252,8 +261,8 @@ def main() -> int:
     rows, wide_rows, runs = (1_000_000, 100_000, 2) if options.quick else (10_000_000, 1_000_000, 5)
     parts = options.only or (PARTS[:4] if options.quick else PARTS)
     figures: list[Figure] = []
-    with running() as (postgres, clickhouse, folder):
-        bench = Bench(postgres, clickhouse, folder, quick=options.quick)
+    with folder() as at, source(at) as postgres, warehouse(at) as clickhouse:
+        bench = Bench(postgres, clickhouse, at, quick=options.quick)
         if {"narrow", "verify", "incremental"} & set(parts):
             make_narrow(rows, bench)
         if "wide" in parts:
@@ -266,6 +275,9 @@ def main() -> int:
             figures += verified(rows, runs, bench)
         if "incremental" in parts:
             figures += incremental(rows, runs, bench)
+        if "share" in parts:
+            for some in (rows // 10, rows // 2):
+                figures += share(some, runs // 2 + 1, bench)
         if "dlt" in parts:
             figures += beside_dlt(rows // 10, runs, bench)
         if "large" in parts:
@@ -312,7 +324,7 @@ def full(table: str, rows: int, runs: int, bench: Bench) -> list[Figure]:
         fetched.append(bench.fetched(table, rows // 10) * 10)
     pairs = list(zip(floors, ours, strict=True))
     # Where it takes one, `ranges: 2` is the same load.
-    taken = sessions(TableEntry(name=f"public.{table}", ranges=2), (bench.postgres.host, "127.0.0.1"))
+    taken = sessions(TableEntry(name=f"public.{table}", ranges=2), ("127.0.0.1", "127.0.0.1"))
     figures = [
         of_runs(
             f"{table}: share of the floor's speed",
@@ -384,6 +396,53 @@ def incremental(rows: int, runs: int, bench: Bench) -> list[Figure]:
     ]
 
 
+def share(rows: int, runs: int, bench: Bench) -> list[Figure]:
+    """The share of a table from which an incremental load costs more than a full copy: of rows that are published, and of new ones.
+
+    Each load is timed beside a full copy, and the shares in turn, since what else the machine does changes within minutes.
+    """
+    bench.sql("DROP TABLE IF EXISTS part")
+    bench.sql(NARROW.replace("narrow", "part"))
+    bench.sql(NARROW_ROWS.replace("narrow", "part").format(1, rows))
+    bench.sql("CREATE INDEX ON part (updated_at)")
+    bench.settle()
+    costs: dict[tuple[str, float], list[float]] = {}
+    for _ in range(runs):
+        for of_all in SHARES:
+            some = int(rows * of_all)
+            # The cursor grows by a millisecond a row.
+            bench.tables(f"name: public.part, mode: incremental, cursor: updated_at, lookback: {some / 1000:.0f}s")
+            whole = bench.load("part")["seconds"]
+            done = bench.load("part", full=False, follow=True)
+            assert done["mode"] == "incremental" and done["present"] == rows and abs(done["rows"] - some) < 1000, done
+            costs.setdefault(("read again", of_all), []).append(done["seconds"] / whole)
+            bench.tables("name: public.part, mode: incremental, cursor: updated_at, lookback: 0s")
+            bench.sql(f"DELETE FROM part WHERE order_item_id > {rows - some}")
+            bench.sql("VACUUM part")
+            bench.load("part")
+            bench.sql(NARROW_ROWS.replace("narrow", "part").format(rows - some + 1, rows))
+            done = bench.load("part", full=False, follow=True)
+            assert done["mode"] == "incremental" and done["present"] == rows, done
+            costs.setdefault(("new", of_all), []).append(done["seconds"] / whole)
+    title = f"{rows / 1e6:g}M rows"
+    figures = [
+        of_runs(f"{title}: {of_all:.0%} {kind}, cost of a full copy", values, "times")
+        for (kind, of_all), values in sorted(costs.items())
+    ]
+    for kind in ("read again", "new"):
+        line = [(of_all, median(costs[kind, of_all])) for of_all in SHARES]
+        figures.append(Figure(f"{title}: share {kind} that costs a full copy", crossing(line), "of rows"))
+    return figures
+
+
+def crossing(line: list[tuple[float, float]]) -> float:
+    """The share at which the cost, given by share, reaches 1; the last share where it does not."""
+    for (low, cheap), (high, dear) in pairwise(line):
+        if cheap <= 1 <= dear:
+            return low + (high - low) * (1 - cheap) / (dear - cheap)
+    return line[-1][0] if line[-1][1] < 1 else line[0][0]
+
+
 def beside_dlt(rows: int, runs: int, bench: Bench) -> list[Figure]:
     """A tenth of the narrow table, copied by us and by dlt."""
     bench.sql(NARROW.replace("narrow", "tenth"))
@@ -413,22 +472,6 @@ def large(rows: int, bench: Bench) -> list[Figure]:
     done = bench.load("large")
     assert done["rows"] == rows
     return [Figure(f"{rows / 1e6:.0f}M rows: memory above the imports", done["memory"] / 1e6, "MB", "<= 30")]
-
-
-@contextmanager
-def running() -> Iterator[tuple[Any, Any, Path]]:
-    """The servers of the tests, on free ports."""
-    venvs = Path(os.environ["STACK_VENVS"])
-    with tempfile.TemporaryDirectory(prefix="copy-benchmark-", dir="/tmp") as name:
-        folder = Path(name)
-        folder.chmod(0o755)
-        postgres = servers.postgres.__wrapped__(venvs, folder)
-        clickhouse = servers.clickhouse.__wrapped__(venvs, folder)
-        try:
-            yield next(postgres), next(clickhouse), folder
-        finally:
-            for server in (clickhouse, postgres):
-                next(server, None)
 
 
 if __name__ == "__main__":

@@ -50,9 +50,9 @@ class Warehouse:
         with self.client(user) as client:
             client.command(sql)
 
-    def client(self, user: str) -> Any:
+    def client(self, user: str, **options: Any) -> Any:
         return clickhouse_connect.get_client(
-            host="127.0.0.1", port=self.port, username=user, password=self.passwords[user]
+            host="127.0.0.1", port=self.port, username=user, password=self.passwords[user], **options
         )
 
     def forget_peak(self) -> None:

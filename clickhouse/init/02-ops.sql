@@ -1,5 +1,6 @@
 -- Append-only events: every change of state is a new row with a higher version; read with FINAL. Kept for a year.
 -- All instants are UTC.
+-- The ALTER behind a table brings one of an older version to what the CREATE above it makes, comments included.
 
 CREATE TABLE IF NOT EXISTS ops.runs
 (
@@ -22,10 +23,17 @@ ENGINE = ReplacingMergeTree(version)
 ORDER BY run
 TTL toDateTime(started_at) + INTERVAL 1 YEAR
 COMMENT 'One row for each run of the loader';
-ALTER TABLE ops.runs ADD COLUMN IF NOT EXISTS horizon Nullable(DateTime64(6, 'UTC')) AFTER error;
-ALTER TABLE ops.runs ADD COLUMN IF NOT EXISTS source String AFTER horizon;
-ALTER TABLE ops.runs ADD COLUMN IF NOT EXISTS note String AFTER source;
-ALTER TABLE ops.runs ADD COLUMN IF NOT EXISTS source_name String COMMENT 'Name of the source in pipeline.yml; empty in rows from before there were several' AFTER note;
+ALTER TABLE ops.runs
+    ADD COLUMN IF NOT EXISTS horizon Nullable(DateTime64(6, 'UTC')) AFTER error,
+    ADD COLUMN IF NOT EXISTS source String AFTER horizon,
+    ADD COLUMN IF NOT EXISTS note String AFTER source,
+    ADD COLUMN IF NOT EXISTS source_name String AFTER note,
+    COMMENT COLUMN status 'running, success, failed, or verified: loaded, compared with the source and dropped',
+    COMMENT COLUMN error 'One sentence with cause and cure of a run that failed, or of the tables that kept what was published before',
+    COMMENT COLUMN horizon 'No transaction that was open at the snapshot had begun before; NULL where that is not known',
+    COMMENT COLUMN source 'JSON: server and database that the run copied from; empty where pipeline.yml lists the tables',
+    COMMENT COLUMN note 'Sentences that a person should read: which tables are gone at the source, or left out',
+    COMMENT COLUMN source_name 'Name of the source in pipeline.yml; empty in rows from before there were several';
 
 CREATE TABLE IF NOT EXISTS ops.loads
 (
@@ -34,7 +42,7 @@ CREATE TABLE IF NOT EXISTS ops.loads
     try UInt32 COMMENT 'Attempt, from 1',
     source String COMMENT 'Table in the source, as schema.table',
     loading_table String COMMENT 'Table in raw that this attempt filled',
-    mode LowCardinality(String) COMMENT 'full or incremental; the first load of an incremental table is full',
+    mode LowCardinality(String) COMMENT 'full or incremental; an incremental table is copied whole at first, and whenever note says why',
     status LowCardinality(String) COMMENT 'running, loaded, published, failed, kept: failed, and what was published before stays, or verified: compared with the source and dropped',
     snapshot String COMMENT 'Postgres snapshot that the load read',
     rows_sent UInt64 COMMENT 'Rows that Postgres says it sent',
@@ -58,12 +66,21 @@ ENGINE = ReplacingMergeTree(version)
 ORDER BY (run, target, try)
 TTL toDateTime(started_at) + INTERVAL 1 YEAR
 COMMENT 'One row for each attempt to load a table';
-ALTER TABLE ops.loads ADD COLUMN IF NOT EXISTS shape String AFTER watermark;
-ALTER TABLE ops.loads ADD COLUMN IF NOT EXISTS origin String AFTER shape;
-ALTER TABLE ops.loads ADD COLUMN IF NOT EXISTS note String AFTER origin;
-ALTER TABLE ops.loads ADD COLUMN IF NOT EXISTS verified_at Nullable(DateTime64(6, 'UTC')) AFTER note;
-ALTER TABLE ops.loads ADD COLUMN IF NOT EXISTS verified_columns Array(String) AFTER verified_at;
-ALTER TABLE ops.loads ADD COLUMN IF NOT EXISTS not_verified Array(String) AFTER verified_columns;
+ALTER TABLE ops.loads
+    ADD COLUMN IF NOT EXISTS shape String AFTER watermark,
+    ADD COLUMN IF NOT EXISTS origin String AFTER shape,
+    ADD COLUMN IF NOT EXISTS note String AFTER origin,
+    ADD COLUMN IF NOT EXISTS verified_at Nullable(DateTime64(6, 'UTC')) AFTER note,
+    ADD COLUMN IF NOT EXISTS verified_columns Array(String) AFTER verified_at,
+    ADD COLUMN IF NOT EXISTS not_verified Array(String) AFTER verified_columns,
+    COMMENT COLUMN mode 'full or incremental; an incremental table is copied whole at first, and whenever note says why',
+    COMMENT COLUMN status 'running, loaded, published, failed, kept: failed, and what was published before stays, or verified: compared with the source and dropped',
+    COMMENT COLUMN shape 'Fingerprint of columns, key and conditions; another one makes the next incremental load a full one',
+    COMMENT COLUMN origin 'JSON: server, database and table that the rows come from, as Postgres shows them; another one makes the next incremental load a full one',
+    COMMENT COLUMN note 'A sentence that a person should read: why the table was copied whole, or what of it cannot be followed',
+    COMMENT COLUMN verified_at 'When every value was found equal to the source at the snapshot; NULL where nobody looked',
+    COMMENT COLUMN verified_columns 'Columns that were compared and are equal',
+    COMMENT COLUMN not_verified 'Columns that could not be compared, each with the reason';
 
 CREATE TABLE IF NOT EXISTS ops.publishes
 (
@@ -86,8 +103,12 @@ ENGINE = ReplacingMergeTree(version)
 ORDER BY (run, target)
 TTL toDateTime(opened_at) + INTERVAL 1 YEAR
 COMMENT 'Journal of the swaps: written before the first swap, closed after the last';
-ALTER TABLE ops.publishes ADD COLUMN IF NOT EXISTS error String COMMENT 'Why the row was set aside; else empty' AFTER closed_at;
-ALTER TABLE ops.publishes ADD COLUMN IF NOT EXISTS source_name String COMMENT 'Name of the source in pipeline.yml; empty in rows from before there were several' AFTER error;
+ALTER TABLE ops.publishes
+    ADD COLUMN IF NOT EXISTS error String AFTER closed_at,
+    ADD COLUMN IF NOT EXISTS source_name String AFTER error,
+    COMMENT COLUMN status 'open, done, abandoned or set_aside: a row that did not fit what was there, and moved nothing',
+    COMMENT COLUMN error 'Why the row was set aside; else empty',
+    COMMENT COLUMN source_name 'Name of the source in pipeline.yml; empty in rows from before there were several';
 
 CREATE TABLE IF NOT EXISTS ops.absences
 (

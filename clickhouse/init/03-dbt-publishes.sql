@@ -18,4 +18,7 @@ ENGINE = ReplacingMergeTree(version)
 ORDER BY (run_id, attempt, target)
 TTL toDateTime(opened_at) + INTERVAL 1 YEAR
 COMMENT 'Journal of the marts that dbt publishes: written before the first swap, closed after the last';
-ALTER TABLE ops.dbt_publishes ADD COLUMN IF NOT EXISTS error String COMMENT 'Why the row was set aside; else empty' AFTER closed_at;
+ALTER TABLE ops.dbt_publishes
+    ADD COLUMN IF NOT EXISTS error String AFTER closed_at,
+    COMMENT COLUMN status 'open, done, abandoned or set_aside: a row that did not fit what was there, and moved nothing',
+    COMMENT COLUMN error 'Why the row was set aside; else empty';

@@ -7,14 +7,29 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from webhook.publishing import Publisher
+from webhook.publishing import Publisher, journal
+from webhook.publishing.swap import roll_forward
 from webhook.queue.runs import RunRequest
 from webhook.settings import Settings
+from webhook.warehouse import Warehouse
 from webhook.worker.execution import Outcome
 
 NONE = UUID(int=0)
 HIGHEST = 2**64 - 1
 RUN = "misfits"
+
+
+class Interrupted(Warehouse):
+    """Runs statements between a publisher's look at the tables and its first rename."""
+
+    def __init__(self, settings: Settings, *statements: str) -> None:
+        super().__init__(settings, "dbt")
+        self._statements = list(statements)
+
+    def command(self, sql: str) -> None:
+        while sql.startswith("RENAME TABLE") and self._statements:
+            super().command(self._statements.pop(0))
+        super().command(sql)
 
 
 class Marts:
@@ -126,6 +141,22 @@ def test_a_publish_that_was_cut_between_its_swaps_is_finished_beside_a_forged_ro
     assert sorted(recovered.published) == ["mart_one", "mart_two"] and len(recovered.set_aside) == 1
     assert [marts.content(name) for name in ("mart_one", "mart_two")] == ["new", "new"]
     assert marts.statuses(RUN, 31) == {"mart_one": "done", "mart_two": "done", "mart_three": "set_aside"}
+
+
+@pytest.mark.parametrize(
+    ("replaced", "content"), [("mart_one", "another"), ("mart_one__next", "old")], ids=["published", "built"]
+)
+def test_a_publisher_looks_again_before_it_swaps(marts: Marts, replaced: str, content: str) -> None:
+    """A name may stand for another table than a moment before; the journal is about tables, and swaps no others."""
+    before = marts.tables()
+    marts.make("another", "another")
+    marts.forge(RUN, 41, "mart_one", before["mart_one"], before["mart_one__next"])
+    warehouse = Interrupted(
+        marts.settings, f"EXCHANGE TABLES analytics.{replaced} AND analytics.another", "DROP TABLE analytics.another"
+    )
+    records = Warehouse(marts.settings, "webhook")
+    (entry,) = roll_forward(warehouse, records, journal.open_entries(records))
+    assert entry.status == "abandoned" and marts.content("mart_one") == content
 
 
 def test_the_next_run_tells_of_it_in_its_log_and_publishes_its_own(marts: Marts) -> None:

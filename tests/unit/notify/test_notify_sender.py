@@ -61,6 +61,16 @@ def test_the_event_arrives_after_a_passing_error(chat: Chat) -> None:
     assert len({headers["webhook-id"] for headers in chat.headers}) == 1
 
 
+@pytest.mark.parametrize(
+    ("status", "calls"),
+    [(200, 1), (204, 1), (400, 1), (404, 1), (428, 1), (429, 2), (430, 1), (499, 1), (500, 2), (502, 2), (503, 2)],
+)
+def test_what_may_pass_is_sent_again(chat: Chat, status: int, calls: int) -> None:
+    chat.statuses += [status, 200]
+    send_now(chat.url, Event("a.b", {}))
+    assert len(chat.bodies) == calls
+
+
 def test_a_receiver_with_any_of_the_secrets_can_verify_it_and_nobody_else(chat: Chat) -> None:
     chat.statuses += [200]
     old, new, other = ("whsec_" + base64.b64encode(letter * 32).decode() for letter in (b"o", b"n", b"x"))

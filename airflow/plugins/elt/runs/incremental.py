@@ -59,10 +59,47 @@ class Start:
 
     base: Base | None
     note: str = ""
+    watermark: str = ""
+    """How far the rows before this load are complete, by choice of a whole copy too; empty where nobody can tell."""
+
+
+@dataclass(frozen=True)
+class Instants:
+    """Instants that one load judges cursors by, read once."""
+
+    now: datetime
+    """Start of the load, UTC."""
+    horizon: datetime | None = None
+    """A transaction that was open at the snapshot may yet commit rows from then on, UTC; None where nobody can tell."""
+    wall: datetime | None = None
+    """The horizon as the cursor's own clock shows it; None where the cursor is an instant or a number, or nobody knows the horizon."""
+
+    @property
+    def latest(self) -> datetime:
+        """The latest that any clock on earth shows now, as a wall clock."""
+        return (self.now + FARTHEST_ZONE).replace(tzinfo=None)
+
+
+def read_instants(source: Reads, mapping: TableMapping, horizon: datetime | None) -> Instants:
+    now = records.now()
+    if horizon is None or not mapping.incremental or _cursor(mapping).base not in ("timestamp", "date"):
+        return Instants(now, horizon)
+    zone = mapping.entry.cursor_timezone
+    # The loader's session is in UTC; what it would be in by itself is that of the database, or of the role.
+    database_s = "(SELECT reset_val FROM pg_settings WHERE name = 'TimeZone')"
+    (wall,) = source.rows(f"SELECT %s::timestamptz AT TIME ZONE coalesce(%s, {database_s})", (horizon, zone))[0]
+    return Instants(now, horizon, wall)
 
 
 def find_start(
-    warehouse: Warehouse, run: ops.Run, target: str, mapping: TableMapping, origin: Origin, *, any_host: bool
+    warehouse: Warehouse,
+    run: ops.Run,
+    target: str,
+    mapping: TableMapping,
+    origin: Origin,
+    instants: Instants,
+    *,
+    any_host: bool,
 ) -> Start:
     """A table is loaded whole where it is not there as it was published, has another shape, key or origin, or no watermark that can be
     gone on from, and where the run is a full refresh."""
@@ -89,7 +126,7 @@ def find_start(
     if not load.watermark:
         return Start(None)
     mark = _parsed(_cursor(mapping), load.watermark)
-    if isinstance(mark, datetime) and mark > _latest():
+    if isinstance(mark, datetime) and mark > instants.latest:
         return whole(f"its watermark {load.watermark} lies in the future, so that newer rows were not read")
     note = ""
     if found.detached:
@@ -97,7 +134,7 @@ def find_start(
             f"{', '.join(found.detached)} is no partition of {mapping.table.name} any more; its rows stay in raw.{target} "
             "until python -m elt reconcile --deleted"
         )
-    return Start(Base(target, published.rows, load.watermark, found.attached), note)
+    return Start(Base(target, published.rows, load.watermark, found.attached), note, load.watermark)
 
 
 def changes_table(loading: str) -> str:
@@ -133,7 +170,9 @@ def condition(mapping: TableMapping, base: Base) -> str:
     return " OR ".join(alternatives)
 
 
-def count_changes(warehouse: Warehouse, mapping: TableMapping, table: str, base: Base | None) -> Arrived:
+def count_changes(
+    warehouse: Warehouse, mapping: TableMapping, table: str, base: Base | None, instants: Instants
+) -> Arrived:
     """Counts the rows that a load has brought into `table`; with a base also how much of it takes the place of published rows."""
     key = mapping.key_to_compare
     cursor = quote(_cursor(mapping).name)
@@ -148,9 +187,9 @@ def count_changes(warehouse: Warehouse, mapping: TableMapping, table: str, base:
     column = _cursor(mapping)
     plausible = "1"
     if column.base == "date":
-        plausible = f"{cursor} <= toDate32('{_latest():%Y-%m-%d}')"
+        plausible = f"{cursor} <= toDate32('{instants.latest:%Y-%m-%d}')"
     elif column.base in TIMES:
-        plausible = f"{cursor} <= toDateTime64('{_latest():%Y-%m-%d %H:%M:%S}', 6, 'UTC')"
+        plausible = f"{cursor} <= toDateTime64('{instants.latest:%Y-%m-%d %H:%M:%S}', 6, 'UTC')"
     rows, cursors, newest, future, replaced = warehouse.rows(
         f"SELECT count(), countIf({cursor} IS NOT NULL AND {plausible}), toString(maxIf({cursor}, {plausible})),"
         f" countIf({cursor} IS NOT NULL AND NOT ({plausible})), {known} FROM {raw(table)}"
@@ -177,16 +216,13 @@ def duplicates(warehouse: Warehouse, mapping: TableMapping, table: str) -> int:
     return int(warehouse.rows(query)[0][0])
 
 
-def watermark(
-    mapping: TableMapping, arrived: Arrived, base: Base | None, horizon: datetime | None, wall: datetime | None
-) -> str:
+def watermark(mapping: TableMapping, arrived: Arrived, start: Start, instants: Instants) -> str:
     """How far the rows that have arrived, and those before them, are complete; empty where nobody can tell.
 
-    Never later than `horizon`: a transaction that was open at the snapshot may yet commit rows from then on. `wall` is that instant by
-    the cursor's wall clock, for a timestamp or a date.
+    Never later than the horizon: a transaction that was open at the snapshot may yet commit rows from then on.
     """
-    column = _cursor(mapping)
-    before = _parsed(column, base.watermark) if base else None
+    column, horizon = _cursor(mapping), instants.horizon
+    before = _parsed(column, start.watermark) if start.watermark else None
     newest = _parsed(column, arrived.newest) if arrived.newest is not None else None
     marks = [mark for mark in (before, newest) if mark is not None]
     if not marks:
@@ -196,39 +232,23 @@ def watermark(
         return str(mark)
     if horizon is None:
         # A prepared transaction waits: what is safe is what was safe before.
-        return base.watermark if base else ""
+        return start.watermark
     if column.base == "timestamptz":
         return str(min(mark, horizon.astimezone(UTC).replace(tzinfo=None)))
     # The clock may be of another zone than is said: so it is held back by the age of the oldest transaction, too.
-    age = records.now() - horizon
+    age = instants.now - horizon
     mark -= min(max(age, timedelta(0)), mark - datetime.min)
-    return str(mark if wall is None else min(mark, wall))
+    return str(mark if instants.wall is None else min(mark, instants.wall))
 
 
-def horizon_by_wall_clock(source: Reads, mapping: TableMapping, horizon: datetime | None) -> datetime | None:
-    """The horizon as the cursor's own clock shows it; None where the cursor is an instant or a number, or nobody knows the horizon."""
-    if horizon is None or not mapping.incremental or _cursor(mapping).base not in ("timestamp", "date"):
-        return None
-    zone = mapping.entry.cursor_timezone
-    # The loader's session is in UTC; what it would be in by itself is that of the database, or of the role.
-    database_s = "(SELECT reset_val FROM pg_settings WHERE name = 'TimeZone')"
-    (found,) = source.rows(f"SELECT %s::timestamptz AT TIME ZONE coalesce(%s, {database_s})", (horizon, zone))[0]
-    return found if isinstance(found, datetime) else None
-
-
-def future_note(mapping: TableMapping, arrived: Arrived) -> str:
+def future_note(mapping: TableMapping, arrived: Arrived, instants: Instants) -> str:
     """A sentence on rows from the future; empty where there are none."""
     if not arrived.future:
         return ""
     return (
-        f"{arrived.future:,} rows of {mapping.table.name} have {mapping.entry.cursor} later than {_latest():%Y-%m-%d %H:%M} UTC, which no clock shows now; "
+        f"{arrived.future:,} rows of {mapping.table.name} have {mapping.entry.cursor} later than {instants.latest:%Y-%m-%d %H:%M} UTC, which no clock shows now; "
         "every run reads them, and they move no watermark: correct them at the source"
     )
-
-
-def _latest() -> datetime:
-    """The latest that any clock on earth shows now, as a wall clock."""
-    return (records.now() + FARTHEST_ZONE).replace(tzinfo=None)
 
 
 def _cursor(mapping: TableMapping) -> SourceColumn:

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
-from datetime import datetime
 
 from warehouse import ops, records
 from warehouse.client import Warehouse, in_parallel
@@ -26,10 +25,10 @@ from elt.errors import CountMismatchError, VerificationError
 from elt.pipeline.file import TableEntry, read_pipeline
 from elt.pipeline.names import loading_table, publisher_table, raw
 from elt.publishing.keeping import KEPT
-from elt.runs import incremental
+from elt.runs import cost, incremental
 from elt.runs.copying import copy_rows
 from elt.runs.explain import explain
-from elt.runs.incremental import Arrived, Base, Start
+from elt.runs.incremental import Arrived, Base, Instants, Start
 from elt.runs.progress import LoadResult, Progress
 from elt.settings import Settings
 from elt.sources.postgres.catalogue import read_table
@@ -80,12 +79,15 @@ def _load(
 ) -> tuple[ops.Load, Callable[[], None]]:
     table = read_table(source, entry.name)
     mapping = statements.map_table(table, entry, years_held(warehouse))
-    start, origin, wall = Start(None), "", None
+    start, origin = Start(None), ""
+    instants = incremental.read_instants(source, mapping, run.horizon)
     file = read_pipeline(settings.elt_pipeline).source
     if mapping.incremental:
         known = read_origin(source, table, source.address)
-        start = incremental.find_start(warehouse, run, entry.target_name, mapping, known, any_host=file.any_host)
-        wall = incremental.horizon_by_wall_clock(source, mapping, run.horizon)
+        start = incremental.find_start(
+            warehouse, run, entry.target_name, mapping, known, instants, any_host=file.any_host
+        )
+        start = cost.take_the_cheaper(source, mapping, start)
         origin = known.text()
     base = start.base
     event = _claim(warehouse, run, entry, mapping, base, attempt, run.snapshot or source.snapshot_text())
@@ -100,7 +102,7 @@ def _load(
             # Merge the arrived rows into the clone, which belongs to this attempt, while they are counted.
             with ThreadPoolExecutor(1) as pool:
                 joined = pool.submit(incremental.merge, warehouse, mapping, event.loading_table) if base else None
-                arrived = incremental.count_changes(warehouse, mapping, into, base)
+                arrived = incremental.count_changes(warehouse, mapping, into, base, instants)
             if joined is not None:
                 joined.result()
         event = replace(event, rows_present=arrived.rows if arrived else warehouse.count(raw(into)))
@@ -114,8 +116,9 @@ def _load(
             for statement in statements.finalize_table(mapping, into):
                 warehouse.command(statement)
         if arrived is not None:
-            event = _follow(warehouse, source, run, mapping, event, base, into, arrived, condition, wall)
-            event = replace(event, origin=origin, note=_joined(start.note, incremental.future_note(mapping, arrived)))
+            event = _follow(warehouse, source, mapping, event, start, into, arrived, condition, instants)
+            note = _joined(start.note, incremental.future_note(mapping, arrived, instants))
+            event = replace(event, origin=origin, note=note)
         if verify or verification.is_due(warehouse, file, entry.target_name):
             event = _verified(warehouse, source, mapping, event)
     except BaseException as error:
@@ -163,14 +166,13 @@ def _joined(*sentences: str) -> str:
 def _follow(
     warehouse: Warehouse,
     source: Source,
-    run: ops.Run,
     mapping: TableMapping,
     event: ops.Load,
-    base: Base | None,
+    start: Start,
     into: str,
     arrived: Arrived,
     condition: str | None,
-    wall: datetime | None,
+    instants: Instants,
 ) -> ops.Load:
     """The rows of an incremental table in their place, with what the next load begins from."""
     if not mapping.key_is_proven:
@@ -183,9 +185,9 @@ def _follow(
                 f"{mapping.table.name} has {found} keys ({', '.join(mapping.key)}) that stand in more than one row; "
                 "name columns with key: in pipeline.yml that tell rows apart, or take mode full"
             )
-    if base is not None:
-        event = replace(event, rows_present=base.rows + arrived.rows - arrived.known)
-    mark = incremental.watermark(mapping, arrived, base, run.horizon, wall)
+    if start.base is not None:
+        event = replace(event, rows_present=start.base.rows + arrived.rows - arrived.known)
+    mark = incremental.watermark(mapping, arrived, start, instants)
     return replace(event, watermark=mark, shape=mapping.fingerprint)
 
 

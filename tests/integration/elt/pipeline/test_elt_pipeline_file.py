@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import threading
 from typing import Any
 
 import pytest
@@ -198,6 +199,37 @@ def test_a_range_that_fails_ends_the_load_with_the_reason(shop: Any) -> None:
     with pytest.raises(ValueRefusedError, match="id = 59999"):
         shop.load()
     assert shop.sql("SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'elt range%'") == [(0,)]
+
+
+@pytest.mark.usefixtures("many_processors")
+def test_a_range_that_opens_after_another_has_failed_copies_nothing(shop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    shop.sql(
+        "CREATE TABLE big (id int PRIMARY KEY, at timestamp)",
+        "INSERT INTO big SELECT i, CASE WHEN i = 1 THEN 'infinity'::timestamp ELSE now() END FROM generate_series(1, 60000) i",
+    )
+    shop.tables("name: public.big, ranges: 2")
+    cancelled = threading.Event()
+    copied: list[CopySession] = []
+    cancel, open_session, copy_one = copying._Opened.cancel, Source.copy_session, copying._copy_one
+
+    def cancel_and_tell(opened: copying._Opened) -> None:
+        cancel(opened)
+        cancelled.set()
+
+    def open_late(source: Source, application: str, *rest: Any) -> CopySession:
+        assert not application.startswith("elt range") or cancelled.wait(60)
+        return open_session(source, application, *rest)
+
+    def seen(warehouse: Any, session: CopySession, *rest: Any, **more: Any) -> copying.Copied:
+        copied.append(session)
+        return copy_one(warehouse, session, *rest, **more)
+
+    monkeypatch.setattr(copying._Opened, "cancel", cancel_and_tell)
+    monkeypatch.setattr(Source, "copy_session", open_late)
+    monkeypatch.setattr(copying, "_copy_one", seen)
+    with pytest.raises(ValueRefusedError, match="id = 1"):
+        shop.load()
+    assert len(copied) == 1
 
 
 def test_a_declared_replacement_stands_for_values_that_no_type_holds(shop: Any) -> None:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -19,6 +20,7 @@ from elt.publishing import publish as publishing
 from elt.publishing.leases import publishing_lease, run_lease
 from elt.runs.run import begin, fail, load_table, publish, recover
 from elt.runs.snapshot import HeldSnapshot, held_snapshot, hold
+from elt.settings import Settings
 from waiting import until
 from warehouse import leases, ops, records
 from warehouse.client import Warehouse
@@ -238,6 +240,38 @@ def test_a_publisher_that_wakes_up_late_changes_nothing(two: Any) -> None:
         two.load()
         publishing.roll_forward(warehouse, journal)
     assert counts(two) == [3, 2]
+
+
+class Interrupted(Warehouse):
+    """Runs statements between a publisher's look at the tables and its first rename."""
+
+    def __init__(self, settings: Settings, admin: Any, *statements: str) -> None:
+        super().__init__(settings.warehouse)
+        self._admin, self._statements = admin, list(statements)
+
+    def command(self, sql: str, settings: Mapping[str, Any] | None = None) -> None:
+        while sql.startswith("RENAME TABLE") and self._statements:
+            self._admin.command(self._statements.pop(0))
+        super().command(sql, settings)
+
+
+@pytest.mark.parametrize(
+    ("meanwhile", "rows"),
+    [
+        (("CREATE TABLE raw.other AS raw.a", "EXCHANGE TABLES raw.a AND raw.other", "DROP TABLE raw.other"), 0),
+        (("DROP TABLE {loading}", "CREATE TABLE {loading} AS raw.a"), 1),
+    ],
+    ids=["published table replaced", "loading table replaced"],
+)
+def test_a_publisher_looks_again_before_it_swaps(two: Any, meanwhile: tuple[str, ...], rows: int) -> None:
+    """Names may stand for other tables than a moment before; the journal is about tables, and swaps no others."""
+    run = begin(two.settings, run_key="dag/look", tables=["public.a"], full_refresh=False)
+    loading = raw(load_table(two.settings, run=run, target="a", attempt=1).loading_table)
+    statements = [statement.replace("{loading}", loading) for statement in meanwhile]
+    with Interrupted(two.settings, two.admin_client, *statements) as warehouse:
+        opened = publishing.open_journal(warehouse, ops.find_run(warehouse, run))
+        (closed,) = publishing.execute_journal(warehouse, opened)
+    assert closed.status == "abandoned" and counts(two) == [rows, 1]
 
 
 def test_a_publisher_that_gave_up_its_turn_and_wakes_up_late_changes_nothing(two: Any) -> None:

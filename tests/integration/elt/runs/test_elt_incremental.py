@@ -97,6 +97,35 @@ def test_a_row_committed_late_by_a_long_transaction_is_not_lost(
     assert [row[0] for row in seen(orders)] == [1, 2, 3, 4, 5, 6]
 
 
+@pytest.mark.parametrize("kind", ["timestamptz", "timestamp"])
+def test_the_lookback_covers_transactions_that_the_role_may_not_see(orders: Any, kind: str) -> None:
+    orders.sql(f"ALTER TABLE orders ALTER updated_at TYPE {kind}")
+    orders.load()
+    late = psycopg2.connect(orders.admin_dsn)
+    with late.cursor() as cursor:
+        cursor.execute("INSERT INTO orders VALUES (4, 1)")
+        for number in (5, 6):
+            orders.sql(f"INSERT INTO orders VALUES ({number}, 1)")
+            orders.load()
+        assert [row[0] for row in seen(orders)] == [1, 2, 3, 5, 6]
+        late.commit()
+    late.close()
+    orders.load()
+    assert [row[0] for row in seen(orders)] == [1, 2, 3, 4, 5, 6]
+
+
+def test_the_lookback_covers_clocks_of_applications_where_the_role_sees_all_transactions(orders: Any) -> None:
+    """An application sets the cursor before its transaction begins: no list of transactions tells how long before."""
+    orders.sql("GRANT pg_read_all_stats TO elt_test_reader", "INSERT INTO orders VALUES (4, 1)")
+    try:
+        orders.load()
+        orders.sql("INSERT INTO orders VALUES (5, 1, now() - interval '50 min')")
+        assert modes(orders.load()) == {"orders": ("incremental", 2)}
+    finally:
+        orders.sql("REVOKE pg_read_all_stats FROM elt_test_reader")
+    assert [row[0] for row in seen(orders)] == [1, 2, 3, 4, 5]
+
+
 def test_an_index_that_somebody_gave_the_table_in_raw_stops_no_load(orders: Any) -> None:
     """Its parts then do not fit those of the changed rows, which are written once more instead."""
     orders.admin_client.command("ALTER TABLE raw.orders ADD INDEX by_v v TYPE minmax GRANULARITY 1")

@@ -69,6 +69,16 @@ def test_missing_keys_are_added_and_present_ones_stay(example: Path, made: Path)
     assert env_file.add_missing(example, made, {}) == []
 
 
+@pytest.mark.parametrize("name", sorted(env_file.SECRETS))
+def test_an_empty_secret_is_filled_in_its_place(example: Path, made: Path, name: str) -> None:
+    before = env_file.read_values(made)
+    made.write_text("".join(f"{k}={'' if k == name else v}\n" for k, v in before.items()))
+    assert env_file.add_missing(example, made, {}) == [name]
+    after = env_file.read_values(made)
+    assert list(after) == list(before) and after[name] not in ("", before[name])
+    assert {k: v for k, v in after.items() if k != name} == {k: v for k, v in before.items() if k != name}
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [

@@ -1,7 +1,11 @@
+import re
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
+from stack.table import services
 from webhook.dbt.command import dbt_arguments, dbt_environment
 from webhook.queue.runs import RunRequest
 from webhook.settings import Settings, SettingsError
@@ -66,18 +70,28 @@ def test_a_full_refresh_goes_with_build_only() -> None:
         RunRequest(command="test", full_refresh=True)
 
 
-def test_dbt_gets_its_own_names_and_never_a_secret_of_the_webhook() -> None:
-    environ = {
-        "PATH": "/bin",
-        "WEBHOOK_TOKEN": "t",
-        "CLICKHOUSE_HOST": "h",
-        "CLICKHOUSE_WEBHOOK_PASSWORD": "w",
-        "SHOP_TIMEZONE": "UTC",
-        "DBT_TARGET": "dev",
+def test_dbt_gets_these_names_and_no_other(repo: Path) -> None:
+    """Of what the worker is given, of all other names of `.env`, and of what a shell or an image may add."""
+    worker = {*services.by_name("webhook-worker").reads, "CLICKHOUSE_HOST", "WEBHOOK_HOME", "WEBHOOK_URL"}
+    example = re.findall(r"^([A-Z_]+)=", (repo / ".env.example").read_text(), re.MULTILINE)
+    others = {name for name in example if not re.fullmatch(r"CLICKHOUSE_(\w+_)?PASSWORD", name)}
+    shell = {"PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "SSL_CERT_FILE", "USER", "PYTHONPATH", "LD_PRELOAD"}
+    of_dbt = {"DBT_ENV_CUSTOM_ENV_A", "DBT_PROJECT_DIR", "DBT_PROFILES_DIR", "DBT_TARGET"}
+    environment = dbt_environment(dict.fromkeys(worker | others | shell | of_dbt, "given"), SETTINGS)
+    assert {name for name, value in environment.items() if value == "given"} == {
+        *(
+            "CLICKHOUSE_HOST",
+            "CLICKHOUSE_HTTP_PORT",
+            "CLICKHOUSE_NATIVE_PORT",
+            "CLICKHOUSE_SECURE",
+            "CLICKHOUSE_BINARY",
+        ),
+        *("CLICKHOUSE_DBT_PASSWORD", "CLICKHOUSE_DATABASE_ENGINE", "CLICKHOUSE_TABLE_ENGINE"),
+        *("SAMPLE_SHOP", "SHOP_TIMEZONE", "SHOP_CURRENCY", "DBT_ENV_CUSTOM_ENV_A"),
+        *("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "SSL_CERT_FILE"),
     }
-    environment = dbt_environment(environ, SETTINGS)
-    assert environment["CLICKHOUSE_HOST"] == "h" and environment["SHOP_TIMEZONE"] == "UTC"
-    assert not {"WEBHOOK_TOKEN", "CLICKHOUSE_WEBHOOK_PASSWORD", "DBT_TARGET"} & environment.keys()
+    own = {name: value for name, value in environment.items() if value != "given"}
+    assert own == {"HOME": "/state", "PYTHONUNBUFFERED": "1", "PYTHONUTF8": "1"}
 
 
 def test_settings_name_what_is_wrong_and_carry_no_secret() -> None:

@@ -194,6 +194,12 @@ def find_kind(source: Reads, name: TableName) -> tuple[int, Kind, int | None]:
     return oid, _KINDS[kind], estimate
 
 
+def estimate_rows(source: Reads, query: str) -> float:
+    """How many rows the planner expects of the query, by its statistics and the size of the tables now."""
+    ((plans,),) = source.rows(f"EXPLAIN (FORMAT JSON) {query}")
+    return float(plans[0]["Plan"]["Plan Rows"])
+
+
 def read_table(source: Reads, name: TableName) -> SourceTable:
     """The table as the session's snapshot sees it. Raises SourceRefusedError when it is missing or has no column."""
     oid, kind, estimate = find_kind(source, name)
