@@ -68,7 +68,7 @@ class Warehouse:
         self._do(lambda client: client.command(sql))
 
     def write(self, table: str, events: list[dict[str, Any]]) -> None:
-        """Add rows, in one insert."""
+        """Adds rows, in one insert."""
         self._insert(table, events)
 
     def open_publishes(self) -> list[OpenPublish]:
@@ -89,7 +89,7 @@ class Warehouse:
         self._insert("ops.dbt_nodes", [_node_event(run_id, attempt, node, version) for run_id, attempt, node in nodes])
 
     def kill_dbt_queries(self) -> None:
-        """End what a dbt that is gone left running: ClickHouse goes on with a write whose client has died.
+        """Kills the queries of a dead dbt: ClickHouse goes on with a write whose client has died.
 
         Only the worker runs dbt against this target, so a query that begins with dbt's comment naming it is the worker's.
         """

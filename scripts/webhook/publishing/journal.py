@@ -37,7 +37,7 @@ class JournalError(Exception):
 
 
 def open_journal(records: Warehouse, entries: Sequence[Entry]) -> None:
-    """Write all entries of an attempt in one insert. Raises JournalError if they are not there afterwards.
+    """Writes all entries of an attempt in one insert. Raises JournalError if they are not there afterwards.
 
     `records` is a client of user `webhook`, the only writer.
     """

@@ -22,7 +22,7 @@ _OVERTAKEN = (57, 60)
 
 
 def roll_forward(warehouse: Warehouse, records: Warehouse, entries: Sequence[Entry]) -> list[Entry]:
-    """Do every swap of an attempt that is not done, and close its journal through `records`. Returns it closed.
+    """Does every swap of an attempt that is not done, and closes its journal through `records`. Returns it closed.
 
     An entry is abandoned only where somebody else has replaced the published table meanwhile. Raises WarehouseError
     with the journal still open; the next call goes on where this one stopped.
@@ -82,7 +82,7 @@ def _uuid(name: str, there: dict[str, Relation]) -> UUID:
 
 
 def _command(warehouse: Warehouse, verb: str, pairs: Sequence[str], *, together: bool) -> None:
-    """Do what the pairs say; `together`: in one statement, of which the server may do all, the first few or none.
+    """Runs the verb for the pairs; `together`: in one statement, of which the server may do all, the first few or none.
 
     A Replicated database refuses several, and one that fails keeps the rest from being done. Whoever calls looks again.
     """
