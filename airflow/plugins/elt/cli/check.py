@@ -1,4 +1,4 @@
-"""Compares pipeline.yml with the live source and looks whether the warehouse is set up, and changes nothing."""
+"""Checks pipeline.yml against the live source, and the warehouse's setup; changes nothing."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ BLIND = (
     "can be missed by incremental loads; create that function, GRANT pg_read_all_stats, or give a longer lookback:"
 )
 
-# Postgres gives the first two to every role, and before version 15 the third.
+# Postgres grants the first two to every role, and before version 15 also the third.
 _LEFTOVERS = """
 SELECT has_function_privilege('pg_catalog.lo_create(oid)', 'EXECUTE'),
        has_database_privilege(current_database(), 'TEMPORARY'),
@@ -53,7 +53,7 @@ class Checked:
 
 
 def check(settings: Settings) -> Checked:
-    """The tables that would be copied, and every mistake that can be found without copying.
+    """Returns the tables that a run would copy, and every mistake that can be found without copying.
 
     Raises EltError only where nothing more can be looked at: the file is wrong or the source does not answer.
     """
@@ -78,7 +78,7 @@ def check(settings: Settings) -> Checked:
         if any(entry.mask for entry in found) and not settings.mask_salt.get_secret_value():
             mistakes.append("pipeline.yml masks columns and MASK_SALT is empty; set it, once and for all")
         try:
-            # What a load does before it copies: the session beside this one, and a snapshot for it.
+            # The first steps of a load: a second session, and a snapshot for it.
             source.begin((), copies=True)
         except EltError as error:
             mistakes.append(str(error))
@@ -93,13 +93,13 @@ def check(settings: Settings) -> Checked:
 
 
 def _leftovers(source: Source) -> list[str]:
-    """Kinds of things that the role may leave behind in the source's database."""
+    """Returns the kinds of objects that the role may create in the source's database."""
     kinds = ("large objects", "temporary tables", "objects of its own")
     return [kind for kind, may in zip(kinds, source.rows(_LEFTOVERS)[0], strict=True) if may]
 
 
 def _not_chosen(source: SourceEntry, selection: Selection) -> list[str]:
-    """A sentence for each table that `all` leaves out, and on what `exclude:` names."""
+    """Returns a sentence for each table that `all` leaves out, and one on tables of `exclude:`."""
     notes = [f"{table.name} is left out: {table.reason}" for table in selection.left_out]
     if selection.excluded:
         notes.append(f"excluded in pipeline.yml: {', '.join(map(str, selection.excluded))}")
@@ -114,7 +114,7 @@ def _not_chosen(source: SourceEntry, selection: Selection) -> list[str]:
 def _check_table(settings: Settings, source: Source, entry: TableEntry) -> CheckedTable:
     table = read_table(source, entry.name)
     found = map_table(table, entry, WIDE)
-    # Reading no row takes the same rights as reading them all.
+    # A query without rows needs the same rights as a full read.
     columns = ", ".join(quote_postgres(column.source_name) for column in found.columns)
     source.rows(f"SELECT {columns} FROM {entry.name.sql}{where(found)} LIMIT 0")
     return CheckedTable(
@@ -156,7 +156,7 @@ def _notes(settings: Settings, source: Source, table: SourceTable, found: TableM
 
 
 def _count_future(source: Source, table: SourceTable, found: TableMapping) -> int:
-    """Rows whose cursor is later than any clock on earth shows now."""
+    """Counts rows whose cursor is later than the present in every time zone."""
     (column,) = [column for column in table.columns if column.name == found.entry.cursor]
     if column.base not in TIMES:
         return 0

@@ -1,6 +1,6 @@
-"""`python -m elt`: the loader by hand. Each command says what it does and what to do next.
+"""`python -m elt`: the command line of the loader. Each command prints what it does and what to do next.
 
-Exit codes: 0 done, 1 an error told in one sentence, 2 wrong usage, 130 interrupted.
+Exit codes: 0 done, 1 an error in one sentence, 2 wrong usage, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _ME = "python -m elt"
 def main(arguments: Sequence[str]) -> int:
     """Runs one command; returns the exit code."""
     options = _parser().parse_args(arguments)
-    # Where nobody looks at a screen, a line is as long as it is.
+    # Do not wrap lines off a terminal.
     out = Console(highlight=False, width=None if sys.stdout.isatty() else 250)
     err = Console(stderr=True, soft_wrap=True, highlight=False)
     try:

@@ -1,8 +1,7 @@
 """The run lock: one run at a time between a source and a warehouse.
 
-A session-level advisory lock on the source. It ends with its session, so that a dead run cannot keep it; and it
-only keeps runs out of each other's way. That nothing is published twice or backwards rests on the journal and on
-table names that one publisher alone knows (publish.py), not on this lock.
+It is a session-level advisory lock on the source and ends with its session, so a dead run cannot hold it. It only prevents runs from disturbing
+each other. The journal and the publisher's unique table names (publish.py), not this lock, prevent double and backward publishes.
 """
 
 from __future__ import annotations
@@ -23,13 +22,13 @@ _POLL_SECONDS = 0.25
 
 
 class RunLock:
-    """The lock while it is held."""
+    """A held lock."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
 
     def check(self) -> None:
-        """Raises TransientError when the session, and with it the lock, is gone."""
+        """Raises TransientError if the session, and with it the lock, is gone."""
         try:
             self._source.rows("SELECT 1")
         except TransientError:
@@ -40,10 +39,10 @@ class RunLock:
 
 @contextmanager
 def run_lock(settings: Settings, warehouse: Warehouse, *, holder: str, wait_seconds: float) -> Iterator[RunLock]:
-    """Holds the lock in the body. Raises RunLockedError, which names the holder, when it stays taken for `wait_seconds`."""
+    """Holds the lock in the body. Raises RunLockedError, which names the holder, after `wait_seconds`."""
     key = _warehouse_key(warehouse)
     with Source(settings, _PREFIX + holder) as source:
-        # An idle holder must not be thrown out for being idle (a setting since Postgres 14).
+        # The holder's session idles; the server must not end it for that (a setting since Postgres 14).
         source.execute("SELECT set_config(name, '0', false) FROM pg_settings WHERE name = 'idle_session_timeout'")
         deadline = time.monotonic() + wait_seconds
         while not source.rows("SELECT pg_try_advisory_lock(%s, %s)", (_CLASS, key))[0][0]:
@@ -54,7 +53,7 @@ def run_lock(settings: Settings, warehouse: Warehouse, *, holder: str, wait_seco
 
 
 def _warehouse_key(warehouse: Warehouse) -> int:
-    """A number for this warehouse, the same from every host: two warehouses may be fed from one source at once."""
+    """Returns the lock number of this warehouse, equal on every host: one source may feed two warehouses at once."""
     found = warehouse.rows("SELECT toString(uuid) FROM system.tables WHERE database = 'ops' AND name = 'runs'")
     return zlib.crc32(str(found[0][0]).encode()) - 2**31 if found else 0
 

@@ -1,4 +1,4 @@
-"""Cleans up after earlier runs: publishes that were cut are finished, dead runs closed, leftovers dropped."""
+"""Cleans up after earlier runs: completes interrupted publishes, closes dead runs, drops leftovers."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from elt.publishing.turns import WAIT_SECONDS
 CLI_PREFIX = "cli/"
 _log = logging.getLogger(__name__)
 SILENT_AFTER = timedelta(hours=1)
-"""A run of the scheduler's holds no lock between its tasks; one that writes no event for so long is dead."""
+"""A scheduled run holds no lock between its tasks; without an event for this long it counts as dead."""
 
 
 @dataclass(frozen=True)
 class Recovered:
-    """The work of a recovery, for a person to read."""
+    """The result of a recovery, for people."""
 
     published: tuple[str, ...] = ()
     closed_runs: tuple[int, ...] = ()
     dropped: tuple[str, ...] = ()
     set_aside: tuple[str, ...] = ()
-    """A sentence for each row of the journal that did not fit what is there."""
+    """A sentence for each row of the journal that was set aside."""
 
     @property
     def nothing(self) -> bool:
@@ -43,9 +43,9 @@ def recover(
     wait_seconds: float = WAIT_SECONDS,
     tell: Callable[[str], None] = lambda _: None,
 ) -> Recovered:
-    """Under the run lock: rolls open journals forward, closes dead runs, drops the loading tables of final runs.
+    """Rolls open journals forward, closes dead runs, and drops the loading tables of final runs, under the run lock.
 
-    `own_run` is the caller's, which is alive. Safe to call at any time, and to be cut anywhere.
+    `own_run` is the caller's living run. Safe to call at any time, and safe to interrupt anywhere.
     """
     found = _sort_out(warehouse)
     finished = []
@@ -63,7 +63,7 @@ def recover(
 
 
 def _sort_out(warehouse: Warehouse) -> misfits.SortedJournal:
-    """The open journal, after rows that do not fit what is there were reported and set aside."""
+    """Reports and sets aside rows that do not fit; returns the rest of the open journal."""
     journal = ops.open_publishes(warehouse)
     if not journal:
         return misfits.SortedJournal((), ())
@@ -79,7 +79,7 @@ def _close_dead_runs(warehouse: Warehouse, own_run: int | None) -> list[int]:
     for run in ops.running(warehouse):
         journal = ops.publishes(warehouse, run.run)
         if journal and all(entry.status == "done" for entry in journal):
-            # It was cut after its last swap: everything it wanted is in place.
+            # The run was interrupted after its last swap: all its tables are published.
             publish.close_run(warehouse, run.run, journal)
         elif run.run != own_run and _is_dead(warehouse, run):
             error = "The run was cut before it published; nothing was changed, run again"
@@ -91,7 +91,7 @@ def _close_dead_runs(warehouse: Warehouse, own_run: int | None) -> list[int]:
 
 
 def _is_dead(warehouse: Warehouse, run: ops.Run) -> bool:
-    # A run by hand holds the lock from begin to end, and now it is ours.
+    # A manual run holds the lock from begin to end, and now we hold it.
     if run.run_key.startswith(CLI_PREFIX):
         return True
     return ops.now() - ops.last_sign(warehouse, run.run) > SILENT_AFTER
