@@ -62,14 +62,14 @@ class Settings(BaseSettings):
 
 def passwords_of(url: str) -> list[str]:
     """Returns the passwords of a URL, encoded and decoded; libpq also reads them from its query."""
-    found: list[str] = []
+    passwords: list[str] = []
     with suppress(ValueError):
         if written := urlsplit(url).password:
-            found += [written, unquote(written)]
+            passwords += [written, unquote(written)]
     with suppress(psycopg2.Error):
         if meant := parse_dsn(url).get("password"):
-            found.append(str(meant))
-    return found
+            passwords.append(str(meant))
+    return passwords
 
 
 def read_settings() -> Settings:
@@ -80,8 +80,8 @@ def read_settings() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        found = [f"{str(e['loc'][0]).upper()}: {e['msg'].lower()}" for e in error.errors(include_input=False)]
+        mistakes = [f"{str(e['loc'][0]).upper()}: {e['msg'].lower()}" for e in error.errors(include_input=False)]
         raise TerminalError(
-            f"The environment is not complete ({'; '.join(found)}); set what is named, or start by scripts/exec, "
+            f"The environment is not complete ({'; '.join(mistakes)}); set what is named, or start by scripts/exec, "
             "which reads .env"
         ) from None

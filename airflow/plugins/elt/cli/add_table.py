@@ -77,13 +77,13 @@ def _add_one(settings: Settings, options: argparse.Namespace, out: Console) -> i
     name = _full_name(options.name)
     # Before anything is written, check that the table exists, is readable, and can be copied with these options.
     try:
-        asked = TableEntry.model_validate({"name": name, **given})
+        wanted = TableEntry.model_validate({"name": name, **given})
     except ValidationError as error:
         raise TerminalError(
             f"{name} cannot be added: {error.errors()[0]['msg'].removeprefix('Value error, ')}"
         ) from None
     with Source(settings, "elt add") as source:
-        map_table(read_table(source, asked.name), asked, WIDE)
+        map_table(read_table(source, wanted.name), wanted, WIDE)
     entry = add_entry(settings.elt_pipeline, name, given)
     out.print(f"{escape(str(entry.name))} stands in {escape(str(settings.elt_pipeline))}")
     write_plan(settings)
@@ -101,14 +101,14 @@ def _add_one(settings: Settings, options: argparse.Namespace, out: Console) -> i
 def _add_all(settings: Settings, options: argparse.Namespace, out: Console) -> int:
     with Warehouse(settings) as warehouse:
         ops.check_tables(warehouse)
-        there = publish.uuids(warehouse)
-    found = all_entries(settings)
-    loaded = [entry for entry in found if entry.target_name in there]
+        existing = publish.uuids(warehouse)
+    entries = all_entries(settings)
+    loaded = [entry for entry in entries if entry.target_name in existing]
     written = _stage(settings, loaded, options.dbt)
     _told(written, out)
     new = sum(1 for one in written if one.files)
     out.print(f"{new} staging views written, {len(written) - new} were there already")
-    if waiting := [entry.target_name for entry in found if entry.target_name not in there]:
+    if waiting := [entry.target_name for entry in entries if entry.target_name not in existing]:
         out.print(
             f"Not in raw yet: {escape(', '.join(waiting))}. Next: python -m elt load, then scripts/add_table --all"
         )

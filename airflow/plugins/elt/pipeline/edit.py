@@ -31,8 +31,8 @@ def add_entry(path: Path, name: str, options: Mapping[str, object]) -> TableEntr
             )
         return special or found
     wanted = TableEntry.model_validate({"name": name}).name
-    if known := next((entry for entry in file.source.tables if entry.name == wanted), None):
-        return known
+    if existing := next((entry for entry in file.source.tables if entry.name == wanted), None):
+        return existing
     path.write_text(_with_line(path, before, _line(name, options)), encoding="utf-8")
     try:
         tables = read_pipeline(path).source.tables

@@ -230,16 +230,16 @@ def collisions(targets: list[tuple[TableName, str]]) -> list[str]:
 
 def _cross(pipeline: PipelineFile) -> list[tuple[int, str]]:
     tables = pipeline.source.options if pipeline.source.tables == "all" else pipeline.source.tables
-    found: list[tuple[int, str]] = []
+    mistakes: list[tuple[int, str]] = []
     first: dict[str, int] = {}
     for i, entry in enumerate(tables):
         if problem := target_problem(entry.target_name):
-            found.append((i, f"raw.{entry.target_name} {problem}"))
+            mistakes.append((i, f"raw.{entry.target_name} {problem}"))
         if entry.target_name in first:
             other = tables[first[entry.target_name]].name
-            found.append((i, collisions([(other, entry.target_name), (entry.name, entry.target_name)])[0]))
+            mistakes.append((i, collisions([(other, entry.target_name), (entry.name, entry.target_name)])[0]))
         first.setdefault(entry.target_name, i)
-    return found
+    return mistakes
 
 
 def _index(node: yaml.Node | None, at: Location, lines: dict[Location, int]) -> list[str]:

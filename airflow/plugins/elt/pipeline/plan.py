@@ -172,9 +172,9 @@ def select_tables(file: PipelineFile, source: Source | None) -> Selection:
             left_out.append(LeftOut(name, name.target, table.problem))
         else:
             chosen.append(TableEntry(name=name))
-    found = _with_on_error((*chosen, *special.values()), entry.on_error)
-    mistakes = collisions([(one.name, one.target_name) for one in found])
-    for one in found:
+    entries = _with_on_error((*chosen, *special.values()), entry.on_error)
+    mistakes = collisions([(one.name, one.target_name) for one in entries])
+    for one in entries:
         if problem := target_problem(one.target_name):
             mistakes.append(f"raw.{one.target_name} {problem}")
     if mistakes:
@@ -182,38 +182,38 @@ def select_tables(file: PipelineFile, source: Source | None) -> Selection:
             f"tables: all does not work here ({'; '.join(mistakes)}); name the tables under options: or exclude: in pipeline.yml"
         )
     identity = read_identity(source, source.address).text()
-    return Selection(found, tuple(left_out), tuple(excluded), tuple(withheld), identity)
+    return Selection(entries, tuple(left_out), tuple(excluded), tuple(withheld), identity)
 
 
-def _with_on_error(found: Sequence[TableEntry], on_error: OnError) -> tuple[TableEntry, ...]:
+def _with_on_error(entries: Sequence[TableEntry], on_error: OnError) -> tuple[TableEntry, ...]:
     return tuple(
-        entry if entry.on_error is not None else entry.model_copy(update={"on_error": on_error}) for entry in found
+        entry if entry.on_error is not None else entry.model_copy(update={"on_error": on_error}) for entry in entries
     )
 
 
 def choose(
-    found: Sequence[TableEntry], wanted: Sequence[str] | None, left_out: Sequence[LeftOut] = ()
+    entries: Sequence[TableEntry], wanted: Sequence[str] | None, left_out: Sequence[LeftOut] = ()
 ) -> tuple[TableEntry, ...]:
     """Returns the `wanted` entries, by their name in `raw` or in the source; all if None or empty.
 
     Raises TerminalError that names tables that are not in pipeline.yml, or are `left_out`.
     """
     if not wanted:
-        if not found:
+        if not entries:
             reasons = "".join(f"; {table.name} is left out: {table.reason}" for table in left_out)
             raise TerminalError(
                 f"There is no table to copy; list some in pipeline.yml, or grant this role SELECT on them{reasons}"
             )
-        return tuple(found)
+        return tuple(entries)
     for table in left_out:
         if {table.target, str(table.name)} & set(wanted):
             raise TerminalError(f"{table.name} is left out of tables: all: {table.reason}")
-    unknown = [name for name in wanted if not any(name in (e.target_name, str(e.name)) for e in found)]
+    unknown = [name for name in wanted if not any(name in (e.target_name, str(e.name)) for e in entries)]
     if unknown:
-        known = ", ".join(entry.target_name for entry in found)
-        raise TerminalError(f"pipeline.yml has no table {', '.join(unknown)}; it has {known}")
-    return tuple(entry for entry in found if {entry.target_name, str(entry.name)} & set(wanted))
+        names = ", ".join(entry.target_name for entry in entries)
+        raise TerminalError(f"pipeline.yml has no table {', '.join(unknown)}; it has {names}")
+    return tuple(entry for entry in entries if {entry.target_name, str(entry.name)} & set(wanted))
 
 
-def _planned(found: Sequence[TableEntry]) -> Plan:
-    return tuple(PlannedTable(str(entry.name), entry.target_name, entry.mode) for entry in found)
+def _planned(entries: Sequence[TableEntry]) -> Plan:
+    return tuple(PlannedTable(str(entry.name), entry.target_name, entry.mode) for entry in entries)

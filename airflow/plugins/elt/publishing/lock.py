@@ -54,21 +54,21 @@ def run_lock(settings: Settings, warehouse: Warehouse, *, holder: str, wait_seco
 
 def _warehouse_key(warehouse: Warehouse) -> int:
     """Returns the lock number of this warehouse, equal on every host: one source may feed two warehouses at once."""
-    found = warehouse.rows("SELECT toString(uuid) FROM system.tables WHERE database = 'ops' AND name = 'runs'")
-    return zlib.crc32(str(found[0][0]).encode()) - 2**31 if found else 0
+    rows = warehouse.rows("SELECT toString(uuid) FROM system.tables WHERE database = 'ops' AND name = 'runs'")
+    return zlib.crc32(str(rows[0][0]).encode()) - 2**31 if rows else 0
 
 
 def _holder(source: Source, key: int) -> str:
-    found = source.rows(
+    rows = source.rows(
         "SELECT a.application_name, to_char(a.backend_start, 'YYYY-MM-DD HH24:MI:SS'), host(a.client_addr), a.pid"
         " FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid"
         " WHERE l.locktype = 'advisory' AND l.granted AND l.classid = %s AND l.objid = %s::int8::oid AND l.objsubid = 2"
         " AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())",
         (_CLASS, key % 2**32),
     )
-    if not found or found[0][0] is None:
+    if not rows or rows[0][0] is None:
         return "a session that this role may not see"
-    application, since, address, pid = found[0]
+    application, since, address, pid = rows[0]
     return (
         f"{application.removeprefix(_PREFIX)} since {since} UTC, from {address or 'a local socket'}, Postgres pid {pid}"
     )

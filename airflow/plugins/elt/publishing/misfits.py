@@ -72,11 +72,11 @@ def _reasons(
 
 def _attempts(loads: Sequence[ops.Load]) -> dict[str, set[str]]:
     """Returns, by target, the loading tables of its finished attempts, without a publisher's mark."""
-    found: dict[str, set[str]] = {}
+    tables: dict[str, set[str]] = {}
     for load in loads:
         if load.status in ("loaded", "published"):
-            found.setdefault(load.target, set()).add(loading_table(load.target, load.run, load.try_))
-    return found
+            tables.setdefault(load.target, set()).add(loading_table(load.target, load.run, load.try_))
+    return tables
 
 
 def _reason(

@@ -47,18 +47,18 @@ def recover(
 
     `own_run` is the caller's living run. Safe to call at any time, and safe to interrupt anywhere.
     """
-    found = _sort_out(warehouse)
+    sorted_journal = _sort_out(warehouse)
     finished = []
-    if found.publishes:
-        publish.await_turn(warehouse, found.publishes, lock, wait_seconds=wait_seconds, tell=tell)
-        finished = publish.roll_forward(warehouse, found.publishes)
+    if sorted_journal.publishes:
+        publish.await_turn(warehouse, sorted_journal.publishes, lock, wait_seconds=wait_seconds, tell=tell)
+        finished = publish.roll_forward(warehouse, sorted_journal.publishes)
     closed = _close_dead_runs(warehouse, own_run)
     dropped = _sweep(warehouse)
     return Recovered(
         tuple(entry.target for entry in finished if entry.status == "done"),
         tuple(closed),
         tuple(dropped),
-        tuple(map(misfits.describe, found.set_aside)),
+        tuple(map(misfits.describe, sorted_journal.set_aside)),
     )
 
 
@@ -67,11 +67,11 @@ def _sort_out(warehouse: Warehouse) -> misfits.SortedJournal:
     journal = ops.open_publishes(warehouse)
     if not journal:
         return misfits.SortedJournal((), ())
-    found = misfits.sort_out(warehouse, journal)
-    for entry in found.set_aside:
+    sorted_journal = misfits.sort_out(warehouse, journal)
+    for entry in sorted_journal.set_aside:
         _log.error("%s", misfits.describe(entry))
-    ops.write(warehouse, found.set_aside)
-    return found
+    ops.write(warehouse, sorted_journal.set_aside)
+    return sorted_journal
 
 
 def _close_dead_runs(warehouse: Warehouse, own_run: int | None) -> list[int]:

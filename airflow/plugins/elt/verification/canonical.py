@@ -128,7 +128,7 @@ def _array(value: str, name: str, depth: int, inner: str, source: SourceColumn) 
 
 
 def _between(parts: list[str]) -> list[str]:
-    found = [parts[0]]
+    pieces = [parts[0]]
     for part in parts[1:]:
-        found += ["','", part]
-    return found
+        pieces += ["','", part]
+    return pieces

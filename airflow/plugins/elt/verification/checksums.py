@@ -106,15 +106,15 @@ def sums_again(source: Source, table: Comparable, *, buckets: int) -> Sums:
 def different(table: Comparable, one: Sums, other: Sums) -> dict[int, tuple[str, ...]]:
     """Returns, by bucket that differs, the columns that differ, and ROWS if the number of rows or the combination of values differs."""
     names = [column.name for column in table.columns]
-    found = {}
+    differing = {}
     for bucket in sorted({*one, *other}):
         nothing = (0,) * (2 + len(names))
         a, b = one.get(bucket, nothing), other.get(bucket, nothing)
         if a != b:
             columns = [name for name, x, y in zip(names, a[2:], b[2:], strict=True) if x != y]
             rows = [ROWS] if a[0] != b[0] or not columns else []
-            found[bucket] = (*rows, *columns)
-    return found
+            differing[bucket] = (*rows, *columns)
+    return differing
 
 
 def in_postgres(table: Comparable, buckets: int) -> str:

@@ -69,16 +69,16 @@ class Verified:
     @property
     def difference(self) -> str:
         """Returns the differences, as a clause."""
-        found = [f"{self.missing:,} rows are missing"] if self.missing else []
+        clauses = [f"{self.missing:,} rows are missing"] if self.missing else []
         columns = [name for name in self.wrong if name != ROWS]
         if self.changed:
             where = f" ({', '.join(self.changed_examples)})" if self.changed_examples else ""
-            found.append(f"{self.changed:,} rows{where} have other values in {', '.join(columns)}")
+            clauses.append(f"{self.changed:,} rows{where} have other values in {', '.join(columns)}")
         elif columns:
-            found.append(f"other values in {', '.join(columns)}")
+            clauses.append(f"other values in {', '.join(columns)}")
         if ROWS in self.wrong:
-            found.append("another number of rows, or values in other rows")
-        return ", ".join(found)
+            clauses.append("another number of rows, or values in other rows")
+        return ", ".join(clauses)
 
     @property
     def note(self) -> str:
@@ -147,18 +147,18 @@ def _compare(
 ) -> tuple[Verified, list[Sums]]:
     """Returns the differences, and the source's checksums of each part of the columns."""
     sums: list[Sums] = []
-    found: dict[int, tuple[str, ...]] = {}
+    differing: dict[int, tuple[str, ...]] = {}
     for part in in_parts(table):
         in_source, in_raw = sums_of_both(warehouse, source.copying, part, target, beat, buckets=_buckets(table.mapping))
         sums.append(in_source)
         for bucket, names in different(part, in_source, in_raw).items():
-            found[bucket] = tuple(dict.fromkeys((*found.get(bucket, ()), *names)))
+            differing[bucket] = tuple(dict.fromkeys((*differing.get(bucket, ()), *names)))
     rows = sum(values[0] for values in sums[0].values())
     result = Verified(tuple(column.name for column in table.columns), not_compared, rows)
-    if found and table.mapping.incremental:
-        result = _by_row(warehouse, source, table, target, scratch, sums[0], found, result, beat)
-    elif found:
-        result = replace(result, wrong=found[0])
+    if differing and table.mapping.incremental:
+        result = _by_row(warehouse, source, table, target, scratch, sums[0], differing, result, beat)
+    elif differing:
+        result = replace(result, wrong=differing[0])
     return result, sums
 
 
@@ -191,7 +191,7 @@ def _by_row(
     target: str,
     scratch: str,
     in_source: Sums,
-    found: Mapping[int, tuple[str, ...]],
+    differing: Mapping[int, tuple[str, ...]],
     result: Verified,
     beat: Callable[[], None],
 ) -> Verified:
@@ -206,7 +206,7 @@ def _by_row(
         f"CREATE TABLE {raw(scratch)} ({kinds}, padding UInt8 EPHEMERAL) ENGINE = MergeTree ORDER BY ({key})"
     )
     try:
-        select = numbers_in_postgres(table, sorted(found))
+        select = numbers_in_postgres(table, sorted(differing))
 
         def rows() -> Iterator[memoryview]:
             for chunk in source.copying.copy(select):
@@ -214,7 +214,7 @@ def _by_row(
                 yield chunk
 
         warehouse.insert_text(raw(scratch), (*names, "padding"), (chunk for chunk in rows()))
-        for wanted in _slices(found, in_source, _NUMBERS_AT_ONCE // len(names)):
+        for wanted in _slices(differing, in_source, _NUMBERS_AT_ONCE // len(names)):
             result = _count(warehouse, table, target, scratch, wanted, result)
             beat()
         if not (result.missing or result.changed or result.deleted):
@@ -224,11 +224,11 @@ def _by_row(
         warehouse.drop(raw(scratch))
 
 
-def _slices(found: Mapping[int, tuple[str, ...]], in_source: Sums, most: int) -> Iterator[list[int]]:
+def _slices(differing: Mapping[int, tuple[str, ...]], in_source: Sums, most: int) -> Iterator[list[int]]:
     """Yields groups of buckets with at most `most` rows together; a larger bucket is a group of its own."""
     some: list[int] = []
     rows = 0
-    for bucket in sorted(found):
+    for bucket in sorted(differing):
         count = in_source[bucket][0] if bucket in in_source else 0
         if some and rows + count > most:
             yield some
@@ -252,7 +252,7 @@ def _count(
     ]
     changed = " OR ".join(differs)
     counts = ", ".join(f"countIf({both} AND {one})" for one in differs)
-    found = warehouse.rows(
+    rows = warehouse.rows(
         f"SELECT countIf(NOT r.present), countIf(NOT s.present), countIf({both} AND ({changed})),"
         f" groupArrayIf({_EXAMPLES})(r._elt_key, NOT s.present), groupArrayIf({_EXAMPLES})(r._elt_key, {both} AND ({changed})), [{counts}]"
         f" FROM (SELECT {', '.join(names)}, true AS present FROM {raw(scratch)} WHERE {in_buckets(table, wanted)}) AS s"
@@ -260,7 +260,7 @@ def _count(
         None,
         AS_READERS,
     )[0]
-    missing, deleted, other, gone, examples, by_column = found
+    missing, deleted, other, gone, examples, by_column = rows
     wrong = {column.name for column, count in zip(table.columns, by_column, strict=True) if count} | {*result.wrong}
     return replace(
         result,

@@ -181,12 +181,12 @@ def table_bytes(source: Reads) -> dict[str, int]:
 
 def find_kind(source: Reads, name: TableName) -> tuple[int, Kind, int | None]:
     """Returns oid, kind and the planner's estimate of rows. Raises SourceRefusedError if the table does not exist or cannot be read."""
-    found = source.rows(_TABLE, (name.schema, name.table))
-    if not found:
+    rows = source.rows(_TABLE, (name.schema, name.table))
+    if not rows:
         raise SourceRefusedError(
             f"The source has no table {name} that this role can see; correct its name in pipeline.yml or create it"
         )
-    oid, kind, estimate, populated = found[0]
+    oid, kind, estimate, populated = rows[0]
     if not populated:
         raise SourceRefusedError(
             f"{name} is a materialized view without data; REFRESH MATERIALIZED VIEW {name.sql} at the source, or take it out of pipeline.yml"

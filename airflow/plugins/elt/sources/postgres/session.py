@@ -127,8 +127,8 @@ class Source:
     def rows(self, sql: str, parameters: tuple[Any, ...] | None = None) -> list[tuple[Any, ...]]:
         with self._errors("a query"), self._connection.cursor() as cursor:
             cursor.execute(sql, parameters)
-            found: list[tuple[Any, ...]] = cursor.fetchall()
-            return found
+            result: list[tuple[Any, ...]] = cursor.fetchall()
+            return result
 
     @property
     def host(self) -> str:
