@@ -67,11 +67,11 @@ def _sort_out(warehouse: Warehouse) -> misfits.SortedJournal:
     journal = ops.open_publishes(warehouse)
     if not journal:
         return misfits.SortedJournal((), ())
-    sorted_journal = misfits.sort_out(warehouse, journal)
-    for entry in sorted_journal.set_aside:
+    found = misfits.sort_out(warehouse, journal)
+    for entry in found.set_aside:
         _log.error("%s", misfits.describe(entry))
-    ops.write(warehouse, sorted_journal.set_aside)
-    return sorted_journal
+    ops.write(warehouse, found.set_aside)
+    return found
 
 
 def _close_dead_runs(warehouse: Warehouse, own_run: int | None) -> list[int]:

@@ -191,7 +191,7 @@ def _by_row(
     target: str,
     scratch: str,
     in_source: Sums,
-    differing: Mapping[int, tuple[str, ...]],
+    found: Mapping[int, tuple[str, ...]],
     result: Verified,
     beat: Callable[[], None],
 ) -> Verified:
@@ -206,7 +206,7 @@ def _by_row(
         f"CREATE TABLE {raw(scratch)} ({kinds}, padding UInt8 EPHEMERAL) ENGINE = MergeTree ORDER BY ({key})"
     )
     try:
-        select = numbers_in_postgres(table, sorted(differing))
+        select = numbers_in_postgres(table, sorted(found))
 
         def rows() -> Iterator[memoryview]:
             for chunk in source.copying.copy(select):
@@ -214,7 +214,7 @@ def _by_row(
                 yield chunk
 
         warehouse.insert_text(raw(scratch), (*names, "padding"), (chunk for chunk in rows()))
-        for wanted in _slices(differing, in_source, _NUMBERS_AT_ONCE // len(names)):
+        for wanted in _slices(found, in_source, _NUMBERS_AT_ONCE // len(names)):
             result = _count(warehouse, table, target, scratch, wanted, result)
             beat()
         if not (result.missing or result.changed or result.deleted):
