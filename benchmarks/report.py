@@ -54,7 +54,7 @@ def machine() -> dict[str, object]:
 
 
 def show(name: str, figures: list[Figure], *, as_json: bool, raw: object = None) -> int:
-    """Print the figures, write them with `raw` below results/, and return 0 if every bar holds, else 1."""
+    """Prints the figures, writes them with `raw` below results/, and returns 0 if every bar holds, else 1."""
     listed = [{**asdict(figure), "holds": figure.holds} for figure in figures]
     if as_json:
         print(json.dumps(listed, indent=1))

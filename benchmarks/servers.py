@@ -56,7 +56,7 @@ class Warehouse:
         )
 
     def forget_peak(self) -> None:
-        """Begin to watch the highest memory of the server anew."""
+        """Resets the highest memory of the server."""
         Path(f"/proc/{self.pid}/clear_refs").write_text("5")
 
     def peak_bytes(self) -> int:

@@ -169,7 +169,7 @@ class Bench:
         return times
 
     def settle(self) -> None:
-        """Wait until no dbt has run for a second: the documentation of the last build is written."""
+        """Waits until no dbt has run for a second: the documentation of the last build is written."""
         quiet_since = time.monotonic()
         while time.monotonic() - quiet_since < 1:
             if self.dbt_runs():

@@ -16,7 +16,7 @@ class Stack:
     env: dict[str, str]
 
     def call(self, *words: str, seconds: int = 600, check: bool = True, **env: str) -> str:
-        """Run one of the verbs; returns all that it printed. Raises AssertionError with that, unless check=False."""
+        """Runs one of the verbs; returns all that it printed. Raises AssertionError with that, unless check=False."""
         answer = subprocess.run(
             [str(self.repo / words[0]), *words[1:]],
             env=self.env | env,

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+import psycopg2
+
 T = TypeVar("T")
 
 
@@ -35,3 +37,12 @@ def until_up(process: "subprocess.Popen[bytes]", ready: Callable[[], bool], log:
         process.kill()
         process.wait()
         raise RuntimeError(f"server did not come up: {error}\n{log.read_text()[-3000:]}") from None
+
+
+def takes_connections(dsn: str) -> bool:
+    """Whether a Postgres, or a pooler in front of it, accepts this login now."""
+    try:
+        psycopg2.connect(dsn).close()
+    except psycopg2.OperationalError:
+        return False
+    return True

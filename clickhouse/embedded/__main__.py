@@ -1,4 +1,4 @@
-"""`python -m embedded`: serve the warehouse until SIGTERM. `--version` prints whose version is which."""
+"""`python -m embedded`: serves the warehouse until SIGTERM. `--version` prints the versions of server and engine."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _CANCEL_SECONDS = 3
 
 
 def serve() -> None:
-    """Raises StartError when the server cannot start; returns after a stop."""
+    """Runs the server; returns after a stop. Raises StartError if it cannot start."""
     settings = Settings.from_environment(os.environ)
     users = read_users(settings.config / "users.xml", os.environ)
     started = time.monotonic()
@@ -56,7 +56,7 @@ def serve() -> None:
         settings.port,
         time.monotonic() - started,
     )
-    # With a limit: a signal that a thread of the engine takes, or that comes just before the wait, does not end it.
+    # With a timeout: a signal that a thread of the engine receives, or that arrives just before the wait, does not end the wait.
     while not stop.wait(1):
         pass
     log.info("Stopping: %s queries are running", queries.running)
@@ -73,7 +73,7 @@ def serve() -> None:
 
 
 def _check_profiles(engine: Engine, users: Mapping[str, User]) -> None:
-    """Raises StartError for a profile with a setting that this server cannot follow."""
+    """Raises StartError for a profile with an unsupported setting."""
     for user in users.values():
         for name in interface.REFUSED:
             value = engine.default(user, name)
@@ -86,7 +86,7 @@ def _check_profiles(engine: Engine, users: Mapping[str, User]) -> None:
 
 
 def _finish(queries: Queries) -> None:
-    """Let running queries end by themselves for a while, then cancel them."""
+    """Waits a while for running queries, then cancels them."""
     for seconds, act in ((_FINISH_SECONDS, queries.cancel_all), (_CANCEL_SECONDS, lambda: None)):
         end = time.monotonic() + seconds
         while queries.running and time.monotonic() < end:
@@ -115,4 +115,4 @@ def main() -> int:
 if __name__ == "__main__":
     code = main()
     sys.stderr.flush()
-    os._exit(code)  # threads of connections that no one reads any more need no farewell
+    os._exit(code)  # do not wait for threads of abandoned connections

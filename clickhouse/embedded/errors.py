@@ -1,4 +1,4 @@
-"""Errors as ClickHouse tells them: a code, its name, a sentence, and the HTTP status that goes with the code."""
+"""ClickHouse's errors: a code, its name, a sentence, and the code's HTTP status."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ NAMES = {
     1001: "STD_EXCEPTION",
 }
 
-# As ClickHouse's exceptionCodeToHTTPStatus has them; every other code is 500. Never 429, 503 or 504: clients retry those.
+# As in ClickHouse's exceptionCodeToHTTPStatus; every other code is 500. Never 429, 503 or 504: clients retry those.
 _STATUS = (
     dict.fromkeys((6, 26, 27, 32, 33, 36, 38, 41, 43, 53, 62, 69, 70, 72, 117, 131, 321, 427, 1000), 400)
     | dict.fromkeys((164, 192, 193, 497, 512, 516), 403)
@@ -42,7 +42,7 @@ _STATUS = (
 )
 _PREFIX = re.compile(r"\s*Code: (\d+)\. DB::(?:Exception|NetException|ErrnoException): ")
 _VERSION = re.compile(r" \(version [^()]*(?:\([^()]*\))?\)")
-# What tells of the pipe that data come through, and what a server says instead.
+# Texts that mention the pipe of the data, and a server's text instead.
 _PIPE = re.compile(r":? \(in file/uri /dev/fd/\d+\)|(?<=: )While executing File: data for INSERT was parsed from file")
 _NAME = re.compile(r"\(([A-Z][A-Z0-9_]{2,})\)\s*\.?\s*$")
 
@@ -52,7 +52,7 @@ class StartError(Exception):
 
 
 class QueryError(Exception):
-    """A request that failed: `code` and `name` are ClickHouse's, `message` is the sentence between them."""
+    """A failed request: `code` and `name` are ClickHouse's, `message` is the sentence between them."""
 
     def __init__(self, code: int, message: str, name: str | None = None) -> None:
         super().__init__(message)
@@ -65,16 +65,16 @@ class QueryError(Exception):
         return _STATUS.get(self.code, 500)
 
     def text(self, version: str) -> str:
-        """The line that ClickHouse's HTTP interface sends for this error."""
+        """Returns the line that ClickHouse's HTTP interface sends for this error."""
         return f"Code: {self.code}. DB::Exception: {self.message} ({self.name}) (version {version} (embedded))\n"
 
 
 class ClientGoneError(Exception):
-    """The client closed its connection before the answer was complete."""
+    """The client closed its connection before the response was complete."""
 
 
 def from_engine(error: BaseException) -> QueryError:
-    """Read the engine's exception text; it may repeat code and name for each layer that the error passed."""
+    """Parses the engine's exception text, which may repeat code and name for each layer that the error passed."""
     text = str(error)
     first = _PREFIX.search(text)
     if first is None:

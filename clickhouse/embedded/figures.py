@@ -1,4 +1,4 @@
-"""The figures of a query, which the engine counts and the answer tells."""
+"""Figures of a query."""
 
 from dataclasses import dataclass
 

@@ -1,6 +1,6 @@
-"""The one list of what ClickHouse's HTTP interface itself acts on: what is done here, and what is refused by name.
+"""All parameters and settings on which ClickHouse's HTTP interface itself acts: some are done here, the others refused by name.
 
-Every other parameter of a request is a setting of the engine's own.
+Every other parameter of a request is a setting of the engine.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ PARAMETERS = frozenset({
     "query", "user", "password", "role", "database", "default_format", "query_id", "session_id", "session_timeout",
     "session_check", "close_session", "wait_end_of_query", "buffer_size", "compress", "decompress", "client_protocol_version",
 })  # fmt: skip
-# Done here; the engine checks their values and knows them too.
+# Done here; the engine also knows them and checks their values.
 SETTINGS = frozenset({
     "enable_http_compression", "http_zlib_compression_level", "http_response_headers", "add_http_cors_header",
     "send_progress_in_http_headers", "http_headers_progress_interval_ms", "http_wait_end_of_query", "http_response_buffer_size",
     "cancel_http_readonly_queries_on_client_close", "readonly",
     "replace_running_query", "replace_running_query_max_wait_ms", "queue_max_wait_ms",
 })  # fmt: skip
-# Done here, from the address or the user's profile; kept from the engine, to which every user is the same one.
+# Done here, from the URL or the user's profile; not passed to the engine, which knows only one user.
 COUNTS = frozenset({"max_concurrent_queries_for_user", "max_concurrent_queries_for_all_users"})
 # Limits of the server, from the profile of the user `default`, in bytes, fields or seconds.
 LIMITS = {
@@ -32,7 +32,7 @@ LIMITS = {
     "http_headers_read_timeout": 30,
 }
 _OFF = ("", "0", "false")
-# Refused: the values that ask for nothing, and what to do instead.
+# Refused: values without effect, which pass, and the alternative.
 REFUSED = {
     "stacktrace": (_OFF, "the engine tells none"),
     "quota_key": (("",), "the quotas of users.xml have no keys"),
@@ -56,7 +56,7 @@ REFUSED_HEADERS = {
 
 
 def check(name: str, value: str) -> None:
-    """Raises QueryError 48 for a parameter or setting that this server cannot do."""
+    """Raises QueryError 48 for an unsupported parameter or setting."""
     name, refused = name.lower(), REFUSED.get(name.lower())
     if refused is not None and value.lower() not in refused[0]:
         raise _refusal(f"{name} = {value}", refused[1])
@@ -65,7 +65,7 @@ def check(name: str, value: str) -> None:
 
 
 def check_in_sql(name: str) -> None:
-    """Raises QueryError 48 for a setting that only the address and a profile can have."""
+    """Raises QueryError 48 for a setting that is allowed only in the URL or a profile."""
     if name.lower() in COUNTS:
         raise _refusal(name, "send it as a parameter of the request or set it in the user's profile")
 

@@ -1,4 +1,4 @@
-"""HTTP/1.1 on threads: one for each connection, which reads its requests one after another."""
+"""HTTP/1.1 server: one thread for each connection, which serves its requests in turn."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _LINGER_SECONDS = 2
 
 
 class Server(socketserver.ThreadingTCPServer):
-    """Listens as soon as it is made; `serve_forever` answers."""
+    """The server. It listens from its creation; `serve_forever` accepts connections."""
 
     allow_reuse_address = True
     daemon_threads = True
@@ -70,13 +70,13 @@ class Handler(socketserver.StreamRequestHandler):
             pass
 
     def _proceed(self) -> None:
-        """Ask for the body, which a client may hold back until then: a refused request need not send it."""
+        """Sends 100 Continue to a client that waits for it before sending the body; a refused request need not send it."""
         if self._expects:
             self._expects = False
             self.connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def _answer(self, head: Head) -> bool:
-        """Whether the connection can serve another request."""
+        """Answers a request; returns whether the connection can serve another."""
         response = Response(self.connection, self.server.version, keep=head.keep, head_only=head.method == "HEAD")
         request = None
         started = time.monotonic()
@@ -93,7 +93,7 @@ class Handler(socketserver.StreamRequestHandler):
             self._route(request, response)
         except (ClientGoneError, OSError):
             raise
-        except Exception as error:  # the edge: an error of our own is an answer too
+        except Exception as error:  # the outermost layer: our own errors need a response too
             if not isinstance(error, QueryError):
                 log.exception("A request failed by an error of the server itself")
                 error = QueryError(1001, f"The embedded server failed by itself: {type(error).__name__}")
@@ -126,7 +126,7 @@ class Handler(socketserver.StreamRequestHandler):
         elif request.method == "OPTIONS" and self.server.queries.allows_other_pages(request):
             response.headers |= cors_preflight()
             response.whole(b"", status=204)
-        elif request.method == "OPTIONS":  # /play asks so whether the server is there
+        elif request.method == "OPTIONS":  # /play probes the server like this
             response.headers["Allow"] = "GET, HEAD, POST, OPTIONS"
             response.whole(b"")
         elif request.method in ("GET", "HEAD", "POST"):
@@ -135,7 +135,7 @@ class Handler(socketserver.StreamRequestHandler):
             response.whole(b"Use GET or POST.\n", status=405)
 
     def _linger(self) -> None:
-        """Read on for a moment: closing with unread data would reset the connection before the client has the answer."""
+        """Reads on for a moment: closing with unread data would reset the connection before the client has read the response."""
         try:
             self.connection.shutdown(socket.SHUT_WR)
             self.connection.settimeout(_LINGER_SECONDS)
@@ -147,7 +147,7 @@ class Handler(socketserver.StreamRequestHandler):
 
 
 def start_expiry(queries: Queries) -> None:
-    """Close idle sessions when their time is over, even when no request comes."""
+    """Starts a thread that closes expired sessions, even without requests."""
 
     def loop() -> None:
         while True:

@@ -1,4 +1,4 @@
-"""Settings from the environment, read once, at the start."""
+"""Settings from the environment, read once at the start."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from embedded.errors import StartError
 
 @dataclass(frozen=True)
 class Settings:
-    """Addresses and folders of one server. Passwords stay where users.xml says that they are: in the environment."""
+    """Addresses and folders of one server. Passwords are read from the variables that users.xml names."""
 
     data: Path
     config: Path
@@ -20,7 +20,7 @@ class Settings:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
-        """Raises StartError naming the variable that is missing or wrong."""
+        """Reads the variables. Raises StartError that names a missing or wrong one."""
         data = environment.get("CLICKHOUSE_PATH", "")
         if not data:
             raise StartError("CLICKHOUSE_PATH is not set: give the folder that holds (or shall hold) the warehouse.")

@@ -1,4 +1,4 @@
-"""Who a client is: the users of users.xml and their passwords."""
+"""Authenticates clients against the users of users.xml."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _digest(password: str) -> bytes:
 
 
 def read_users(path: Path, environment: Mapping[str, str]) -> dict[str, User]:
-    """The users of users.xml, with passwords from the environment names that it gives. Raises StartError."""
+    """Returns the users of users.xml, with passwords from the variables that it names. Raises StartError."""
     users: dict[str, User] = {}
     root = ElementTree.parse(path).getroot()
     for element in root.findall("./users/*"):
@@ -65,7 +65,7 @@ def read_users(path: Path, environment: Mapping[str, str]) -> dict[str, User]:
 
 
 def authenticate(users: Mapping[str, User], name: str, password: str) -> User:
-    """The user, or code 516 in the same time and words for an unknown name and a wrong password."""
+    """Returns the user. Raises QueryError 516, with the same text and in the same time for an unknown name and a wrong password."""
     user = users.get(name)
     expected = secrets.token_bytes(32) if user is None else user.digest
     if not hmac.compare_digest(expected, _digest(password)) or user is None:

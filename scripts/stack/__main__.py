@@ -1,4 +1,4 @@
-"""`python -m stack VERB`: what run.sh, stop.sh, check_all_works.sh, scripts/exec and scripts/logs call."""
+"""`python -m stack VERB`: the command behind run.sh, stop.sh, check_all_works.sh, scripts/exec and scripts/logs."""
 
 import argparse
 import os
@@ -35,7 +35,7 @@ def _parser() -> argparse.ArgumentParser:
     stop.add_argument("--yes", action="store_true", help="with --wipe: do not ask")
     prove = verbs.add_parser("check", prog="./check_all_works.sh", description="Prove that every service does its job.")
     prove.add_argument("--exact", action="store_true", help="compare raw and marts with Postgres itself")
-    # What python -m elt verify --published ended with and said: it runs in another service, which only the shell reaches in both ways of running.
+    # Exit code and output of python -m elt verify --published. The shell runs it, since it is in another service, natively or in a container.
     prove.add_argument("--verified", help=argparse.SUPPRESS)
     execute = verbs.add_parser("exec", prog="scripts/exec", description="Run a command in a service's surroundings.")
     execute.add_argument("service", choices=[*(row.name for row in services.SERVICES if not row.one_shot), "dbt"])
@@ -62,7 +62,7 @@ def _logs(paths: Paths, arguments: argparse.Namespace) -> int:
 
 
 def _exec(paths: Paths, arguments: argparse.Namespace) -> int:
-    """Become the command, with the service's names in the environment and its programs first on the PATH."""
+    """Replaces this process by the command, with the service's environment and its programs first on the PATH."""
     context = _context(paths)
     row = services.by_name(arguments.service)
     env = {**launch.environment(context, row), **row.for_people(context)}

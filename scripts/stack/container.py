@@ -1,6 +1,6 @@
-"""`python -m stack.container SERVICE`: what every image of ours starts with. Standard library only.
+"""`python -m stack.container SERVICE`: the entry point of our images. Standard library only.
 
-A long-lived service takes the place of this process; the commands of a one-shot run one after the other.
+A long-lived service replaces this process (exec); the commands of a one-shot run one after the other.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""./stop.sh: end everything in reverse order, and leave no process behind."""
+"""./stop.sh: stops everything in reverse order and leaves no process behind."""
 
 import os
 import shutil
@@ -12,12 +12,14 @@ from stack.table import services
 
 
 def down(paths: Paths, screen: Screen) -> None:
-    """Stop each service gracefully, those first that others do not wait for; then whatever is left."""
+    """Stops each service gracefully, dependents first; then ends the remaining processes."""
     states = supervisor.states(paths)
     if states is None:
-        left = processes.end_all(paths)
+        leftovers = processes.end_all(paths)
         screen.done(
-            f"Ended {left} processes that a killed supervisor had left behind" if left else "Nothing was running"
+            f"Ended {leftovers} processes that a killed supervisor had left behind"
+            if leftovers
+            else "Nothing was running"
         )
         return
     with screen.spinner():
@@ -28,14 +30,16 @@ def down(paths: Paths, screen: Screen) -> None:
                 screen.done(f"{row.name} stopped")
         screen.waiting("stopping the supervisor")
         supervisor.shutdown(paths)
-        left = processes.end_all(paths)
+        leftovers = processes.end_all(paths)
     screen.done(
-        "Everything is stopped" + (f"; {left} stray processes were ended" if left else "") + ". Start again: ./run.sh"
+        "Everything is stopped"
+        + (f"; {leftovers} stray processes were ended" if leftovers else "")
+        + ". Start again: ./run.sh"
     )
 
 
 def ask(paths: Paths) -> None:
-    """Ask whether all data may go. Raises StackError unless a person says yes."""
+    """Asks the user to confirm the removal of all data. Raises StackError unless the answer is yes."""
     if not sys.stdin.isatty():
         raise StackError("--wipe removes all data and nobody is there to ask: say --yes as well.")
     answer = input(f"Stop the stack and remove all data below {paths.home}? This cannot be undone. [y/N] ")
@@ -44,7 +48,7 @@ def ask(paths: Paths) -> None:
 
 
 def wipe(paths: Paths, screen: Screen) -> None:
-    """Remove the data, logs and records of a stopped stack. `.env` and the environments stay."""
+    """Removes the data, logs and records of a stopped stack. Keeps `.env` and the environments."""
     for folder in (paths.data, paths.logs, paths.run):
         if folder.exists():
             shutil.rmtree(folder)

@@ -2,4 +2,4 @@
 
 
 class StackError(Exception):
-    """Something a person must mend: the message is one sentence with the cause and the cure."""
+    """An error for the user: the message is one sentence with the cause and the cure."""

@@ -1,4 +1,4 @@
-"""State of the DAG in Airflow: whether it can be imported, whether its schedule fires, and its first green run."""
+"""Checks the DAG in Airflow: its import, its schedule, and its first green run."""
 
 import time
 from datetime import datetime
@@ -14,7 +14,7 @@ ENDS_WITHIN = 1800.0
 
 
 def await_first_green_run(context: Context, screen: Screen) -> None:
-    """Look at the DAG, and wait until it has had one green run. Raises StackError when its first runs have failed."""
+    """Waits until the DAG has had one green run. Raises StackError if its first runs have failed."""
     api = AirflowApi(context.env)
     dag = await_dag(api, screen)
     if dag["is_paused"]:
@@ -45,15 +45,15 @@ def await_first_green_run(context: Context, screen: Screen) -> None:
 
 
 def _is_new(api: AirflowApi) -> bool:
-    """Whether the only run so far ended in the life of the dag-processor that runs: on a busy machine before the last service was healthy."""
+    """Whether the only run ended since the dag-processor started. On a busy machine that can be before the last service is healthy."""
     runs, since = api.runs(2), api.processor_start()
     return len(runs) == 1 and since is not None and datetime.fromisoformat(runs[0]["end_date"]) >= since
 
 
 def await_dag(api: AirflowApi, screen: Screen) -> dict[str, Any]:
-    """The DAG as the dag-processor that runs has read it.
+    """Waits until the present dag-processor has parsed the DAG; returns the DAG.
 
-    Raises StackError when a file cannot be imported, when the schedule has no next run, or when nothing is read in time.
+    Raises StackError if a file cannot be imported, if the schedule has no next run, or if no DAG is parsed in time.
     """
     deadline = time.monotonic() + READ_WITHIN
     while time.monotonic() < deadline:
@@ -80,7 +80,7 @@ def _read_since(dag: dict[str, Any], since: datetime) -> bool:
 
 
 def _check_schedule(dag: dict[str, Any]) -> None:
-    """A schedule that repeats must have a next run; `@once` has none after its first."""
+    """Raises StackError if a repeating schedule has no next run; `@once` has none after its first."""
     if dag["timetable_periodic"] and not dag["is_paused"] and dag["next_dagrun_run_after"] is None:
         raise StackError(
             f"{DAG} has the schedule {dag['timetable_summary']}, and Airflow knows no next run: correct ELT_SCHEDULE in "

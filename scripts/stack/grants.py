@@ -1,6 +1,6 @@
-"""`python -m stack.grants`: print clickhouse/config/users.xml as SQL, for a ClickHouse whose users are managed by SQL.
+"""`python -m stack.grants`: prints clickhouse/config/users.xml as SQL, for a ClickHouse whose users are managed by SQL.
 
-ClickHouse Cloud and many clusters take no users file. Passwords are placeholders `{name}`: nothing secret is printed.
+ClickHouse Cloud and many clusters accept no users file. Passwords are placeholders `{name}`, so no secret is printed.
 """
 
 import sys
@@ -10,7 +10,7 @@ from pathlib import Path
 from stack.paths import REPO
 
 USERS_FILE = REPO / "clickhouse" / "config" / "users.xml"
-# What the embedded server alone needs, and the admin, whom such a service has already.
+# Omitted: users and roles that only the embedded server needs, and the admin, which such a ClickHouse already has.
 LEFT_OUT = ("admin", "input", "default")
 HEADER = """-- Users, roles and grants for a ClickHouse whose users are managed by SQL, such as ClickHouse Cloud.
 -- Made from clickhouse/config/users.xml by `PYTHONPATH=scripts python -m stack.grants`; do not edit.
@@ -28,7 +28,7 @@ def _constraint(element: ElementTree.Element) -> str:
 
 
 def _profile(root: ElementTree.Element, name: str) -> dict[str, str]:
-    """Setting -> its value and constraint, with those of the profiles that this one builds on."""
+    """Returns the value and constraint of each setting, inherited ones included."""
     element = root.find(f"profiles/{name}")
     if element is None:
         raise KeyError(name)
@@ -44,17 +44,16 @@ def _profile(root: ElementTree.Element, name: str) -> dict[str, str]:
 
 
 def _replacing(role: ElementTree.Element) -> list[str]:
-    """One statement with all grants of a role.
+    """Returns one statement that replaces all grants of a role.
 
-    Several would append to each other; `REVOKE ALL` before them would leave a moment without rights, and queries of that
-    moment would fail.
+    Several statements would add to each other. A `REVOKE ALL` before them would leave a moment without rights, in which queries fail.
     """
     *others, last = (text.removeprefix("GRANT ") for text in _queries(role))
     return ["GRANT", *(f"    {grant}," for grant in others), f"    {last}", f"TO {role.tag}_role WITH REPLACE OPTION;"]
 
 
 def _only_roles(user: ElementTree.Element) -> list[str]:
-    """Gives a user its roles and nothing else. The default roles last: replacing takes a role out of a list of them."""
+    """Returns statements that leave a user its roles only. Default roles come last, because replacing grants removes roles from their list."""
     roles = ", ".join(f"{text.removeprefix('GRANT ')}_role" for text in _queries(user))
     return [
         f"GRANT {roles} TO {user.tag} WITH REPLACE OPTION;",
@@ -68,7 +67,7 @@ def _queries(element: ElementTree.Element) -> list[str]:
 
 
 def _row_policies(root: ElementTree.Element) -> list[str]:
-    """For each filter of a user a policy of its role, and one that leaves the table whole to all others, whatever the server's default is."""
+    """Returns, for each filter of a user, a policy of its role and one that shows all rows to all others, whatever the server's default."""
     filters: dict[str, dict[str, str]] = {}
     for user in root.findall("users/*"):
         if user.tag in LEFT_OUT:
@@ -87,7 +86,7 @@ def _row_policies(root: ElementTree.Element) -> list[str]:
 
 
 def as_sql(file: Path = USERS_FILE) -> str:
-    """The statements, idempotent."""
+    """Returns the statements, all idempotent."""
     root = ElementTree.parse(file).getroot()
     lines = [HEADER]
     for role in root.findall("roles/*"):
@@ -95,7 +94,7 @@ def as_sql(file: Path = USERS_FILE) -> str:
             continue
         lines.append(f"CREATE ROLE IF NOT EXISTS {role.tag}_role;")
         lines += [*_replacing(role), ""]
-    # Before the users: none of them ever reads rows that a filter hides.
+    # Policies come before users: no user ever reads rows that a filter hides.
     lines += [*_row_policies(root), ""]
     for user in root.findall("users/*"):
         if user.tag in LEFT_OUT:

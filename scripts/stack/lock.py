@@ -1,4 +1,4 @@
-"""One verb at a time works on a stack."""
+"""Lets one verb at a time work on a stack."""
 
 import fcntl
 import os
@@ -11,7 +11,7 @@ from stack.paths import Paths
 
 @contextmanager
 def only_one(paths: Paths, verb: str) -> Iterator[None]:
-    """Hold the stack's lock. Raises StackError at once, naming the holder. A killed holder's lock is gone with it."""
+    """Holds the stack's lock. Raises StackError at once, naming the holder. The kernel frees the lock of a killed holder."""
     paths.run.mkdir(parents=True, exist_ok=True)
     with (paths.run / "lock").open("a+") as file:
         try:

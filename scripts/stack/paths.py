@@ -1,4 +1,4 @@
-"""Where everything of one stack lies."""
+"""Paths of one stack."""
 
 import hashlib
 import os
@@ -19,7 +19,7 @@ class Paths:
 
     @property
     def version(self) -> str:
-        """The version of the project, which the file VERSION alone holds."""
+        """Version of the project, from the file VERSION."""
         return (self.repo / "VERSION").read_text().strip()
 
     @property
@@ -39,9 +39,9 @@ class Paths:
 
 
 def find_paths() -> Paths:
-    """Read STACK_HOME and STACK_VENVS (shared environments, for tests) from the environment.
+    """Reads STACK_HOME and STACK_VENVS (shared environments, for tests) from the environment.
 
-    A container sees the file that a link `.env` leads to, by the name of that file (STACK_ENV_NAME).
+    If `.env` is a link, a container sees its target under the target's own name (STACK_ENV_NAME).
     """
     if home_given := os.environ.get("STACK_HOME"):
         home = Path(home_given).absolute()
@@ -53,12 +53,12 @@ def find_paths() -> Paths:
 
 
 def shown(env_file: Path) -> str:
-    """The path of `.env` for messages: a container sees it at another path than the person."""
+    """Returns the path of `.env` for messages: the user's path, also inside a container."""
     return os.environ.get("STACK_ENV_FILE") or str(env_file)
 
 
 def content_hash(repo: Path, names: tuple[str, ...]) -> str:
-    """A hash over the names and contents of files, and of all files below folders; compiled Python is left out."""
+    """Returns a hash of the names and contents of files and of all files below folders, without compiled Python."""
     digest = hashlib.sha256()
     for name in names:
         top = repo / name

@@ -1,4 +1,4 @@
-"""Output of a verb: a line for each thing done, and what is being waited for."""
+"""Output of a verb: a line for each completed step, and the present wait."""
 
 import sys
 import time
@@ -10,7 +10,7 @@ from rich.markup import escape
 
 
 class Screen:
-    """Lines with the seconds since the start. On a terminal a spinner says what is waited for, elsewhere a line does."""
+    """Prints lines with the seconds since the start. A wait is shown by a spinner on a terminal, elsewhere by a line."""
 
     def __init__(self) -> None:
         self._console = Console(highlight=False, soft_wrap=True)
@@ -27,7 +27,7 @@ class Screen:
         self._console.print(f"[dim]{self.seconds:6.1f} s[/dim]  {escape(text)}")
 
     def warn(self, text: str) -> None:
-        """Print what a person should know, and what stops nothing, where errors go."""
+        """Prints a warning to standard error."""
         Console(stderr=True, highlight=False, soft_wrap=True).print(
             f"[bold yellow]warning[/bold yellow]  {escape(text)}"
         )
@@ -36,7 +36,7 @@ class Screen:
         self._console.print(escape(text))
 
     def waiting(self, text: str) -> None:
-        """Say what is being waited for; off a terminal at most every five seconds."""
+        """Shows the present wait; off a terminal at most every five seconds."""
         now = time.monotonic()
         if self._status is not None:
             self._status.update(escape(text))
@@ -55,6 +55,6 @@ class Screen:
 
 
 def fail(message: str) -> None:
-    """Print an error where errors go, as one sentence."""
+    """Prints an error to standard error, as one sentence."""
     Console(stderr=True, highlight=False, soft_wrap=True).print(f"[bold red]error[/bold red]  {escape(message)}")
     sys.stderr.flush()

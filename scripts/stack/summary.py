@@ -1,4 +1,4 @@
-"""The end of ./run.sh: where everything is, who may enter, and what to do next."""
+"""The summary of ./run.sh: addresses, logins and the next step."""
 
 import os
 import socket
@@ -35,7 +35,7 @@ def _tunnel(env: Env) -> str:
 
 
 def show(context: Context, screen: Screen) -> None:
-    """Print the version, the table of addresses, one curl to paste, and the next step."""
+    """Prints the version, the table of addresses, one curl to paste, and the next step."""
     env = context.env
     table = [("", "address", "user", "its password or token")]
     table += [(name, address, user, _password_command(context, key)) for name, address, user, key in _rows(context)]

@@ -1,4 +1,4 @@
-"""./run.sh natively: from whatever is there to a stack in which every service is healthy and the first DAG run is green."""
+"""./run.sh in native mode: brings the stack from any state to healthy services and a green first DAG run."""
 
 from stack import proxies, summary
 from stack.first_run import await_first_green_run
@@ -11,7 +11,7 @@ from stack.table.services import Context, Service
 
 
 def up(paths: Paths, screen: Screen, *, mode: str | None, wait_for_run: bool) -> None:
-    """Boot the stack. Whatever runs already and is up to date is left alone."""
+    """Boots the stack. Services that run and are up to date stay untouched."""
     preflight.check_room(paths)
     preflight.check_tools(paths)
     prepare.make_folders(paths)
@@ -31,11 +31,11 @@ def up(paths: Paths, screen: Screen, *, mode: str | None, wait_for_run: bool) ->
 
 
 def _boot(context: Context, screen: Screen) -> list[str]:
-    """Start what does not run and restart what has changed, each after what it waits for; returns the names started."""
+    """Starts stopped services and restarts changed ones, in the order of dependencies; returns the names of those started."""
     paths = context.paths
     rows = services.enabled(context.env)
-    if supervisor.states(paths) is None and (left := processes.end_all(paths)):
-        screen.done(f"Ended {left} processes that an earlier supervisor had left behind")
+    if supervisor.states(paths) is None and (leftovers := processes.end_all(paths)):
+        screen.done(f"Ended {leftovers} processes that an earlier supervisor had left behind")
     prepare.make_database_user(paths, screen)
     prepare.make_postgres_data(context, screen)
     prepare.make_clickhouse_config(context)
@@ -45,11 +45,11 @@ def _boot(context: Context, screen: Screen) -> list[str]:
         screen.waiting(f"restarting {row.name}, whose settings or code have changed")
         supervisor.stop(paths, row.name)
         running.discard(row.name)
-    # A server whose data has yet to move has just been stopped: it runs as another user from now on.
+    # A server whose data must move has just been stopped; from now on it runs as another user.
     prepare.move_postgres_data(paths, screen)
     preflight.check_ports(context.env, rows, running)
     supervisor.ensure(paths, rows)
-    # Once more: the supervisor has ended those whose own entry is new, such as after an upgrade.
+    # Ask again: the supervisor has stopped programs whose configuration changed, such as after an upgrade.
     to_start = _to_start(context, rows, supervisor.running(paths))
     if to_start:
         Starter(context, screen, to_start).run()
@@ -64,7 +64,7 @@ def _has_changed(context: Context, row: Service) -> bool:
 
 
 def _to_start(context: Context, rows: list[Service], running: set[str]) -> list[Service]:
-    """Long-lived rows that do not run, and one-shots that these wait for or that have changed."""
+    """Returns the long-lived rows that do not run, and the one-shots that they need or that have changed."""
     chosen = {row.name for row in rows if not row.one_shot and row.name not in running}
     for row in reversed(rows):
         waited_for = any(row.name in other.after for other in rows if other.name in chosen)

@@ -1,4 +1,4 @@
-"""`python -m stack.warehouse_init`: apply clickhouse/init/*.sql as the admin. Every statement may be repeated."""
+"""`python -m stack.warehouse_init`: applies clickhouse/init/*.sql as the admin. All statements are idempotent."""
 
 import os
 import sys
@@ -11,12 +11,12 @@ from stack.paths import REPO
 
 
 def statements(text: str) -> list[str]:
-    """The statements of one of our own files: each ends with `;` at the end of a line."""
+    """Splits one of our files into statements; each ends with `;` at the end of a line."""
     return [part.strip() for part in text.split(";\n") if part.strip()]
 
 
 def apply(admin: Any) -> None:
-    """Apply all files of clickhouse/init, in the order of their names, through a client of the admin."""
+    """Applies all files of clickhouse/init, in the order of their names, by a client of the admin."""
     for file in sorted((REPO / "clickhouse" / "init").glob("*.sql")):
         for statement in statements(file.read_text()):
             admin.command(statement)

@@ -1,9 +1,8 @@
-"""Start, watch and trust a dbt run over HTTP.
+"""Starts and reports dbt runs over HTTP.
 
-Two processes share one SQLite file. The web process (`web/`) accepts requests and answers questions; it never talks to dbt. The worker
-(`worker/`) runs dbt (`dbt/`), one run at a time, each in an operating-system process of its own, puts the marts in place (`publishing/`), and
-copies what happened to ClickHouse's `ops`. The file (`queue/`) is the record of truth: whatever is killed, it says what was asked and what
-became of it.
+Two processes share one SQLite file. The web process (`web/`) accepts requests and reports on runs; it never talks to dbt. The worker
+(`worker/`) runs dbt (`dbt/`), one run at a time, each in its own operating-system process; it publishes the marts (`publishing/`) and
+copies the record to ClickHouse's `ops`. The file (`queue/`) is the source of truth: it survives a kill of either process.
 """
 
 from pathlib import Path

@@ -12,25 +12,25 @@ WarehouseUser = Literal["dbt", "webhook"]
 
 
 class SettingsError(Exception):
-    """The environment lacks a name or has a value that cannot be used; the message names it."""
+    """A variable of the environment is missing or invalid; the message names it."""
 
 
 class Settings(BaseModel):
-    """Settings of both processes. Aliases are the names in the environment; durations are seconds."""
+    """Settings of both processes. Aliases are the names of the variables; durations are seconds."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", str_strip_whitespace=True)
 
     home: Annotated[Path, Field(alias="WEBHOOK_HOME")]
     project: Annotated[Path, Field(alias="DBT_PROJECT_DIR")]
-    # Only the web process needs it; the worker runs without.
+    # Only the web process needs it.
     token: Annotated[SecretStr | None, Field(alias="WEBHOOK_TOKEN", min_length=16)] = None
 
-    # Of requests to /webhook. For rotation: a new secret is put before the old one, which is taken out once every sender has the new one.
+    # Verify requests to /webhook. To rotate, put the new secret before the old one; remove the old one when every sender has the new one.
     signing_secrets: Annotated[tuple[SecretStr, ...], Field(alias="WEBHOOK_SIGNING_SECRET")] = ()
-    # Wrong credentials in a minute; beyond it the answer to more of them is 429. Right ones always pass.
+    # Wrong credentials a minute, beyond which further wrong ones get 429. Right ones always pass.
     failed_tries: Annotated[int, Field(alias="WEBHOOK_FAILED_TRIES", ge=1)] = 60
     notify_url: Annotated[SecretStr | None, Field(alias="NOTIFY_URL")] = None
-    # Of notices; where there is none they are signed with those above, which whoever checks them can start runs with.
+    # Sign notices. Without them the secrets above sign; then every receiver of notices can also start runs.
     notify_secrets: Annotated[tuple[SecretStr, ...], Field(alias="NOTIFY_SIGNING_SECRET")] = ()
     notify_success: Annotated[bool, Field(alias="NOTIFY_SUCCESS")] = False
 
@@ -38,11 +38,11 @@ class Settings(BaseModel):
     clickhouse_port: Annotated[int, Field(alias="CLICKHOUSE_HTTP_PORT", ge=1, le=65535)] = 8123
     clickhouse_secure: Annotated[bool, Field(alias="CLICKHOUSE_SECURE")] = False
     dbt_password: Annotated[SecretStr, Field(alias="CLICKHOUSE_DBT_PASSWORD")]
-    # Of the user that writes ops.dbt_*; dbt must not get it.
+    # Password of the user that writes ops.dbt_*; dbt must not get it.
     webhook_password: Annotated[SecretStr, Field(alias="CLICKHOUSE_WEBHOOK_PASSWORD")]
 
     queue_limit: Annotated[int, Field(alias="WEBHOOK_QUEUE_LIMIT", ge=1)] = 100
-    # Of one request with ?wait.
+    # Longest wait of one request with ?wait.
     max_wait: Annotated[int, Field(alias="WEBHOOK_MAX_WAIT", ge=0, le=3600)] = 300
     run_timeout: Annotated[float, Field(alias="WEBHOOK_RUN_TIMEOUT", gt=0)] = 3600.0
     stop_grace: Annotated[float, Field(alias="WEBHOOK_STOP_GRACE", ge=0)] = 30.0
@@ -68,11 +68,11 @@ class Settings(BaseModel):
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> "Settings":
-        """Read the settings; an empty value counts as absent. Raises SettingsError with the names that are wrong."""
+        """Reads the settings; an empty value counts as absent. Raises SettingsError that names the wrong variables."""
         try:
             return cls.model_validate({name: value for name, value in environ.items() if value != ""})
         except ValidationError as error:
-            # Without the input: a message must not carry a secret.
+            # Without the input, which may be a secret.
             wrong = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
             raise SettingsError(f"The webhook cannot start with this environment: {wrong}. Set it in .env.") from None
 
@@ -89,7 +89,7 @@ class Settings(BaseModel):
 
     @property
     def worker_lock(self) -> Path:
-        """Locked by the worker that works; its time of change is that worker's heartbeat."""
+        """Lock file of the active worker; its modification time is the worker's heartbeat."""
         return self.home / "worker.lock"
 
     @property
@@ -98,7 +98,7 @@ class Settings(BaseModel):
 
     @property
     def documentation(self) -> Path:
-        """dbt's documentation of the last good run, one page."""
+        """Page with dbt's documentation of the last good run."""
         return self.home / "docs" / "index.html"
 
     @property

@@ -1,1 +1,1 @@
-"""Brings Superset's metadata database to the state that lock, config and assets describe."""
+"""Brings Superset's metadata database to the state of lock, config and assets."""

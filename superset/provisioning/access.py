@@ -1,4 +1,4 @@
-"""Roles and who sees which dashboard, as `access.yaml` of each bundle says: Superset's bundles cannot carry them."""
+"""Roles, and the roles that see each dashboard, from `access.yaml` of each bundle: Superset's own bundles cannot hold them."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ ROLE_FIELDS = {"name", "like", "permissions", "schemas"}
 
 @dataclass(frozen=True)
 class Role:
-    """`like`: roles of Superset whose permissions it has; `permissions`: (permission, view); `schemas`: (database, schema)."""
+    """A role. `like`: Superset's roles whose permissions it includes; `permissions`: (permission, view); `schemas`: (database, schema)."""
 
     name: str
     like: tuple[str, ...]
@@ -23,15 +23,15 @@ class Role:
 
 @dataclass(frozen=True)
 class Access:
-    """`dashboards`: the roles that see a dashboard, by its slug."""
+    """Content of the access files. `dashboards`: the roles that see a dashboard, by its slug."""
 
     roles: tuple[Role, ...] = ()
     dashboards: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def _split(text: str, by: str, where: str) -> tuple[str, str]:
-    left, found, right = str(text).partition(by)
-    if not found:
+    left, separator, right = str(text).partition(by)
+    if not separator:
         raise ProvisionError(f"superset/assets: {where}: {text!r} must be two words with {by!r} between; correct it.")
     return left, right
 
@@ -49,7 +49,7 @@ def _roles(name: str, asset: Mapping[str, Any]) -> Iterator[Role]:
 
 
 def read(files: Mapping[str, str], contents: Mapping[str, str]) -> Access:
-    """Merges the access files. Raises ProvisionError that names file and field where one refers to what is not there."""
+    """Merges the access files. Raises ProvisionError that names the file and field of a dangling reference."""
     roles: dict[str, Role] = {}
     dashboards: dict[str, tuple[str, ...]] = {}
     slugs = {asset.get("slug") for name, asset in parse(contents).items() if name.startswith("dashboards/")}
@@ -73,5 +73,5 @@ def read(files: Mapping[str, str], contents: Mapping[str, str]) -> Access:
 
 
 def names(access: Access) -> set[tuple[str, str]]:
-    """("roles", name) of each."""
+    """Returns ("roles", name) of each role."""
     return {("roles", role.name) for role in access.roles}

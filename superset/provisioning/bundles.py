@@ -11,13 +11,13 @@ ACCESS = "access.yaml"
 
 
 def bundle_folders(assets: Path, *, sample_shop: bool) -> list[Path]:
-    """`warehouse` always; `shop`, which shows the marts of the sample shop, only with it."""
+    """Returns the bundle `warehouse`, and with the sample shop also `shop`, which shows its marts."""
     names = ["warehouse", "shop"] if sample_shop else ["warehouse"]
     return [assets / name for name in names if (assets / name).is_dir()]
 
 
 def read_contents(folders: Sequence[Path], values: Mapping[str, str]) -> dict[str, str]:
-    """File names relative to their bundle, with their text, in which `${NAME}` is replaced for each of `values`: one bundle made of several.
+    """Merges the bundles: returns the text of each file by its path within the bundle, with `${NAME}` replaced for each of `values`.
 
     Raises ProvisionError if two bundles have a file of the same name.
     """
@@ -37,6 +37,6 @@ def read_contents(folders: Sequence[Path], values: Mapping[str, str]) -> dict[st
 
 
 def read_access(folders: Sequence[Path]) -> dict[str, str]:
-    """The text of each bundle's access.yaml, by a name such as `shop/access.yaml`."""
+    """Returns the text of each bundle's access.yaml, by a name such as `shop/access.yaml`."""
     files = [folder / ACCESS for folder in folders]
     return {f"{file.parent.name}/{ACCESS}": file.read_text() for file in files if file.exists()}

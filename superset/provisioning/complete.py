@@ -1,4 +1,4 @@
-"""Makes of the files what Superset's import needs: every default written out, and a query in each chart."""
+"""Completes the files for Superset's import: adds all defaults, and a query to each chart."""
 
 import json
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from provisioning.references import parse
 
 
 def complete(contents: Mapping[str, str]) -> dict[str, str]:
-    """The same files, whole. They must have passed references.check."""
+    """Returns the completed files. They must have passed references.check."""
     assets = parse(contents)
     temporal = {
         str(asset["uuid"]): {column["column_name"] for column in asset.get("columns") or [] if column.get("is_dttm")}

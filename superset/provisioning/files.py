@@ -1,4 +1,4 @@
-"""Writes exported assets to the files that they came from, and new ones beside them."""
+"""Writes exported assets to their files, and new assets to new files beside them."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -19,20 +19,20 @@ TITLES = {
 
 
 def _present(folder: Path, bundles: Sequence[str]) -> dict[str, tuple[str, Path, dict[str, Any]]]:
-    """For each uuid: its kind, its file relative to `folder`, and what that says."""
-    found = {}
+    """Returns kind, file relative to `folder`, and content of each asset, by uuid."""
+    present = {}
     for bundle in bundles:
         for kind in KINDS:
             for file in sorted((folder / bundle / kind).rglob("*.yaml")):
                 asset = yaml.safe_load(file.read_text())
-                found[str(asset["uuid"])] = (kind, file.relative_to(folder), asset)
-    return found
+                present[str(asset["uuid"])] = (kind, file.relative_to(folder), asset)
+    return present
 
 
 def _new_file(
     kind: str, asset: Mapping[str, Any], homes: Mapping[str, Path], bundle: str, taken: set[Path], database: str
 ) -> Path:
-    """Beside what it is made of: the bundle of its dataset or of its first chart, else `bundle`; a dataset in the folder of `database`."""
+    """Returns a path in the bundle of the asset's dataset or first chart, else in `bundle`. A dataset goes to the folder of `database`."""
     uses = [str(asset.get("dataset_uuid"))]
     uses += [
         str((part.get("meta") or {}).get("uuid"))
@@ -49,8 +49,9 @@ def _new_file(
 def write(
     assets: Sequence[tuple[str, dict[str, Any]]], reference: Path, folder: Path, bundles: Sequence[str], currency: str
 ) -> list[str]:
-    """Writes assets in their normal form below `folder`, under the names that they have below `reference`, and removes files of
-    assets that are gone. Returns a line for each file that changed. `bundles`: the folders that count, the last for what is new.
+    """Writes assets in normal form below `folder`, under their file names below `reference`, and removes files of deleted assets.
+
+    Returns a line for each changed file. `bundles`: the folders to look at; new assets go to the last one.
     """
     known = _present(reference, bundles)
     homes = {uuid: file for uuid, (_kind, file, _asset) in known.items()}
@@ -71,9 +72,9 @@ def write(
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(normal_form.dump(reduced))
         lines.append(f"wrote {homes[uuid]}")
-    here = {str(asset["uuid"]) for _kind, asset in assets}
+    exported = {str(asset["uuid"]) for _kind, asset in assets}
     for uuid, (_kind, path, _asset) in known.items():
-        if uuid not in here and (folder / path).exists():
+        if uuid not in exported and (folder / path).exists():
             (folder / path).unlink()
             lines.append(f"removed {path}, whose asset was deleted")
     return lines

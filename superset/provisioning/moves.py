@@ -13,7 +13,7 @@ READS_OPS = re.compile(r"\bops\s*\.", re.IGNORECASE)
 
 
 def _operations(contents: Mapping[str, str]) -> Database:
-    """The database of the file, made here when the import that follows has not made it yet."""
+    """Returns the database of the file; creates it if the import, which comes later, has not done so."""
     asset = parse(contents)["databases/operations.yaml"]
     row = db.session.query(Database).filter_by(uuid=asset["uuid"]).one_or_none()
     if row is None:
@@ -24,10 +24,9 @@ def _operations(contents: Mapping[str, str]) -> Database:
 
 
 def move_operations(contents: Mapping[str, str], say: Callable[[str], None]) -> None:
-    """Keeps charts working that were made while one user of the warehouse read both `analytics` and `ops`. Superset's import does not move a
-    dataset to another database.
+    """Moves datasets on `ops`, made when one warehouse user read both `analytics` and `ops`; Superset's import does not move a dataset.
 
-    Says which datasets read `ops` in their SQL but belong to another schema: those fail until a person changes them.
+    Names datasets of other schemas whose SQL reads `ops`: they fail until somebody changes them.
     """
     warehouse = db.session.query(Database).filter_by(database_name="Warehouse").one_or_none()
     for dataset in db.session.query(SqlaTable).filter_by(database=warehouse).all() if warehouse else ():

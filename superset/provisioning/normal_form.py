@@ -1,7 +1,7 @@
-"""The one way in which an asset is written to its file, so that a diff shows what was changed and nothing else.
+"""The normal form of an asset's file: a diff shows only what somebody changed.
 
-Superset's own exports carry ids of their database, defaults, and keys in the order of the last click. `reduce` takes that away;
-`expand` puts the defaults back before an import, because Superset leaves alone what a file does not mention.
+Superset's exports contain database ids, defaults, and keys in the order of the last click. `reduce` removes them. `expand` restores the
+defaults before an import, because Superset's import leaves fields unchanged that a file does not mention.
 """
 
 import json
@@ -77,7 +77,7 @@ FIRST = (
     *("schema", "slug", "description", "uuid", "database_uuid", "dataset_uuid", "version"),
 )
 LAST = ("sql", "params", "query_context", "columns", "metrics", "metadata", "position")
-# What Superset works out itself, or what means something in one database only.
+# Fields that Superset computes, or whose values are valid in one database only.
 NOISE = {
     "params": {
         "datasource",
@@ -102,7 +102,7 @@ def _without(asset: Mapping[str, Any], keys: set[str]) -> Asset:
 
 
 def _significant(asset: Mapping[str, Any], defaults: Mapping[str, Any]) -> Asset:
-    """Without what is as it is by default; nothing, where nothing is the default, may be written in several ways."""
+    """Drops fields with their default value. A default of None covers every empty value."""
     kept = {}
     for key, value in asset.items():
         default = defaults.get(key)
@@ -127,7 +127,7 @@ def _loaded(value: Any) -> Any:
 
 
 def _in_order_of(items: Sequence[Asset], known: Sequence[str], name: str) -> list[Asset]:
-    """Those in the file first, in its order; new ones after them, in that of their names."""
+    """Sorts items: known ones in the file's order, then new ones by name."""
     place = {key: number for number, key in enumerate(known)}
     return sorted(items, key=lambda item: (place.get(item[name], len(place)), item[name]))
 
@@ -162,7 +162,7 @@ def _chart(asset: Asset) -> Asset:
 
 
 def _layout(position: Mapping[str, Any], key: str) -> Iterator[str]:
-    """The parts of a dashboard from top left to bottom right, each after its parent."""
+    """Yields the parts of a dashboard from top left to bottom right, each after its parent."""
     if key in position:
         yield key
         for child in position[key].get("children", []):
@@ -180,7 +180,7 @@ def _dashboard(asset: Asset) -> Asset:
             numbers.setdefault(position[key]["meta"]["chartId"], len(numbers) + 1)
 
     def own(value: Any, key: str = "") -> Any:
-        """With numbers of this file in the place of the database's ids of charts."""
+        """Replaces the database's chart ids by numbers of this file."""
         if isinstance(value, dict):
             if key == "chart_configuration":
                 value = {
@@ -202,7 +202,7 @@ def _dashboard(asset: Asset) -> Asset:
 
 
 def _with_names(value: Any, currency: str) -> Any:
-    """`${SHOP_CURRENCY}` in the place of the shop's currency."""
+    """Replaces the shop's currency by `${SHOP_CURRENCY}`."""
     if isinstance(value, dict):
         if set(value) == {"symbol", "symbolPosition"} and value["symbol"] == currency:
             return {**value, "symbol": "${SHOP_CURRENCY}"}
@@ -211,7 +211,7 @@ def _with_names(value: Any, currency: str) -> Any:
 
 
 def reduce(kind: str, asset: Asset, before: Mapping[str, Any], currency: str) -> Asset:
-    """An exported asset (or one from a file) in its normal form. `before` is what its file says now: it lends the order of columns."""
+    """Returns an asset, exported or from a file, in normal form. `before` is the present content of its file and gives the order of columns."""
     ways: dict[str, Callable[[], Asset]] = {
         "databases": lambda: _database(asset),
         "datasets": lambda: _dataset(asset, before),
@@ -224,7 +224,7 @@ def reduce(kind: str, asset: Asset, before: Mapping[str, Any], currency: str) ->
 
 
 def expand(kind: str, asset: Asset) -> Asset:
-    """The asset of a file with every default written out."""
+    """Returns the asset of a file with all defaults."""
     whole = DEFAULTS.get(kind, {}) | asset
     for field, defaults in (("columns", COLUMN), ("metrics", METRIC)):
         if kind == "datasets":
@@ -233,7 +233,7 @@ def expand(kind: str, asset: Asset) -> Asset:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Texts of several lines as they are."""
+    """Dumps multi-line texts as block scalars."""
 
     def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
         super().increase_indent(flow, False)
@@ -250,5 +250,5 @@ _Dumper.add_representer(str, _text)
 
 
 def dump(asset: Asset) -> str:
-    """The text of a file."""
+    """Returns the YAML of an asset's file."""
     return yaml.dump(asset, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)

@@ -1,14 +1,14 @@
-"""The query of a chart, made from its settings as the browser makes it: so that chart files need not hold it twice.
+"""Builds a chart's query from its settings as the browser does, so that chart files need not repeat it.
 
-Superset answers `GET /api/v1/chart/<id>/data/` and warms its cache only for charts that carry their query. A chart saved in
-Explore has it; one that is written by hand has not.
+Superset serves `GET /api/v1/chart/<id>/data/` and warms its cache only for charts with a stored query. A chart saved in Explore has one; a
+chart written by hand has none.
 """
 
 import json
 from collections.abc import Collection, Mapping
 from typing import Any
 
-# The kinds of charts that ask one query of this shape. Any other keeps the query_context of its file.
+# Chart types with one query of this shape. Other types keep the query_context of their file.
 KINDS = {
     "big_number_total",
     "echarts_area",
@@ -43,7 +43,7 @@ def _columns(params: Params, temporal: Collection[str]) -> list[Any]:
 
 
 def _filters(params: Params) -> tuple[list[dict[str, Any]], str]:
-    """Simple conditions, and the others as SQL."""
+    """Returns the simple filters, and the others as SQL."""
     simple, free = [], []
     for condition in _listed(params.get("adhoc_filters")):
         if condition["expressionType"] == "SIMPLE":
@@ -66,7 +66,7 @@ def _order(params: Params, metrics: list[Any]) -> list[list[Any]]:
 
 
 def build(params: Params, temporal: Collection[str]) -> dict[str, Any]:
-    """The query context of a chart of one of KINDS, whose dataset has the time columns `temporal`. The import puts the datasource in."""
+    """Returns the query context of a chart of KINDS whose dataset has the time columns `temporal`. The import adds the datasource."""
     metrics = _listed(params.get("metric")) or _listed(params.get("metrics"))
     filters, where = _filters(params)
     has_period = any(one["op"] == "TEMPORAL_RANGE" for one in filters)

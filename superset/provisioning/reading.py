@@ -1,4 +1,4 @@
-"""Reads the content of Superset, as Superset exports it. Importing this module imports Superset."""
+"""Exports Superset's content. Importing this module imports Superset."""
 
 from collections.abc import Collection, Iterator
 from typing import Any
@@ -11,13 +11,13 @@ from provisioning.steps import ADMIN
 
 
 def exported(ours: Collection[Asset]) -> list[tuple[str, dict[str, Any]]]:
-    """(kind, asset) of what came from files, and of every published dashboard with its charts, their datasets and databases."""
+    """Returns (kind, asset) of all assets from files, and of every published dashboard with its charts, datasets and databases."""
     with create_app().app_context():
         from superset.utils.core import override_user
 
         from superset import security_manager
 
-        # Superset exports what somebody may see.
+        # Superset exports only what the current user may see.
         with override_user(security_manager.find_user(ADMIN)):
             return list(_exported(ours))
 

@@ -1,4 +1,4 @@
-"""Checks that the files of assets refer only to each other. Superset's own import says `KeyError` at best, and drops charts silently at worst."""
+"""Checks that asset files refer only to each other. On a dangling reference Superset's import raises KeyError, or silently drops charts."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -7,7 +7,7 @@ import yaml
 
 from provisioning.errors import ProvisionError
 
-# Folder: (the field that refers, the folder whose files it refers to).
+# Folder: (referring field, folder of the files it refers to).
 REFERENCES = {
     "datasets": ("database_uuid", "databases"),
     "charts": ("dataset_uuid", "datasets"),
@@ -16,7 +16,7 @@ REFERENCES = {
 
 
 def parse(contents: Mapping[str, str]) -> dict[str, dict[str, Any]]:
-    """The assets by file name. Raises ProvisionError that names the file and line where it is not YAML or not a mapping."""
+    """Returns the assets by file name. Raises ProvisionError that names file and line if one is not YAML or not a mapping."""
     assets = {}
     for name, text in contents.items():
         try:
@@ -31,7 +31,7 @@ def parse(contents: Mapping[str, str]) -> dict[str, dict[str, Any]]:
 
 
 def _chart_uuids(dashboard: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """For each chart that a dashboard shows: where in `position`, and its uuid. A chart without chartId or uuid has ''."""
+    """Yields the place in `position` and the uuid of each chart of a dashboard; '' for a chart without chartId or uuid."""
     for place, part in (dashboard.get("position") or {}).items():
         if isinstance(part, dict) and part.get("type") == "CHART":
             meta = part.get("meta") or {}
@@ -39,7 +39,7 @@ def _chart_uuids(dashboard: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _filter_datasets(dashboard: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """For each dataset that a filter of a dashboard reads: where in `metadata`, and its uuid."""
+    """Yields the place in `metadata` and the uuid of each dataset that a dashboard's filters read."""
     for number, one in enumerate((dashboard.get("metadata") or {}).get("native_filter_configuration") or []):
         for target in one.get("targets") or []:
             if "datasetUuid" in target:
@@ -47,7 +47,7 @@ def _filter_datasets(dashboard: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def check(contents: Mapping[str, str]) -> None:
-    """Raises ProvisionError that names file and field of the first reference to something that is not among the files."""
+    """Raises ProvisionError that names file and field of the first dangling reference."""
     assets = parse(contents)
     known: dict[str, dict[str, str]] = {}
     for name, asset in assets.items():
@@ -81,5 +81,5 @@ def check(contents: Mapping[str, str]) -> None:
 
 
 def assets(contents: Mapping[str, str]) -> set[tuple[str, str]]:
-    """(folder, uuid) of each asset among the files."""
+    """Returns (folder, uuid) of each asset among the files."""
     return {(name.partition("/")[0], str(asset["uuid"])) for name, asset in parse(contents).items() if "/" in name}

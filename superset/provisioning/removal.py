@@ -1,4 +1,4 @@
-"""Deletes what came from files that are gone. What people made by hand is left alone. Importing this module imports Superset."""
+"""Deletes assets whose files were removed; keeps what people made by hand. Importing this module imports Superset."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -12,8 +12,8 @@ from superset.models.sql_lab import SavedQuery
 
 from superset import security_manager
 
-# In the order in which they can go: each may refer to those after it. Roles are known by their
-# names, and so are the row-level rules that versions before this one provisioned.
+# In the order of deletion: each kind may refer to later ones. Roles are identified by their names,
+# and so are the row-level rules that earlier versions provisioned.
 MODELS: dict[str, Any] = {
     "dashboards": Dashboard,
     "charts": Slice,
@@ -26,7 +26,7 @@ MODELS: dict[str, Any] = {
 
 
 def _needed_by(kind: str, row: Any) -> str:
-    """Content of people that would break without it; '' if nothing."""
+    """Returns names of people's content that needs the row; '' if nothing does."""
     if kind == "datasets":
         charts = db.session.query(Slice).filter_by(datasource_id=row.id, datasource_type="table").all()
         return ", ".join(chart.slice_name for chart in charts)
@@ -37,7 +37,7 @@ def _needed_by(kind: str, row: Any) -> str:
 
 
 def remove(gone: Iterable[tuple[str, str]], say: Callable[[str], None]) -> list[tuple[str, str]]:
-    """Deletes assets, given as (kind, uuid), and returns those that stay because something made by hand needs them."""
+    """Deletes assets, given as (kind, uuid). Returns those that it keeps because people's content needs them."""
     kept = []
     wanted = set(gone)
     for kind, model in MODELS.items():

@@ -1,4 +1,4 @@
-"""Brings roles and the roles of dashboards to what the files say. Importing this module imports Superset."""
+"""Sets roles, and the roles of dashboards, from the files. Importing this module imports Superset."""
 
 from typing import Any
 
@@ -11,30 +11,30 @@ from superset import security_manager
 
 
 def _permissions(role: Role) -> list[Any]:
-    found: dict[int, Any] = {}
+    by_id: dict[int, Any] = {}
     for name in role.like:
         other = security_manager.find_role(name)
         if other is None:
             raise ProvisionError(
                 f"superset/assets: access.yaml: roles: {role.name}: Superset has no role {name!r}; correct it."
             )
-        found |= {permission.id: permission for permission in other.permissions}
+        by_id |= {permission.id: permission for permission in other.permissions}
     for name, view in role.permissions:
         permission = security_manager.find_permission_view_menu(name, view)
         if permission is None:
             raise ProvisionError(
                 f"superset/assets: access.yaml: roles: {role.name}: Superset has no permission '{name} on {view}'; correct it."
             )
-        found[permission.id] = permission
+        by_id[permission.id] = permission
     for database, schema in role.schemas:
         view = security_manager.get_schema_perm(database, None, schema)
         permission = security_manager.add_permission_view_menu("schema_access", view)
-        found[permission.id] = permission
-    return list(found.values())
+        by_id[permission.id] = permission
+    return list(by_id.values())
 
 
 def apply(access: Access) -> None:
-    """Raises ProvisionError where Superset does not know a role or permission. Roles of dashboards that the files do not name stay."""
+    """Applies the access files; roles of unnamed dashboards stay. Raises ProvisionError for a role or permission that Superset does not know."""
     for role in access.roles:
         row = security_manager.find_role(role.name) or security_manager.add_role(role.name)
         row.permissions = _permissions(role)

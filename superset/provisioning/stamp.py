@@ -1,6 +1,6 @@
-"""Record of the last provisioning: one digest for each part, kept in the metadata database itself.
+"""Stamp of the last provisioning: one digest for each part, stored in the metadata database.
 
-A new metadata database has none, so it is provisioned whatever files are left from an old one. Standard library and psycopg2 only.
+A new metadata database has no stamp, so it is provisioned whatever files an old one left. Needs only the standard library and psycopg2.
 """
 
 import hashlib
@@ -16,16 +16,16 @@ from stack_superset.settings import Settings
 from provisioning.errors import ProvisionError
 
 Stamp = Mapping[str, str]
-# The kind, which is the name of its folder, and the uuid; or `roles` with their names.
+# (kind, which is the folder's name, uuid), or ("roles", name).
 Asset = tuple[str, str]
 
 HERE = Path(__file__).resolve().parents[1]
-# Any number that nobody else takes as a session lock in this database.
+# An arbitrary number that no other session lock of this database uses.
 LOCK = 7_305_411
 
 
 def digest(contents: Mapping[str, bytes]) -> str:
-    """A digest of names and contents, the same in whatever order they come."""
+    """Returns a digest of names and contents that does not depend on their order."""
     whole = hashlib.sha256()
     for name in sorted(contents):
         whole.update(f"{name}\0{len(contents[name])}\0".encode())
@@ -38,9 +38,9 @@ def _files(root: Path, files: Iterable[Path]) -> dict[str, bytes]:
 
 
 def wanted(settings: Settings, admin_password: str, assets: Mapping[str, str], root: Path = HERE) -> dict[str, str]:
-    """The stamp of the present lock, code, assets and admin password.
+    """Returns the stamp of the present lock, code, assets and admin password.
 
-    The password enters keyed with the secret key, which is not in the metadata database: the stamp cannot be used to try passwords.
+    The password is hashed with the secret key, which is not in the metadata database, so the stamp does not help to guess passwords.
     """
     code = [root / "provision.py", *(root / "config").rglob("*.py"), *(root / "provisioning").rglob("*.py")]
     return {
@@ -52,13 +52,13 @@ def wanted(settings: Settings, admin_password: str, assets: Mapping[str, str], r
 
 
 def changed(present: Stamp, future: Stamp) -> list[str]:
-    """The parts that differ, in the order of `future`."""
+    """Returns the parts that differ, in the order of `future`."""
     return [part for part, digest in future.items() if present.get(part) != digest]
 
 
 @contextmanager
 def metadata_database(settings: Settings) -> Iterator[connection]:
-    """The metadata database, in autocommit, held by one provisioner at a time. Raises ProvisionError if it does not answer or refuses."""
+    """Connects to the metadata database, in autocommit, and locks out other provisioners. Raises ProvisionError if it cannot connect."""
     try:
         database = psycopg2.connect(
             host=settings.database_host,
@@ -84,7 +84,7 @@ def metadata_database(settings: Settings) -> Iterator[connection]:
 
 
 def read(database: connection) -> dict[str, str]:
-    """The stamp of the last provisioning that ended well; empty for a new database."""
+    """Returns the stamp of the last successful provisioning; empty for a new database."""
     with database.cursor() as cur:
         cur.execute("SELECT to_regclass('stack_provisioning') IS NOT NULL")
         row = cur.fetchone()
@@ -95,7 +95,7 @@ def read(database: connection) -> dict[str, str]:
 
 
 def read_assets(database: connection) -> set[Asset]:
-    """The assets that came from files at the last provisioning."""
+    """Returns the assets that came from files at the last provisioning."""
     with database.cursor() as cur:
         cur.execute("SELECT to_regclass('stack_assets') IS NOT NULL")
         row = cur.fetchone()

@@ -1,4 +1,4 @@
-"""The steps of provisioning, in one process: Superset's imports alone take seconds. Importing this module imports Superset."""
+"""The steps of provisioning, all in one process, because Superset's imports alone take seconds. Importing this module imports Superset."""
 
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -19,7 +19,7 @@ ADMIN = "admin"
 
 def _upgrade_database(app: Flask) -> None:
     upgrade(directory=str(Path(superset.__file__).parent / "migrations"))
-    # Skipped when the application was made, because the database was not up to date then.
+    # create_app() skipped this, because the database was not up to date then.
     app.sync_config_to_db()  # type: ignore[attr-defined]
 
 
@@ -46,7 +46,7 @@ def _set_permissions() -> None:
 
 
 def _flat(messages: Any, path: str = "") -> Iterator[str]:
-    """Superset's nested messages as `file: field: what is wrong`."""
+    """Yields Superset's nested messages as `file: field: what is wrong`."""
     if isinstance(messages, Mapping):
         for name, inner in messages.items():
             yield from _flat(inner, f"{path}{name}: ")
@@ -67,7 +67,7 @@ def _import_assets(contents: Mapping[str, str]) -> None:
     command = ImportAssetsCommand(dict(contents))
     with override_user(security_manager.find_user(ADMIN)):
         try:
-            # run() validates too, but logs what it finds as if it were a fault of Superset.
+            # run() validates too, but logs a fault of the files as an error of Superset.
             command.validate()
             command.run()
         except CommandInvalidError as error:
@@ -89,11 +89,12 @@ def provision(
     changed: Collection[str],
     say: Callable[[str], None],
 ) -> list[Asset]:
-    """Brings the metadata database up to date. `changed` are the parts of the stamp that differ: assets are imported, which
-    overwrites what was edited by hand, only if they did, and the admin gets the password of the environment only if that did.
-    `gone` are assets whose files are no more; returned are those of them that stay.
+    """Brings the metadata database up to date. `changed` are the parts of the stamp that differ.
 
-    Raises ProvisionError when the assets are broken; then the assets in the database stay as they were.
+    It imports assets, which overwrites hand edits, only if `assets` changed. It sets the admin's password only if `admin` changed. `gone` are
+    assets whose files were removed; returns those that it keeps.
+
+    Raises ProvisionError if the assets are broken; then the assets in the database stay as they were.
     """
     started = time.monotonic()
 
@@ -118,7 +119,7 @@ def provision(
             moves.move_operations(contents, say)
             _import_assets(contents)
         if {"lock", "config", "assets"} & set(changed):
-            # Superset's own roles may have changed with its version, and ours are made from them.
+            # Our roles are built from Superset's, which may change with its version.
             from provisioning import removal, roles
 
             roles.apply(access)

@@ -62,7 +62,7 @@ TODAY = "SELECT toDate(max(_elt_loaded_at), 'UTC') FROM raw.orders"
 
 
 def refresh(stack: Any) -> None:
-    """Load and build, as the DAG does."""
+    """Loads and builds, as the DAG does."""
     stack.call("scripts/exec", "airflow-scheduler", "python", "-m", "elt", "load")
     values = stack.values()
     subprocess.run(

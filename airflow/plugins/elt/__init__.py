@@ -1,4 +1,4 @@
 """Copies tables of an OLTP Postgres into ClickHouse: exact, at one instant, all or nothing.
 
-Importable without Airflow; `python -m elt` does by hand what the DAG does by schedule.
+Importable without Airflow; `python -m elt` runs manually the steps that the DAG runs by schedule.
 """

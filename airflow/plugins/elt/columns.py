@@ -1,6 +1,6 @@
-"""From a Postgres column to a ClickHouse column: its type, how it is sent, and which values cannot be mapping.
+"""Maps a Postgres column to a ClickHouse column: its type, its form on the wire, and the values that cannot be mapped.
 
-docs/types.md is this module in words.
+docs/types.md describes this module.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from elt.pipeline.names import quote_postgres
 from elt.sources.postgres.catalogue import SourceColumn
 
 UNBOUNDED_NUMERIC = (76, 38)
-"""Precision and scale of a numeric without precision; a value that does not fit is an error, never rounded."""
+"""Precision and scale for a numeric without precision; a value that does not fit is an error, never rounded."""
 _WIDEST_DECIMAL = 76
 
 _DECIMAL = re.compile(r"Decimal\((\d{1,2}), ?(\d{1,2})\)")
@@ -37,12 +37,12 @@ _SIMPLE = {
 
 @dataclass(frozen=True)
 class YearRange:
-    """Years that this server's Date32 and DateTime64 hold and read back."""
+    """Range of years that this server's Date32 and DateTime64 store and return correctly."""
 
     first: int
     last: int
     loud: bool
-    """Whether the server refuses a year outside, instead of moving it to the nearest one inside."""
+    """Whether the server refuses a year outside the range, instead of clamping it."""
 
 
 WIDE = YearRange(1, 9999, loud=True)
@@ -51,25 +51,25 @@ NARROW = YearRange(1900, 2299, loud=False)
 
 @dataclass(frozen=True)
 class ColumnMapping:
-    """How one column travels."""
+    """Mapping of one column."""
 
     name: str
-    """In `raw`: that of the source, but for array columns whose names ClickHouse would take for one Nested column."""
+    """Name in `raw`: the source's, except for array columns that ClickHouse would combine into one Nested column."""
     declared: str
     clickhouse: str
-    """Type in ClickHouse, Nullable included."""
+    """ClickHouse type, including Nullable."""
     select: str
-    """SQL in the SELECT inside COPY."""
+    """SQL expression in the SELECT inside COPY."""
     convert: str | None = None
-    """ClickHouse expression over the sent text, with {wire} for its name; None where the text is read as it is."""
+    """ClickHouse expression over the sent text, with {wire} for its name; None if the text is read unchanged."""
     refused: str | None = None
-    """SQL predicate of the rows whose value cannot be carried; None where every value can."""
+    """SQL predicate of rows whose value cannot be mapped; None if every value can."""
     because: str = ""
-    """The fault of such a value, to end a sentence."""
+    """The fault of such a value, as the end of a sentence."""
     as_text: bool = False
-    """Whether the type has no counterpart, so that its text is what arrives."""
+    """Whether the type has no counterpart, so that it is copied as text."""
     renamed_from: str | None = None
-    """Name at the source, where that is another one."""
+    """Name at the source, if different."""
 
     @property
     def source_name(self) -> str:
@@ -77,7 +77,7 @@ class ColumnMapping:
 
 
 def override_problem(text: str) -> str | None:
-    """Why `text` cannot stand under `types:`, or None."""
+    """Returns why `text` is not valid under `types:`, or None."""
     if text == "String":
         return None
     match = _DECIMAL.fullmatch(text)
@@ -89,9 +89,9 @@ def override_problem(text: str) -> str | None:
 
 
 def map_column(column: SourceColumn, years: YearRange, override: str | None = None) -> ColumnMapping:
-    """How `column` travels to a server that holds `years`. `override` is the type that pipeline.yml gives it.
+    """Returns the mapping of `column` to a server that stores `years`. `override` is the type in pipeline.yml.
 
-    Raises ValueError when the column cannot be given that type.
+    Raises ValueError if the column cannot have that type.
     """
     if override == "String":
         return _as_text(column)
@@ -113,7 +113,7 @@ def map_column(column: SourceColumn, years: YearRange, override: str | None = No
         select = f"{quoted} AT TIME ZONE 'UTC'" if column.base == "timestamptz" else quoted
         return _in_years(column, "DateTime64(6, 'UTC')", select, years)
     if column.base == "bytea":
-        # Hex is what COPY can send in text; the server makes bytes of it again.
+        # COPY's text can carry hex; the server decodes it to bytes.
         sent = f"encode({quoted}, 'hex')"
         return ColumnMapping(column.name, column.declared, _nullable(column, "String"), sent, convert="unhex({wire})")
     if column.base == "enum":
@@ -125,9 +125,9 @@ def map_column(column: SourceColumn, years: YearRange, override: str | None = No
 
 
 def apart(columns: tuple[ColumnMapping, ...]) -> tuple[ColumnMapping, ...]:
-    """The columns, with `_` for the dots in names of arrays that share what stands before the first dot.
+    """Returns the columns, with `_` instead of dots in the names of arrays that share the part before the first dot.
 
-    ClickHouse takes `a.x` and `a.y` for parts of one Nested column, whose arrays must all have the same length.
+    ClickHouse treats arrays `a.x` and `a.y` as one Nested column, whose arrays must all have the same length.
     """
 
     def prefix(column: ColumnMapping) -> str | None:
@@ -150,9 +150,9 @@ def apart(columns: tuple[ColumnMapping, ...]) -> tuple[ColumnMapping, ...]:
 
 
 def with_replacement(mapping: ColumnMapping, column: SourceColumn, value: str | None) -> ColumnMapping:
-    """As `carried`, with `value` in place of every value that its type does not hold; None is NULL.
+    """Returns the mapping with `value` instead of every value that its type cannot hold; None is NULL.
 
-    Raises ValueError when there is nothing to replace, or no room for NULL.
+    Raises ValueError if the type holds every value, or if it cannot hold NULL.
     """
     if mapping.refused is None or column.dimensions:
         raise ValueError(f"{column.name} is {column.declared}, of which no single value is ever refused")
@@ -167,11 +167,11 @@ def with_replacement(mapping: ColumnMapping, column: SourceColumn, value: str | 
 
 
 MASK_SETTING = "elt.mask_salt"
-"""Where the session has the salt: it reaches Postgres as an option of the connection, and never stands in a query."""
+"""Setting that holds the salt in the session. It reaches Postgres as a connection option, and never appears in a query."""
 
 
 def masked(column: SourceColumn) -> ColumnMapping:
-    """The SHA-256, in hex, of the salt followed by the value's text: equal values stay equal, and NULL stays NULL."""
+    """Returns a mapping to the SHA-256, in hex, of the salt followed by the value's text: equal values stay equal, NULL stays NULL."""
     salted = f"current_setting('{MASK_SETTING}') || {quote_postgres(column.name)}::text"
     select = f"encode(sha256(convert_to({salted}, 'UTF8')), 'hex')"
     return ColumnMapping(column.name, column.declared, _nullable(column, "String"), select)
@@ -182,13 +182,13 @@ def _nullable(column: SourceColumn, inner: str) -> str:
 
 
 def _as_text(column: SourceColumn) -> ColumnMapping:
-    # The text that Postgres itself prints: the one rule for every type without a counterpart.
+    # Every type without a counterpart is copied as the text that Postgres prints.
     quoted = quote_postgres(column.name)
     return ColumnMapping(column.name, column.declared, _nullable(column, "String"), f"{quoted}::text", as_text=True)
 
 
 def _precision(typmod: int) -> tuple[int, int]:
-    """Precision and scale for Decimal from Postgres' typmod (numeric.c, make_numeric_typmod)."""
+    """Returns precision and scale for Decimal from Postgres' typmod (numeric.c, make_numeric_typmod)."""
     if typmod < 4:
         return UNBOUNDED_NUMERIC
     packed = typmod - 4
@@ -198,7 +198,7 @@ def _precision(typmod: int) -> tuple[int, int]:
         precision, scale = precision - scale, 0
     precision = max(precision, scale)
     if precision > _WIDEST_DECIMAL:
-        # More digits are declared than any Decimal has; the values may still be short, and are checked.
+        # The declared precision exceeds every Decimal's; the values may still fit, and are checked.
         scale = min(scale, UNBOUNDED_NUMERIC[1])
         precision = _WIDEST_DECIMAL
     return precision, scale
@@ -209,7 +209,7 @@ def _decimal(column: SourceColumn, precision: int, scale: int) -> ColumnMapping:
     kind = f"Decimal({precision}, {scale})"
     because = f"which {kind} does not hold exactly"
     if _declared_within(column.typmod, precision, scale):
-        # Postgres keeps every value within the precision, but NaN, which the server refuses to read.
+        # Postgres enforces the precision for all values except NaN, which the server refuses to read.
         refused, select = f"{quoted} = 'NaN'", quoted
     else:
         # ClickHouse drops excess fractional digits silently, so the source checks.
@@ -247,15 +247,15 @@ def _first_day_after(years: YearRange, base: str) -> str:
 
 
 def _loud(quoted: str, refused: str, select: str) -> str:
-    """`select`, but an error of Postgres on a refused value: its cast can only fail, and only when it is reached."""
+    """Returns `select` with a cast that fails in Postgres when it reaches a refused value."""
     return f"CASE WHEN {refused} THEN CAST(CAST('not mapping: ' || {quoted}::text AS integer) AS text) ELSE ({select})::text END"
 
 
 def _array(column: SourceColumn, years: YearRange) -> ColumnMapping:
-    """Arrays travel as JSON of their elements' texts, and each element is read strictly on the other side."""
+    """Returns the mapping of an array: it is sent as JSON of its elements' texts, and ClickHouse parses each element strictly."""
     quoted = quote_postgres(column.name)
     depth = column.dimensions
-    # A cast to text takes the blanks off that char(n) is padded with.
+    # A cast to text removes the padding of char(n).
     texts = quoted if column.base == "bpchar" else f"{quoted}::text[]"
     inner = _SIMPLE.get(column.base, "String")
     silent = [f"array_ndims({quoted}) <> {depth}"]
@@ -276,11 +276,11 @@ def _array(column: SourceColumn, years: YearRange) -> ColumnMapping:
         outside = f"NOT (e >= '{years.first:04}-01-01' AND e < {_first_day_after(years, column.base)})"
         (loud if years.loud else silent).append(_any_element(quoted, outside))
         if column.base == "timestamptz":
-            # The session's zone is UTC, which is what this cast goes by.
+            # This cast uses the session's time zone, which is UTC.
             texts = f"{quoted}::timestamp[]::text[]"
     strings = "Array(" * depth + "Nullable(String)" + ")" * depth
-    # ClickHouse has no Nullable(Array): a NULL array arrives as an empty one (docs/types.md). NOT NULL arrays are told so too, because
-    # ClickHouse (26.9) checks a DEFAULT as if every column that it reads were Nullable.
+    # ClickHouse has no Nullable(Array): a NULL array arrives as an empty one (docs/types.md). NOT NULL arrays need the expression too,
+    # because ClickHouse (26.9) checks a DEFAULT as if every column that it reads were Nullable.
     parsed = f"JSONExtract(ifNull({{wire}}, '[]'), '{strings}')"
     element = "unhex(substring({x}, 3))" if column.base == "bytea" else _strictly(inner)
     kind = "Array(" * depth + f"Nullable({inner})" + ")" * depth
@@ -297,9 +297,9 @@ _ZERO = {"Date32": "1970-01-01", "UUID": "00000000-0000-0000-0000-000000000000",
 
 
 def _strictly(kind: str) -> str:
-    """An expression over {x} that reads its text as `kind`, or fails.
+    """Returns an expression over {x} that parses its text as `kind`, or fails.
 
-    A cast to Nullable, and of a Nullable, makes NULL of what it cannot read; so neither may be cast as such.
+    A cast to Nullable, or of a Nullable, turns invalid text into NULL, so the expression avoids both.
     """
     if kind == "String":
         return "{x}"
@@ -308,7 +308,7 @@ def _strictly(kind: str) -> str:
 
 
 def _each(expression: str, depth: int, element: str) -> str:
-    """`element` applied to every innermost element of an array of `depth`."""
+    """Returns an expression that applies `element` to every innermost element of an array of `depth`."""
     if depth == 0:
         return element.replace("{x}", expression)
     if element == "{x}":

@@ -8,7 +8,7 @@ from warehouse.errors import TerminalError, TransientError
 
 
 class PipelineFileError(TerminalError):
-    """pipeline.yml has mistakes; all of them are named, each with its line."""
+    """pipeline.yml is invalid; the message lists all mistakes with their lines."""
 
     def __init__(self, path: str, mistakes: Sequence[str]) -> None:
         self.path = path
@@ -18,7 +18,7 @@ class PipelineFileError(TerminalError):
 
 
 class SourceRefusedError(TerminalError):
-    """Postgres answered with an error that stays: a missing table, a missing right, a value it cannot print."""
+    """Postgres answered with a permanent error: a missing table, a missing right, a value that it cannot print."""
 
     def __init__(self, message: str, sqlstate: str | None = None) -> None:
         self.sqlstate = sqlstate
@@ -26,7 +26,7 @@ class SourceRefusedError(TerminalError):
 
 
 class SourceUnavailableError(TransientError):
-    """Postgres does not answer, hung up, or is busy."""
+    """Postgres does not answer, closed the connection, or is busy."""
 
     def __init__(self, message: str, sqlstate: str | None = None) -> None:
         self.sqlstate = sqlstate
@@ -34,7 +34,7 @@ class SourceUnavailableError(TransientError):
 
 
 class ValueRefusedError(TerminalError):
-    """A value that no ClickHouse type of the column holds exactly, or that Postgres does not send."""
+    """A value that the column's ClickHouse type cannot hold exactly, or that Postgres cannot send."""
 
     def __init__(self, table: str, column: str, key: str, value: str, because: str, cure: str = "") -> None:
         self.table = table
@@ -48,7 +48,7 @@ class ValueRefusedError(TerminalError):
 
 
 class CountMismatchError(TransientError):
-    """Rows sent, written and present are not the same number; the table is not published."""
+    """The numbers of rows sent, written and present differ; the table is not published."""
 
     def __init__(self, table: str, sent: int, written: int, present: int) -> None:
         self.table = table
@@ -62,7 +62,7 @@ class CountMismatchError(TransientError):
 
 
 class VerificationError(TerminalError):
-    """The rows loaded, or those they join, differ from the source at the run's snapshot."""
+    """The loaded rows, or the published rows that they extend, differ from the source at the run's snapshot."""
 
     def __init__(self, table: str, difference: str, cure: str) -> None:
         self.table = table
@@ -70,7 +70,7 @@ class VerificationError(TerminalError):
 
 
 class NotInRunError(TerminalError):
-    """The run does not copy this table: it was asked for others, or pipeline.yml has changed since it was planned."""
+    """The run does not include this table: other tables were requested, or pipeline.yml has changed since the plan."""
 
     def __init__(self, run: int, target: str, tables: Sequence[str]) -> None:
         self.run = run
@@ -82,7 +82,7 @@ class NotInRunError(TerminalError):
 
 
 class SnapshotGoneError(TerminalError):
-    """The snapshot that all loads of the run share is no longer held."""
+    """The run's shared snapshot is no longer held."""
 
     def __init__(self, snapshot: str) -> None:
         self.snapshot = snapshot

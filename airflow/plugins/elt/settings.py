@@ -1,4 +1,4 @@
-"""The loader's environment, read once at the edge."""
+"""The loader's settings, read once from the environment."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from warehouse.errors import TerminalError
 
 
 class Settings(BaseSettings):
-    """Addresses, passwords and files. Each field is read from the environment name of the same spelling in upper case."""
+    """Addresses, passwords and files. Each field is read from the variable of its name in upper case."""
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
@@ -33,14 +33,14 @@ class Settings(BaseSettings):
 
     @property
     def source_address(self) -> str:
-        """Where the source is, as a person says it and without the password: user@host:port/database."""
+        """Address of the source for messages, without the password: user@host:port/database."""
         try:
             parts = urlsplit(self.source_url.get_secret_value())
             port = parts.port or 5432
         except ValueError:
             return "the address in SOURCE_URL"
         if not parts.netloc:
-            # Names and values, as libpq takes them too: the password may be among them.
+            # libpq also accepts a list of names and values, which may include the password.
             return "the address in SOURCE_URL"
         return f"{unquote(parts.username or '')}@{parts.hostname or ''}:{port}{parts.path}"
 
@@ -56,7 +56,7 @@ class Settings(BaseSettings):
         )
 
     def redact(self, text: str) -> str:
-        """`text` without any of the secrets, whatever a driver has put into its message."""
+        """Removes all secrets from `text`, such as a driver's message."""
         secrets = [self.clickhouse_loader_password.get_secret_value(), self.mask_salt.get_secret_value()]
         url = self.source_url.get_secret_value()
         secrets.append(url)
@@ -68,27 +68,27 @@ class Settings(BaseSettings):
 
 
 def passwords_of(url: str) -> list[str]:
-    """The password of an address, as it is written there and as it is meant; libpq finds it among options, too."""
-    found: list[str] = []
+    """Returns the passwords of a URL, encoded and decoded; libpq also reads them from its query."""
+    passwords: list[str] = []
     with suppress(ValueError):
         if written := urlsplit(url).password:
-            found += [written, unquote(written)]
+            passwords += [written, unquote(written)]
     with suppress(psycopg2.Error):
         if meant := parse_dsn(url).get("password"):
-            found.append(str(meant))
-    return found
+            passwords.append(str(meant))
+    return passwords
 
 
 def read_settings() -> Settings:
-    """The settings of this process.
+    """Returns the settings of this process.
 
-    Raises TerminalError that names every variable that is missing or malformed, never its value.
+    Raises TerminalError that names every missing or malformed variable, never its value.
     """
     try:
         return Settings()
     except ValidationError as error:
-        found = [f"{str(e['loc'][0]).upper()}: {e['msg'].lower()}" for e in error.errors(include_input=False)]
+        mistakes = [f"{str(e['loc'][0]).upper()}: {e['msg'].lower()}" for e in error.errors(include_input=False)]
         raise TerminalError(
-            f"The environment is not complete ({'; '.join(found)}); set what is named, or start by scripts/exec, "
+            f"The environment is not complete ({'; '.join(mistakes)}); set what is named, or start by scripts/exec, "
             "which reads .env"
         ) from None

@@ -1,4 +1,4 @@
-"""The operator that has the webhook run dbt and waits for the end, once for each load whatever is killed meanwhile."""
+"""The operator that runs dbt by the webhook and waits for its end: once for each load, whatever is killed meanwhile."""
 
 import time
 from collections.abc import Sequence
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
     from pydantic import JsonValue
 
-    # mypy does not follow Airflow's imports; the operator's base has what it needs at run time.
+    # mypy does not follow Airflow's imports, so it cannot know the operator's base.
     Base = Any
 
 UNREACHABLE_FOR_SECONDS = 300
-POLL_SECONDS = (0.5, 0.5, 1, 1, 2, 2, 3)  # then the last one again and again
+POLL_SECONDS = (0.5, 0.5, 1, 1, 2, 2, 3)  # the last one repeats
 MESSAGE_CHARACTERS = 2000
 
 
 class DbtRunError(Exception):
-    """dbt ended without success; running it again may help (a warehouse that was away, a cut run)."""
+    """dbt failed, and a retry may help (the warehouse was down, the run was interrupted)."""
 
 
 class DbtBuildOperator(ResumableJobMixin, BaseOperator):  # type: ignore[misc]
@@ -77,10 +77,10 @@ class DbtBuildOperator(ResumableJobMixin, BaseOperator):  # type: ignore[misc]
         return status == "success"
 
     def poll_until_complete(self, external_id: "JsonValue", context: "Context") -> dict[str, Any]:
-        """Waits for the end, logging every node as dbt finishes it.
+        """Waits for the end and logs every finished node.
 
-        Raises AirflowFailException when a repetition could only repeat (failed tests, a cancelled run), DbtRunError
-        otherwise, WebhookUnavailableError after five minutes without an answer.
+        Raises AirflowFailException if a retry would fail again (failed tests, a cancelled run), DbtRunError for other failures, and
+        WebhookUnavailableError after five minutes without a response.
         """
         run = self._wait(Webhook.from_environment(), _parts(external_id)[0])
         if run.status == "success":
@@ -106,7 +106,7 @@ class DbtBuildOperator(ResumableJobMixin, BaseOperator):  # type: ignore[misc]
         key = f"{ti.dag_id}/{ti.run_id}/{ti.task_id}"
         owner = store.get(self.owner_key)
         if owner is None:
-            # Stored before the POST: an attempt after a kill in between must choose the same key.
+            # Store it before the POST: after a kill in between, the next attempt must choose the same key.
             store.set(self.owner_key, self._load_run)
             owner = self._load_run
         return key if owner == self._load_run else f"{key}/{self._load_run}"
@@ -149,7 +149,7 @@ class DbtBuildOperator(ResumableJobMixin, BaseOperator):  # type: ignore[misc]
 
 
 def failure_message(run: DbtRun, page: str) -> str:
-    """The failed nodes and why, and where the whole log is."""
+    """Returns the failed nodes with their errors, and the address of the whole log."""
     lines = [f"dbt run {run.id} ended as {run.status}" + (f": {run.error}" if run.error else ".")]
     lines += [f"- {node.name} ({node.status}): {node.message[:MESSAGE_CHARACTERS]}" for node in run.failed_nodes]
     lines.append(f"The whole log: {page}/logs")
@@ -157,7 +157,7 @@ def failure_message(run: DbtRun, page: str) -> str:
 
 
 def _only_tests_failed(run: DbtRun) -> bool:
-    """A failed test will fail again on the same rows; a model in error may have met a warehouse that was away."""
+    """Whether only tests failed: they would fail again on the same rows. A model may have failed because the warehouse was down."""
     return run.status == "error" and bool(run.failed_nodes) and all(node.status == "fail" for node in run.failed_nodes)
 
 

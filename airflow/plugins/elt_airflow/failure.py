@@ -19,7 +19,7 @@ PROCESS_DIED = (
 
 
 def notify_failure(context: Any) -> None:
-    """Task callback, called when no retry is left. Where the process died it is the dag-processor that calls it."""
+    """Task callback, called when no retry is left. If the task process died, the dag-processor calls it."""
     mask_secrets()
     ti = context["ti"]
     _send(
@@ -36,7 +36,7 @@ def notify_failure(context: Any) -> None:
 
 
 def notify_kept(ti: Any, target: str, error: str) -> None:
-    """Tells of a table whose load failed while its task is green, because pipeline.yml says `on_error: keep` of it."""
+    """Reports a table whose load failed under `on_error: keep` of pipeline.yml; its task is green."""
     _send(
         "airflow.table.kept",
         {
@@ -51,10 +51,10 @@ def notify_kept(ti: Any, target: str, error: str) -> None:
 
 
 def close_failed_run(context: Any) -> None:
-    """DAG callback, called by the dag-processor: closes the loader's run, so that the next one sweeps what it left.
+    """DAG callback, called by the dag-processor: closes the loader's run, so that the next run cleans up after it.
 
-    A run that published its rows before dbt failed stays the success that it is. A run that failed without a failed
-    task (it was stopped) is told to NOTIFY_URL here.
+    A run that published its rows before dbt failed stays a success. A run that failed without a failed task (somebody stopped it) is reported
+    to NOTIFY_URL here.
     """
     from elt.runs.run import fail
     from elt.settings import read_settings
@@ -79,7 +79,7 @@ def _failed_tasks(ti: Any, dag_id: str, run_id: str) -> list[str]:
 
 
 def error_of(context: Any) -> str:
-    """One text for a person: what the task raised, without the traceback and with known secrets masked."""
+    """Returns the task's exception as text for people, without the traceback and with known secrets masked."""
     error = context.get("exception")
     if error is None:
         return PROCESS_DIED

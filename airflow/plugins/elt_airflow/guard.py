@@ -1,4 +1,4 @@
-"""Errors of the loader in Airflow's terms, and secrets kept out of task logs."""
+"""Translates the loader's errors to Airflow's, and masks secrets in task logs."""
 
 import os
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ ADDRESSES = ("SOURCE_URL", "NOTIFY_URL", "AIRFLOW_METADATA_CONN")
 
 @contextmanager
 def no_retry_on_terminal_errors() -> Iterator[None]:
-    """Fails the task without retry where the loader says that a repetition can only repeat; masks secrets in its log."""
+    """Fails the task without retry on a TerminalError of the loader; masks secrets in its log."""
     mask_secrets()
     try:
         yield
@@ -30,11 +30,11 @@ def no_retry_on_terminal_errors() -> Iterator[None]:
 
 
 def mask_secrets() -> None:
-    """Registers every secret that the task's environment holds with Airflow's masker."""
+    """Registers all secrets of the task's environment with Airflow's masker."""
     from elt.settings import passwords_of
 
     for name in SECRETS:
-        # A signing secret may be several.
+        # The variable may hold several secrets.
         for secret in os.environ.get(name, "").split():
             mask_secret(secret)
     for name in ADDRESSES:

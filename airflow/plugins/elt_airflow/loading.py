@@ -1,4 +1,4 @@
-"""The loader's steps as Airflow tasks. What they promise is said in elt.runs.run; here is only the translation."""
+"""The loader's steps as Airflow tasks: a translation only. elt.runs.run documents their promises."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -20,27 +20,27 @@ NEW_HOLDER_SECONDS = 30.0
 
 @task(task_id=BEGIN)  # type: ignore[untyped-decorator]
 def create_clickhouse_databases(dag_run: Any = None, params: Mapping[str, Any] | None = None) -> int:
-    """Checks that the warehouse is set up, recovers what an earlier run left, and opens the run. Returns its number."""
+    """Checks the warehouse's setup, recovers after earlier runs, and opens the run. Returns its number."""
     with no_retry_on_terminal_errors():
         from elt.runs.run import begin
         from elt.settings import read_settings
 
-        asked = params or {}
+        choices = params or {}
         return begin(
             read_settings(),
             run_key=run_key(dag_run.dag_id, dag_run.run_id),
-            tables=list(asked.get("tables") or ()) or None,
-            full_refresh=bool(asked.get("full_refresh")),
+            tables=list(choices.get("tables") or ()) or None,
+            full_refresh=bool(choices.get("full_refresh")),
             warn=log.warning,
         )
 
 
 @task  # type: ignore[untyped-decorator]
 def load_tables(targets: Sequence[str], ti: Any = None, params: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Copies one table, or some small ones, beside the published ones; skipped when the run does not copy them."""
-    asked = (params or {}).get("tables")
-    if asked and not set(targets) & set(asked):
-        raise AirflowSkipException(f"This run was asked for {', '.join(asked)} only.")
+    """Copies one table, or several small ones, beside the published ones; skipped if the run does not include them."""
+    chosen = (params or {}).get("tables")
+    if chosen and not set(targets) & set(chosen):
+        raise AirflowSkipException(f"This run was asked for {', '.join(chosen)} only.")
     with no_retry_on_terminal_errors():
         from elt.errors import NotInRunError, SnapshotGoneError
         from elt.runs.run import load_tables as load
@@ -59,7 +59,7 @@ def load_tables(targets: Sequence[str], ti: Any = None, params: Mapping[str, Any
             try:
                 results = load(settings, **asked_for)
             except SnapshotGoneError:
-                # Cleared together with its holder, a load may have met what the holder before had handed over.
+                # If the load was cleared together with its holder, it may have read the snapshot of the holder before.
                 handed_over(ti, run, other_than=held, seconds=NEW_HOLDER_SECONDS)
                 results = load(settings, **asked_for)
         except NotInRunError as error:
@@ -80,7 +80,7 @@ def load_tables(targets: Sequence[str], ti: Any = None, params: Mapping[str, Any
 
 @task(trigger_rule="none_failed_min_one_success")  # type: ignore[untyped-decorator]
 def publish_raw(ti: Any = None) -> int:
-    """Swaps the tables of the run in, all or none, and plans the next run. Returns the run's number."""
+    """Publishes the tables of the run, all or none, and plans the next run. Returns the run's number."""
     with no_retry_on_terminal_errors():
         from elt.runs.run import publish
         from elt.settings import read_settings
@@ -93,9 +93,9 @@ def publish_raw(ti: Any = None) -> int:
 
 
 def plan_next_run(settings: Any) -> None:
-    """Writes the plan file anew, so that the DAG follows tables that came and went.
+    """Rewrites the plan file, so that the DAG follows new and removed tables.
 
-    The rows of this run are published by now: a source that is away does not make the run a failure.
+    The rows of this run are already published, so an unreachable source does not fail the run.
     """
     from elt.pipeline.plan import write_plan
     from warehouse.errors import PipelineError

@@ -1,4 +1,4 @@
-"""Bounds on Airflow's task logs: by age and by size."""
+"""Deletes Airflow's old task logs, by age and by size."""
 
 import logging
 import os
@@ -14,9 +14,9 @@ LOGS_BYTES = 2_000_000_000
 def remove_old_logs(
     folder: Path | None = None, *, days: float = LOGS_DAYS, most_bytes: int = LOGS_BYTES, now: float | None = None
 ) -> int:
-    """Removes log files older than `days`, then the oldest until `most_bytes` are left, then empty folders.
+    """Removes log files older than `days`, then the oldest until at most `most_bytes` are left, then empty folders.
 
-    Files of the last hour stay: a task may be writing them. Returns the number of files removed.
+    Keeps files of the last hour, which a task may still write. Returns the number of removed files.
     """
     folder = folder or _log_folder()
     now = time.time() if now is None else now

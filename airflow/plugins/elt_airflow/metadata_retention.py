@@ -1,4 +1,4 @@
-"""Bounds on Airflow's metadata: by age."""
+"""Deletes Airflow's old metadata."""
 
 import logging
 import os
@@ -17,10 +17,10 @@ METADATA_CONN = "AIRFLOW_METADATA_CONN"
 
 
 def clean_metadata(days: int = METADATA_DAYS) -> None:
-    """Has `airflow db clean` remove rows older than `days`.
+    """Removes rows older than `days` by `airflow db clean`.
 
-    Airflow takes the database's address away from task processes. This one command needs it, so the scheduler hands
-    it on under a name of its own; it never stands on a command line.
+    Airflow hides the database's address from task processes, but this command needs it. The scheduler passes it in another variable; it never
+    appears on a command line.
     """
     mask_secrets()
     conn = os.environ.get(METADATA_CONN)

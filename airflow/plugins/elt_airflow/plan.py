@@ -13,20 +13,20 @@ LONGEST_TASK_NAME = 200  # Airflow allows 250, the group's name included
 
 
 def planned_tasks() -> dict[str, tuple[str, ...]]:
-    """For each load task its tables, as their names in `raw`, in the plan's order: one, or small ones together.
+    """Returns the tables of each load task, as names in `raw`, in the plan's order: one table, or several small ones.
 
     Raises PipelineError when there is neither plan nor list.
     """
     tasks: dict[str, tuple[str, ...]] = {}
     for table in read_plan(Path(os.environ.get("ELT_PLAN", "plan.json"))):
-        # Tables have tasks load_..: none has the name of a shared one.
+        # Tasks of single tables are named load_.., so no name clashes with a shared task's.
         name = table.task.replace(" ", "_") if table.task else task_name(table.target)
         tasks[name] = (*tasks.get(name, ()), table.target)
     return tasks
 
 
 def table_param(targets: Sequence[str]) -> Param:
-    """The parameter `tables`: none for all of them, else a choice; another name is refused when the run is asked for."""
+    """Returns the DAG parameter `tables`: empty for all, else a choice. Airflow refuses unknown names when the run is triggered."""
     items = {"type": "string", "enum": list(targets)} if targets else {"type": "string"}
     return Param(
         [],
@@ -40,7 +40,7 @@ def table_param(targets: Sequence[str]) -> Param:
 
 
 def task_name(target: str) -> str:
-    """`load_<target>`, with what Airflow does not take in a task's name replaced by its code point."""
+    """Returns `load_<target>`; characters that Airflow does not allow in a task's name become their code points."""
     safe = re.sub(r"[^\w.-]", lambda match: f"-{ord(match.group()):x}-", target)
     if len(safe) > LONGEST_TASK_NAME:
         safe = f"{safe[: LONGEST_TASK_NAME - 17]}-{hashlib.sha256(target.encode()).hexdigest()[:16]}"

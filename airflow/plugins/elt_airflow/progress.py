@@ -1,4 +1,4 @@
-"""Progress of a load in the task's log: a line now and then, not one a chunk."""
+"""Progress of a load in the task's log, rate-limited."""
 
 import logging
 import time
@@ -8,7 +8,7 @@ EVERY_SECONDS = 10.0
 
 
 class ProgressLog:
-    """Called by the loader with its Progress as often as it likes; writes at most one line in ten seconds."""
+    """A progress callback of the loader. Writes at most one line in ten seconds, however often it is called."""
 
     def __init__(self, log: logging.Logger, *, every: float = EVERY_SECONDS) -> None:
         self._log, self._every = log, every

@@ -1,20 +1,20 @@
-"""The loader's run of a DAG run: its key and its number."""
+"""Key and number of the loader's run that belongs to a DAG run."""
 
 from typing import Any
 
 from airflow.sdk.exceptions import AirflowFailException
 
 BEGIN = "create_clickhouse_databases"
-"""The task that begins the run and hands its number on."""
+"""The task that opens the run and passes its number on."""
 
 
 def run_key(dag_id: str, run_id: str) -> str:
-    """The name under which ops.runs knows a DAG run."""
+    """Returns the key of a DAG run in ops.runs."""
     return f"{dag_id}/{run_id}"
 
 
 def run_number(ti: Any) -> int:
-    """The loader's run of this DAG run. Raises AirflowFailException when none has begun."""
+    """Returns the number of the loader's run. Raises AirflowFailException if none has begun."""
     run = begun_run(ti)
     if run is None:
         raise AirflowFailException(f"No run of the loader has begun: clear {BEGIN}, and with it what comes after.")
@@ -22,6 +22,6 @@ def run_number(ti: Any) -> int:
 
 
 def begun_run(ti: Any) -> int | None:
-    """As run_number; None when the run failed before it began."""
+    """Returns the number of the loader's run; None if the DAG run failed before."""
     run = ti.xcom_pull(task_ids=BEGIN)
     return None if run is None else int(run)

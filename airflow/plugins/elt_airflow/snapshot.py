@@ -1,4 +1,4 @@
-"""The hand-over of the run's one snapshot: from the task that holds it to the loads, while it runs."""
+"""Passes the run's one snapshot from the task that holds it to the load tasks."""
 
 import logging
 import time
@@ -21,21 +21,21 @@ FINAL = ("success", "failed", "skipped", "upstream_failed", "removed")
 BEGUN = (*FINAL, "running", "up_for_retry", "deferred", "restarting")
 
 PLACE_SECONDS = 600.0
-"""How long a holder waits for a first load to begin, and a load for the holder, before it gives its place back."""
+"""How long the holder waits for a first load, and a load for the holder, before it frees its slot."""
 POLL_SECONDS = 1.0
 API_AWAY_SECONDS = 300.0
 
 
 class NoPlaceError(Exception):
-    """The holder has not begun: this load gives its place back and tries again later."""
+    """The holder has not begun: the load frees its slot and retries later."""
 
 
-# Highest priority: without it no load can go on. No retries: a second snapshot would be another instant.
+# Highest priority: every load waits for it. No retries: a second snapshot would be another instant.
 @task(  # type: ignore[untyped-decorator]
     retries=0, priority_weight=1000, weight_rule="absolute", execution_timeout=timedelta(hours=7)
 )
 def hold_snapshot(ti: Any = None) -> None:
-    """Locks the tables of the run, takes one snapshot of the source, and holds both until every load has ended."""
+    """Locks the tables of the run, exports one snapshot of the source, and holds both until every load has ended."""
     with no_retry_on_terminal_errors():
         from elt.runs.run import hold_snapshot as hold
         from elt.runs.snapshot import HeldSnapshot
@@ -51,7 +51,7 @@ def hold_snapshot(ti: Any = None) -> None:
 
 
 class Loads:
-    """The loads of the holder's run, as Airflow knows them."""
+    """States of the run's load tasks in Airflow."""
 
     def __init__(self, ti: Any) -> None:
         self._ti = ti
@@ -59,7 +59,7 @@ class Loads:
         self._deadline = time.monotonic() + PLACE_SECONDS
 
     def ended(self) -> bool:
-        """Whether every load is in a final state. Raises AirflowFailException when none can begin beside the holder."""
+        """Whether every load is in a final state. Raises AirflowFailException if none could begin beside the holder in time."""
         states = {name: state for name, state in _states(self._ti, task_group_id=GROUP).items() if name != HOLD}
         self._begun = self._begun or any(state in BEGUN for state in states.values())
         if states and not self._begun and time.monotonic() > self._deadline:
@@ -71,10 +71,10 @@ class Loads:
 
 
 def handed_over(ti: Any, run: int, *, other_than: str = "", seconds: float = PLACE_SECONDS) -> str:
-    """Waits for the snapshot of the run and returns its name.
+    """Waits for the run's snapshot and returns its name.
 
-    Raises AirflowSkipException when the task that holds it has failed, since one failure is enough to be told;
-    AirflowFailException when it has ended well before, NoPlaceError when it does not begin in time.
+    Raises AirflowSkipException if the holder has failed (its own failure is reported already), AirflowFailException if it has ended without
+    failure, NoPlaceError if it does not begin in time.
     """
     deadline = time.monotonic() + seconds
     while True:
@@ -95,12 +95,12 @@ def handed_over(ti: Any, run: int, *, other_than: str = "", seconds: float = PLA
 
 
 def _states(ti: Any, **which: Any) -> dict[str, Any]:
-    found = _patiently(lambda: ti.get_task_states(dag_id=ti.dag_id, run_ids=[ti.run_id], **which))
-    return dict(found.get(ti.run_id, {}))
+    states = _patiently(lambda: ti.get_task_states(dag_id=ti.dag_id, run_ids=[ti.run_id], **which))
+    return dict(states.get(ti.run_id, {}))
 
 
 def _patiently(ask: Callable[[], Any]) -> Any:
-    """Airflow's answer. A restart of its api-server must not end a snapshot that all loads depend on."""
+    """Returns Airflow's response; retries while the api-server restarts, which must not end the snapshot of all loads."""
     deadline = time.monotonic() + API_AWAY_SECONDS
     while True:
         try:

@@ -1,6 +1,6 @@
-"""The dbt webhook as seen by Airflow: start a run under a key, ask how it goes.
+"""Client of the dbt webhook: starts a run under an idempotency key and polls it.
 
-Only the standard library: a task that waits for dbt should not cost an HTTP client's memory.
+It uses only the standard library: a task that waits for dbt should not need the memory of an HTTP client library.
 """
 
 import http.client
@@ -19,16 +19,16 @@ from warehouse.errors import TerminalError, TransientError
 ANSWER_WITHIN_SECONDS = 30
 ACTIVE = frozenset({"queued", "running"})
 FINAL = frozenset({"success", "error", "cancelled", "interrupted"})
-# Statuses of a node in dbt's words: a model or snapshot ends in `error`, a test in `fail` (or `error` when it cannot run).
+# dbt's statuses of a node: a model or snapshot ends in `error`, a test in `fail` (or `error` when it cannot run).
 FAILED_NODES = frozenset({"error", "fail", "runtime error"})
 
 
 class WebhookUnavailableError(TransientError):
-    """No answer, or one that may be different in a while (a restart, a full queue)."""
+    """No response, or a temporary refusal (a restart, a full queue)."""
 
 
 class WebhookRefusedError(TerminalError):
-    """An answer that would be the same the next time: wrong token, wrong request."""
+    """A permanent refusal: wrong token, wrong request."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Node:
 
 @dataclass(frozen=True)
 class DbtRun:
-    """A run of the webhook as its API tells it; instants are ISO 8601 text in UTC."""
+    """A run as the webhook's API shows it; instants are ISO 8601 text in UTC."""
 
     id: str
     status: str
@@ -65,7 +65,7 @@ class DbtRun:
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> "DbtRun":
-        """Raises WebhookRefusedError when the answer is not that of the webhook (another service on its port)."""
+        """Parses a response. Raises WebhookRefusedError if it is not the webhook's (another service on its port)."""
         status, run_id = document.get("status"), document.get("id")
         if not isinstance(run_id, str) or status not in ACTIVE | FINAL:
             raise WebhookRefusedError(
@@ -95,14 +95,14 @@ class DbtRun:
 
 @dataclass(frozen=True)
 class Webhook:
-    """Address and token of the webhook. The token is never part of a message, a repr or an address."""
+    """Address and token of the webhook. The token never appears in a message, a repr or an address."""
 
     url: str
     token: str = field(repr=False)
 
     @classmethod
     def from_environment(cls) -> "Webhook":
-        """Reads WEBHOOK_URL and WEBHOOK_TOKEN; raises WebhookRefusedError when one is missing or no HTTP address."""
+        """Reads WEBHOOK_URL and WEBHOOK_TOKEN. Raises WebhookRefusedError if one is missing or the URL is not an HTTP address."""
         url, token = os.environ.get("WEBHOOK_URL", "").rstrip("/"), os.environ.get("WEBHOOK_TOKEN", "")
         if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).netloc:
             raise WebhookRefusedError(f"WEBHOOK_URL is {url!r}: give the webhook's address, as http://127.0.0.1:5001.")
@@ -113,9 +113,9 @@ class Webhook:
         return cls(url, token)
 
     def start(self, key: str, request: Mapping[str, Any]) -> DbtRun:
-        """Start a dbt run under an idempotency key, or get the one that the key is bound to already.
+        """Starts a dbt run under an idempotency key, or returns the run to which the key is bound.
 
-        Repeated while the webhook does not answer: the key makes that safe. Raises WebhookUnavailableError, WebhookRefusedError.
+        It retries while the webhook does not answer; the key makes that safe. Raises WebhookUnavailableError, WebhookRefusedError.
         """
         body = json.dumps(request).encode()
         return DbtRun.from_json(
@@ -123,7 +123,7 @@ class Webhook:
         )
 
     def run(self, run_id: str) -> DbtRun | None:
-        """The run, or None when the webhook does not know it (its state was wiped).
+        """Returns the run; None if the webhook does not know it (its state was wiped).
 
         Raises WebhookUnavailableError, WebhookRefusedError.
         """
@@ -175,7 +175,7 @@ class Webhook:
         return document
 
     def _refusal(self, method: str, path: str, error: urllib.error.HTTPError) -> Exception:
-        said = _problem(error)
+        detail = _problem(error)
         if error.code == 401:
             return WebhookRefusedError(
                 f"The webhook at {self.url} refused the token (401): WEBHOOK_TOKEN differs between Airflow and the "
@@ -185,9 +185,9 @@ class Webhook:
             return _UnknownRunError(f"The webhook at {self.url} knows no run {path.removeprefix('/runs/')}.")
         if error.code in (408, 425, 429) or error.code >= 500:
             return WebhookUnavailableError(
-                f"The webhook at {self.url} cannot take {method} {path} now ({error.code}): {said}"
+                f"The webhook at {self.url} cannot take {method} {path} now ({error.code}): {detail}"
             )
-        return WebhookRefusedError(f"The webhook at {self.url} refused {method} {path} ({error.code}): {said}")
+        return WebhookRefusedError(f"The webhook at {self.url} refused {method} {path} ({error.code}): {detail}")
 
 
 class _UnknownRunError(TerminalError):
@@ -195,7 +195,7 @@ class _UnknownRunError(TerminalError):
 
 
 def _problem(error: urllib.error.HTTPError) -> str:
-    """The sentence of an RFC 9457 problem, else the status line."""
+    """Returns the sentence of an RFC 9457 problem, else the status line."""
     try:
         document = json.loads(error.read(65536))
     except (ValueError, OSError, http.client.HTTPException):

@@ -1,1 +1,1 @@
-"""chDB: the engine, sessions, and queries that run in it, streaming both ways."""
+"""chDB: the engine, sessions, and queries, streaming both ways."""

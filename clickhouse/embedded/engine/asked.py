@@ -1,4 +1,4 @@
-"""The interface's settings of one request: each from its statement, address, session or profile, the first that has it."""
+"""Resolves the interface's settings of one request: statement first, then URL, session, profile."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from embedded.sql.access import assignments
 from embedded.sql.statement import Statement
 
 _HEADERS = "http_response_headers"
-# Headers that say where the answer ends or how it is packed.
+# Headers of the response's length and coding.
 _FRAMING = {"connection", "content-encoding", "content-length", "transfer-encoding"}
 _CORS = {
     "Access-Control-Allow-Origin": "*",
@@ -30,7 +30,7 @@ _CORS = {
 
 
 class Asked:
-    """Reads the settings, and chooses by them what the answer is like."""
+    """Reads the settings and configures the response."""
 
     def __init__(self, engine: Engine, session: Session, request: Request) -> None:
         self._engine = engine
@@ -41,7 +41,7 @@ class Asked:
         self._clause_texts: Mapping[str, str] = {}
 
     def add_statement(self, statement: Statement) -> None:
-        """Its SETTINGS clause counts from now on."""
+        """Adds the statement's SETTINGS clause."""
         if statement.verb != "SET":
             found = list(assignments(statement))
             self._clause = {name: value for name, value, _ in found}
@@ -57,7 +57,7 @@ class Asked:
         return is_on(self.value(name))
 
     def number(self, name: str, default: int) -> int:
-        """Raises QueryError for a value that is no number."""
+        """Returns a numeric setting. Raises QueryError for another value."""
         value = self.value(name)
         if value is None or value == "":
             return default
@@ -66,7 +66,7 @@ class Asked:
         return int(value)
 
     def shape(self, response: Response) -> None:
-        """Choose the answer's coding and what a browser needs. Raises QueryError for a level that there is not."""
+        """Sets the response's coding and CORS headers. Raises QueryError for an unknown compression level."""
         response.in_blocks = is_on(self._parameters.get("compress"))
         response.coding = response.level = None
         if self.value("enable_http_compression") in (None, "1", "true"):
@@ -80,7 +80,7 @@ class Asked:
             response.headers["Access-Control-Allow-Origin"] = "*"
 
     def wanted_headers(self, connection: Connection) -> dict[str, str]:
-        """The headers of `http_response_headers`, a map that the engine reads. Raises QueryError for what no header can be."""
+        """Returns the headers of `http_response_headers`, a map that the engine parses. Raises QueryError for an invalid header."""
         if self.value(_HEADERS) is None:
             return {}
         text = self._clause_texts.get(_HEADERS)
@@ -95,20 +95,20 @@ class Asked:
         return found
 
     def buffer(self) -> int | None:
-        """Bytes to hold back before the first goes out; None: all of them."""
+        """Returns how many bytes to buffer before the first send; None: all."""
         if is_on(self._parameters.get("wait_end_of_query")) or self.flag("http_wait_end_of_query"):
             return None
         name = "buffer_size" if "buffer_size" in self._parameters else "http_response_buffer_size"
         return max(self.number(name, 0), LEAST_BUFFER)
 
     def progress(self) -> float | None:
-        """Seconds between two progress headers, or None when the client wants none."""
+        """Returns the seconds between two progress headers; None if the client wants none."""
         if not self.flag("send_progress_in_http_headers"):
             return None
         return max(self.number("http_headers_progress_interval_ms", 100), 10) / 1000
 
     def entry(self, tag: str, query_id: str, statement: Statement) -> Entry:
-        """The query as it counts among those that run."""
+        """Returns the query's entry for the limits of running queries."""
         replace = self.number("replace_running_query_max_wait_ms", 5000) / 1000
         return Entry(
             tag,
@@ -123,7 +123,7 @@ class Asked:
 
 
 def _kind(statement: Statement) -> str:
-    """KILL and a look at what runs are free, as ClickHouse has it."""
+    """Returns the kind of a statement for the limits; as in ClickHouse, KILL and SHOW PROCESSLIST do not count."""
     if statement.verb == "KILL" or (
         statement.kind == "output"
         and any(token.name.lower() in ("processes", "processlist") for token in statement.tokens)
@@ -135,5 +135,5 @@ def _kind(statement: Statement) -> str:
 
 
 def cors_preflight() -> dict[str, str]:
-    """Headers for a browser that asks whether it may send a query from another page."""
+    """Returns the headers of the response to a CORS preflight."""
     return dict(_CORS)

@@ -1,4 +1,4 @@
-"""chDB: the one engine of this process, and connections to it that carry a user's rights and limits."""
+"""chDB: the one engine of this process, and connections with a user's rights and limits."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from embedded.interface import COUNTS
 from embedded.sql.files import FOLDER
 from embedded.users import User
 
-# What chDB sets otherwise than a server does.
+# Settings where chDB's defaults differ from a server's.
 _AS_A_SERVER = {
     "implicit_select": "0",
     "allow_introspection_functions": "0",
-    # Not chDB's but ours: data are parsed in smaller pieces, for less memory at the same speed.
+    # Our own: parse data in smaller pieces, for less memory at the same speed.
     "min_chunk_bytes_for_parallel_parsing": "524288",
 }
-# Freed memory goes back to the machine after a tenth of a second, and blocks of 2 MB and more at once. By itself the engine's
-# allocator does so after 5 s and only while it works: a server's first large insert took 150 MB more, and left them behind.
+# Freed memory goes back to the machine after 0.1 s, blocks of 2 MB and more at once. By default the engine's allocator waits 5 s
+# and frees only while it is used: the first large insert of a server needed 150 MB more and kept them.
 _ALLOCATOR = "background_thread:true,dirty_decay_ms:100,oversize_threshold:2097152"
-# On a disk with less room (bytes) the engine acknowledges a CREATE TABLE and leaves an empty definition behind, and then
-# the folder does not open again.
+# With less free disk (bytes) the engine acknowledges a CREATE TABLE but writes an empty definition, and then the folder does
+# not open again.
 LEAST_FREE = 1 << 24
-# A setting without effect here (no logs are sent): it marks each query with its user and the client's query id.
+# This setting has no effect here (no logs are sent), so it carries the query's mark: its user and the client's query id.
 TAG = "send_logs_source_regexp"
-# Begins the statements that the server runs for itself; no client can know it.
+# Prefix of the server's own statements; no client can know it.
 OWN = f"/* server {secrets.token_hex(8)} */ "
 
 
@@ -45,7 +45,7 @@ def quoted(value: str) -> str:
 
 
 class Connection:
-    """A connection to the engine: it has its own settings, database and temporary tables, and runs one query at a time."""
+    """A connection to the engine, with its own settings, database and temporary tables. It runs one query at a time."""
 
     def __init__(self, raw: Any) -> None:
         self._raw = raw
@@ -53,7 +53,7 @@ class Connection:
     def run(
         self, sql: str, output_format: str = "TabSeparated", parameters: Mapping[str, str] | None = None
     ) -> tuple[bytes, Figures]:
-        """Run one statement. Raises QueryError."""
+        """Runs one statement. Raises QueryError."""
         try:
             result = self._raw.query(sql.encode(errors="surrogateescape"), output_format, params=dict(parameters or {}))
         except RuntimeError as error:
@@ -71,7 +71,7 @@ class Connection:
     def own(
         self, sql: str, output_format: str = "TabSeparated", parameters: Mapping[str, str] | None = None
     ) -> tuple[bytes, Figures]:
-        """Run a statement of the server, which no client has sent and none is shown. Raises QueryError."""
+        """Runs a statement of the server itself, hidden from clients. Raises QueryError."""
         return self.run(OWN + sql, output_format, parameters)
 
     def set(self, settings: Mapping[str, str]) -> None:
@@ -79,7 +79,7 @@ class Connection:
             self.own("SET " + ", ".join(f"{name} = {quoted(value)}" for name, value in settings.items()))
 
     def values(self, settings: Iterable[str]) -> dict[str, str]:
-        """The settings' values as the connection has them. Raises QueryError."""
+        """Returns the connection's values of the settings. Raises QueryError."""
         names = list(settings)
         if not names:
             return {}
@@ -88,12 +88,12 @@ class Connection:
         return dict(zip(names, row, strict=True))
 
     def statements(self, sql: str) -> int:
-        """How many statements the engine's own parser sees; 0 when it sees none that it understands."""
+        """Returns how many statements the engine's parser sees; 0 if it cannot parse the text."""
         count: int = self._raw.classify_query(sql.encode(errors="surrogateescape"))["statement_count"]
         return count
 
     def watch(self, callback: Any) -> None:
-        """Have `callback` called with a dict of figures while a query runs, until another or None takes its place."""
+        """Registers `callback`, which gets a dict of figures while a query runs; None removes it."""
         self._raw.set_progress_callback(callback)
 
     def close(self) -> None:
@@ -101,10 +101,10 @@ class Connection:
 
 
 class Engine:
-    """The engine on one data folder; it stays open until `close`. One process may open a folder."""
+    """The engine on one data folder; open until `close`. Only one process may open a folder."""
 
     def __init__(self, data: Path, config: Path) -> None:
-        # The engine must see empty passwords (it logs in as `default` without one), and the process need not keep them.
+        # The engine needs empty passwords (it logs in as `default` without one), and the process does not need them any more.
         for source in ElementTree.parse(config / "users.xml").getroot().iter("password"):
             if source.get("from_env"):
                 os.environ[source.get("from_env", "")] = ""
@@ -112,8 +112,8 @@ class Engine:
         os.environ.setdefault("JE_MALLOC_CONF", _ALLOCATOR)
         self._folder_lock = _lock(data)
         self._data = data
-        os.chdir(_user_files(data))  # where the engine looks for paths that do not begin at the root
-        # Only chDB's Python API, unused here, needs it: 40 MB.
+        os.chdir(_user_files(data))  # the engine resolves relative paths here
+        # Only chDB's Python API needs it, which is unused here: 40 MB.
         sys.modules.setdefault("pyarrow", None)  # type: ignore[arg-type]
         from chdb import _chdb  # type: ignore[import-not-found,unused-ignore] # after the environment is set
 
@@ -137,7 +137,7 @@ class Engine:
         self._content_types = dict(row.split("\t") for row in formats)
 
     def _read_profiles(self) -> dict[str, dict[str, str]]:
-        """The values of each profile: the engine takes constraints from SET profile, but not the values."""
+        """Returns the values of each profile: the engine's SET profile applies constraints, but not values."""
         profiles: dict[str, dict[str, str]] = {}
         rows = self.ask(
             "SELECT profile_name, setting_name, value, inherit_profile FROM system.settings_profile_elements"
@@ -153,17 +153,17 @@ class Engine:
         return profiles
 
     def ask(self, sql: str) -> str:
-        """Run a statement of the server's own, as admin."""
+        """Runs a statement of the server itself, as admin."""
         with self._lock:
             return self._keeper.own(sql)[0].decode()
 
     def connect(self, user: User) -> Connection:
-        """A connection with the user's role, profile and limits; what a client sends on it cannot widen them."""
+        """Returns a connection with the user's role, profile and limits; the client's statements cannot widen them."""
         connection = Connection(self._connect(self._address))
         values = _AS_A_SERVER | self._profiles.get(user.profile, {})
         readonly = values.pop("readonly", None)
         values = {name: value for name, value in values.items() if name not in COUNTS}
-        if not user.admin:  # whom a materialized view runs as, if it does not say so by itself
+        if not user.admin:  # default definer of a materialized view
             values |= {"default_view_definer": user.name, "default_materialized_view_sql_security": "DEFINER"}
         connection.set(values)
         connection.own(f"SET profile = {quoted(user.profile)}")
@@ -173,19 +173,19 @@ class Engine:
         return connection
 
     def default(self, user: User, setting: str) -> str | None:
-        """The value of a setting in the user's profile, or None for the engine's own default."""
+        """Returns the value of a setting in the user's profile; None for the engine's default."""
         return (_AS_A_SERVER | self._profiles.get(user.profile, {})).get(setting)
 
     def content_type(self, output_format: str) -> str:
-        """Name of a format in HTTP; formats match whatever their case."""
+        """Returns the content type of a format; the case of the format does not matter."""
         return self._content_types.get(output_format.lower(), "text/plain; charset=UTF-8")
 
     def kill(self, tag: str) -> bool:
-        """Ask the queries with this tag to stop, without waiting; whether there was one."""
+        """Asks the queries with this tag to stop, without waiting; returns whether there was one."""
         return bool(self.ask(f"KILL QUERY WHERE Settings['{TAG}'] = {quoted(tag)} ASYNC"))
 
     def has_room(self) -> bool:
-        """Whether the disk has room for a definition to be written whole."""
+        """Whether the disk has room for a complete definition."""
         return shutil.disk_usage(self._data).free >= LEAST_FREE
 
     def close(self) -> None:
@@ -194,7 +194,7 @@ class Engine:
 
 
 def _lock(data: Path) -> int:
-    """Keep a second server off the folder; the lock ends with the process, however that ends. Raises StartError."""
+    """Locks the folder against a second server; the kernel frees the lock when the process ends. Raises StartError."""
     try:
         data.mkdir(parents=True, exist_ok=True)
         lock = os.open(data / "embedded-server.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -219,7 +219,7 @@ def _user_files(data: Path) -> Path:
 
 
 def _write_config(data: Path, config: Path) -> Path:
-    """The engine's own copy of server.xml: it knows no merging (remove="1") and needs absolute paths."""
+    """Writes the engine's copy of server.xml, without merge attributes (remove="1") and with absolute paths."""
     root = ElementTree.parse(config / "server.xml").getroot()
     for element in [child for child in root if child.get("remove")]:
         root.remove(element)
@@ -232,6 +232,6 @@ def _write_config(data: Path, config: Path) -> Path:
 
 
 def refuse_several(connection: Connection, sql: str) -> None:
-    """A second guard behind the server's own tokens: the engine would run every statement of a text."""
+    """Raises QueryError if the engine's parser sees several statements: a second guard, since the engine would run them all."""
     if connection.statements(sql) > 1:
         raise QueryError(62, "Syntax error (Multi-statements are not allowed): send one statement in a request")

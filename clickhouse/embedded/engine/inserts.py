@@ -1,7 +1,7 @@
-"""Data into tables, as they come from the client, in constant memory: the engine reads them from a pipe.
+"""Streams inserted data into tables in constant memory: the engine reads them from a pipe.
 
-chDB's own insert stream is not used: it reports rows as written that a DEFAULT, a CONSTRAINT, a limit of partitions or a
-full disk has refused. Through the pipe an INSERT is a statement like any other, and fails like one.
+It does not use chDB's insert stream, which reports rows as written that a DEFAULT, a CONSTRAINT, a limit of partitions or a full disk has
+refused. By the pipe an INSERT is an ordinary statement, and its errors are too.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from embedded.http.request import Unread
 from embedded.sql.statement import Statement
 
 _LOOK_SECONDS = 0.2
-"""How often a query is looked at that takes no more, or for which nothing comes."""
+"""Interval at which a query is checked that reads nothing, or for which no data arrive."""
 
 
 def insert(
@@ -32,9 +32,9 @@ def insert(
     bound: Mapping[str, str],
     kill: Callable[[], bool],
 ) -> Figures:
-    """Run an INSERT with its data. When this returns, the rows are on disk; when it raises, the engine has been told.
+    """Runs an INSERT with its data. When it returns, the rows are on disk; when it raises, the query has been killed.
 
-    `kill` asks the engine to stop the query and says whether it knew it.
+    `kill` asks the engine to stop the query and returns whether the engine knew it.
     """
     reader, writer = pipe()
     try:
@@ -43,7 +43,7 @@ def insert(
         try:
             _feed(writer, data, future)
         except BaseException:
-            # Before the pipe ends, or the engine would take what came for all of the data.
+            # Kill before closing the pipe: otherwise the engine would take the partial data as complete.
             while not future.done() and not kill():
                 time.sleep(0.005)
             raise
@@ -82,7 +82,7 @@ def _from_pipe(statement: Statement, path: str) -> str:
 
 
 def _feed(writer: int, data: Iterable[bytes | Unread], future: Future[Figures]) -> None:
-    """Write the data while the query runs; a query that ended by an error reads no more."""
+    """Writes the data while the query runs; stops when the query has failed."""
     os.set_blocking(writer, False)
     poll = select.poll()
     poll.register(writer, select.POLLOUT)

@@ -1,4 +1,4 @@
-"""KILL QUERY by the ids that clients gave: the engine has ids of its own."""
+"""KILL QUERY by the clients' query ids, which differ from the engine's."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _COLUMNS = "kill_status String, query_id String, user String, query String"
 def kill_queries(
     connection: Connection, user: User, statement: Statement, output_format: str, bound: Mapping[str, str]
 ) -> tuple[bytes, Figures]:
-    """Run the KILL on the admin's connection, and tell which queries it met as their clients know them. Raises QueryError."""
+    """Runs the KILL on the admin's connection; returns the killed queries with the clients' ids and users. Raises QueryError."""
     known = {}
     shown = f"SELECT query_id, {id_sql()}, {user_sql()}, {query_sql()} FROM system.processes"
     for row in connection.own(shown, "JSONCompactEachRow")[0].splitlines():
@@ -38,8 +38,8 @@ def _escaped(text: str) -> str:
 
 
 def by_client_id(user: User, statement: Statement) -> str:
-    """The statement with the clients' ids and users in its condition, and without its FORMAT; anybody but the admin
-    reaches own queries only."""
+    """Returns the statement with its condition on the clients' ids and users, and without FORMAT; limited to the user's own queries,
+    except for the admin."""
     parts, position, end = [], 0, len(statement.tokens)
     sync = ""
     for index, token in enumerate(statement.tokens):

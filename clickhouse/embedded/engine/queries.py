@@ -1,4 +1,4 @@
-"""All queries of the server: who asks, in which session, and which of them run now."""
+"""Serves queries: authenticates users, acquires sessions, tracks running queries."""
 
 from __future__ import annotations
 
@@ -38,25 +38,25 @@ class Queries:
 
     @property
     def running(self) -> int:
-        """How many requests are being answered."""
+        """Number of requests in progress."""
         return self._requests
 
     def stop(self) -> None:
-        """Take no further requests; those that run go on."""
+        """Refuses further requests; running ones continue."""
         self._stopping = True
 
     def cancel_all(self) -> None:
-        """Ask every running query to stop."""
+        """Asks every running query to stop."""
         for tag in self._queries.tags:
             self._engine.kill(tag)
 
     def allows_other_pages(self, request: Request) -> bool:
-        """Whether a browser may send queries from pages of other servers: it asks before it says whose they are."""
+        """Whether a browser may send queries from pages of other servers; its preflight request has no credentials."""
         name = "add_http_cors_header"
         return request.flag(name) or interface.is_on(self._engine.default(self._users[ADMIN], name))
 
     def serve(self, request: Request, response: Response, client: socket.socket) -> None:
-        """Run the request's statement and send its answer. Raises QueryError and ClientGoneError."""
+        """Runs the request's statement and sends the response. Raises QueryError and ClientGoneError."""
         user = authenticate(self._users, *request.credentials())
         parameters = request.parameters
         query_id = parameters.get("query_id") or request.headers.get("X-ClickHouse-Query-Id") or str(uuid.uuid4())

@@ -1,4 +1,4 @@
-"""One query on its connection: settings, rights, engine, answer."""
+"""One query on its connection: settings, rights, execution, response."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ from embedded.users import User
 
 # Statements that write a definition.
 _DEFINES = {"CREATE", "ATTACH", "DETACH", "REPLACE", "ALTER", "UNDROP", "RESTORE"}
-# Statements that leave nothing in their connection, with CREATE of what is not temporary.
+# Statements that leave no state in their connection; so does CREATE without TEMPORARY.
 _LEAVE_NOTHING = {"ALTER", "DELETE", "DROP", "EXCHANGE", "OPTIMIZE", "RENAME", "TRUNCATE", "UPDATE"}
-# The role of users.xml that lends READ ON FILE for the one pipe of an input().
+# The role of users.xml that temporarily grants READ ON FILE for the pipe of an input().
 _INPUT_ROLE = "input"
 
 
 @dataclass
 class Query:
-    """`tag` marks the query in the engine; `client` is watched while the query runs."""
+    """A query. `tag` marks it in the engine; `client` is the socket, watched while the query runs."""
 
     engine: Engine
     runner: Runner
@@ -58,7 +58,7 @@ class Query:
     _done: Statement | None = None
 
     def run(self) -> None:
-        """Answer the request. Raises QueryError, or ClientGoneError when nobody is left to answer."""
+        """Answers the request. Raises QueryError, or ClientGoneError if the client has gone."""
         self.asked = Asked(self.engine, self.session, self.request)
         self.asked.shape(self.response)  # first of all: an error is packed as the answer would be
         mark = multipart.boundary(self.request.headers) if self.request.method == "POST" else None
@@ -73,7 +73,7 @@ class Query:
             form.close()
 
     def settle(self) -> None:
-        """Leave the session as the next request shall find it: to be called when the engine has done its work."""
+        """Restores the session's state for the next request; call it when the engine has finished."""
         statement, session = self._done, self.session
         if self.persistent:
             for name in self._external:
@@ -114,7 +114,7 @@ class Query:
         self._lend_settings(statement, set(form.files) if form else set())
         if form is not None:
             self._load_external(form)
-        # What can only read cannot be given the settings of the next request.
+        # A readonly connection could not take the next request's settings.
         session.clean = form is None and "readonly" not in session.lent and _leaves_nothing(statement)
         if self.reads:
             self._only_read(statement)
@@ -132,7 +132,7 @@ class Query:
     # Settings
 
     def _lend_settings(self, statement: Statement, external: set[str]) -> None:
-        """Give the connection the request's settings and database, and take back those of the request before."""
+        """Applies the request's settings and database to the connection, and resets those of the last request."""
         session, connection = self.session, self.session.connection
         lent = {}
         for name, value in asked_settings(self.request.parameters).items():
@@ -153,7 +153,7 @@ class Query:
             for name in session.lent.keys() - lent.keys()
         }
         mark = {} if "log_comment" in session.own | lent else {"log_comment": self.query_id}
-        # What a connection has that waited for this request need not be said again; a session may have changed it since.
+        # A pooled connection already has these settings; in a session, statements may have changed them.
         there = {} if self.persistent else session.lent
         asked = {name: value for name, value in lent.items() if there.get(name) != value}
         new = {name: quoted(value) for name, value in (mark | {TAG: self.tag} | asked).items()}
@@ -167,7 +167,7 @@ class Query:
             session.database = database
 
     def _profile_value(self, name: str) -> str:
-        """Value that a setting goes back to. An empty `compatibility` takes back all that it has changed, DEFAULT does not."""
+        """Returns the value to which a setting is reset. An empty `compatibility` undoes all its changes; DEFAULT does not."""
         value = self.engine.default(self.session.user, name)
         if value is None:
             return "''" if name == "compatibility" else "DEFAULT"
@@ -287,7 +287,7 @@ class Query:
 
 
 def asked_settings(parameters: Mapping[str, str]) -> dict[str, str]:
-    """The settings among the parameters of a request."""
+    """Returns the settings among the parameters of a request."""
     return {
         name: value
         for name, value in parameters.items()
@@ -296,7 +296,7 @@ def asked_settings(parameters: Mapping[str, str]) -> dict[str, str]:
 
 
 def _leaves_nothing(statement: Statement) -> bool:
-    """Whether a connection is after the statement as it was before."""
+    """Whether the statement leaves no state in its connection."""
     if statement.verb == "CREATE":
         return not any(token.upper == "TEMPORARY" for token in statement.tokens[:4])
     return statement.kind in ("output", "insert") or statement.verb in _LEAVE_NOTHING

@@ -1,4 +1,4 @@
-"""The queries that run now, and how many may at once."""
+"""Running queries and their limits."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _AGAIN_SECONDS = 0.1
 
 @dataclass(frozen=True)
 class QueryLimits:
-    """Numbers of queries that may run at once, from server.xml; 0 for any number."""
+    """Limits of concurrent queries, from server.xml; 0: unlimited."""
 
     queries: int = 0
     inserts: int = 0
@@ -33,8 +33,8 @@ class QueryLimits:
 class Entry:
     """A query that wants to run. `kind` is insert, select, other, or free for one that neither waits nor counts.
 
-    `for_user` and `for_all` are its own limits, 0 for none; `queue` is how many seconds it waits for the server's;
-    `replace` how many it waits for one with the same id that it ends, None if it does not end it.
+    `for_user` and `for_all` are its own limits, 0: none. `queue`: seconds to wait for the server's limits. `replace`: seconds to wait for the end of
+    a query with the same id, which it kills; None: do not replace.
     """
 
     tag: str
@@ -48,7 +48,7 @@ class Entry:
 
 
 class Running:
-    """The queries that run. Thread-safe."""
+    """The set of running queries. Thread-safe."""
 
     def __init__(self, limits: QueryLimits, kill: Callable[[str], object]) -> None:
         """`kill` asks the engine to stop the query with a tag."""
@@ -63,15 +63,15 @@ class Running:
             return list(self._entries)
 
     def enter(self, entry: Entry) -> None:
-        """Count a query in. Raises QueryError 202 (too many) or 216 (one with this id runs)."""
+        """Adds a query. Raises QueryError 202 (too many) or 216 (one with this id runs)."""
         end = time.monotonic() + (entry.replace or 0)
         while not self._entered(entry, end):
-            self._kill(entry.tag)  # each time: the first may come before the engine knows the query
+            self._kill(entry.tag)  # repeat: the first kill may arrive before the engine knows the query
             with self._changed:
                 self._changed.wait_for(lambda: entry.tag not in self._entries, _AGAIN_SECONDS)
 
     def _entered(self, entry: Entry, end: float) -> bool:
-        """Whether the query is counted in; one with the same id must be ended first if not."""
+        """Whether the query was added; if not, one with the same id must end first."""
         with self._changed:
             if entry.kind != "free":
                 self._changed.wait_for(lambda: self._full() is None, entry.queue)

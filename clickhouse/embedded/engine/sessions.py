@@ -14,15 +14,15 @@ from embedded.users import User
 DEFAULT_DATABASE = "default"
 DEFAULT_TIMEOUT = 60.0
 LONGEST_TIMEOUT = 3600.0
-# Connections of requests without a session that wait for the next one of the same user in the same database with the same
-# settings, so that nothing of one request can reach another: making one costs twice as much as a small query, and USE needs
-# a right in the database to go back to. Each takes 0.1 MB; those that waited longest go first.
+# Pool of idle connections of requests without a session. A connection is reused only for the same user, database and settings,
+# so that no state of one request reaches another. A new one costs twice as much as a small query, and USE needs a right in the
+# database to return to. Each takes 0.1 MB; the longest idle is closed first.
 _SPARE = 64
 
 
 class Session:
-    """A connection and what its requests have set. `own` are the session's settings, made by SET statements;
-    `lent` are those that came with the last request's address and end with it. A `clean` one has nothing of that request but them."""
+    """A connection and its state. `own`: settings made by SET statements; `lent`: settings of the last request's URL, which end with it; `clean`: the
+    request left nothing else."""
 
     def __init__(self, connection: Connection, user: User) -> None:
         self.connection = connection
@@ -49,10 +49,10 @@ class Sessions:
     def acquire(
         self, user: User, name: str, timeout: str | None, check: bool, database: str, settings: Mapping[str, str]
     ) -> Session:
-        """The session for one request, made when it is new; an empty name gives one that ends with the request, and is
-        in `database` and has `settings` already if it can be.
+        """Returns the session for one request; creates a new one. With an empty name the session ends with the request, and is taken from the pool, with
+        `database` and `settings` already set, if possible.
 
-        Raises QueryError 372 (not there and `check`), 373 (busy) or 374 (timeout not a number in 0..3600 s).
+        Raises QueryError 372 (missing although `check`), 373 (busy) or 374 (timeout not a number in 0..3600 s).
         """
         seconds = _seconds(timeout)
         if not name:
@@ -71,7 +71,7 @@ class Sessions:
             return session
 
     def release(self, session: Session, name: str, *, broken: bool = False) -> None:
-        """End a request's use of a session; a broken one (cut in the middle of a query) is thrown away."""
+        """Ends a request's use of a session; discards a broken one (interrupted in the middle of a query)."""
         with self._lock:
             session.busy = False
             session.expires = time.monotonic() + session.timeout
@@ -96,7 +96,7 @@ class Sessions:
         return None
 
     def expire(self) -> None:
-        """Close the sessions whose time is over."""
+        """Closes expired sessions."""
         now = time.monotonic()
         with self._lock:
             over = [key for key, session in self._sessions.items() if not session.busy and session.expires < now]

@@ -1,7 +1,7 @@
-"""Queries as people see them: with the client's text, id and user, and not with those that the engine gets.
+"""Shows queries with the client's text, id and user instead of the engine's.
 
-The engine writes an answer INTO OUTFILE and reads data FROM INFILE, names queries by itself and has one user. Who asks for
-system.processes, system.query_log or SHOW PROCESSLIST reads views of the same names that put that right.
+The engine writes results INTO OUTFILE, reads data FROM INFILE, generates query ids and has one user. Therefore queries of system.processes,
+system.query_log and SHOW PROCESSLIST read views with the client's values.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from embedded.engine.engine import OWN, TAG, Engine
 from embedded.sql.lexer import Token, tokens
 from embedded.sql.statement import Statement
 
-_SCHEMA = "information_schema"  # which every role may read; the rights on what a view reads are its reader's
+_SCHEMA = "information_schema"  # every role may read it; a view needs its reader's rights on its tables
 _TABLES = ("processes", "query_log")
-# What stands in the engine's text and not in the client's, and what the client's has instead.
+# Additions in the engine's text, and the client's text instead.
 _OURS = (
     (r" INTO OUTFILE '/proc/self/fd/[0-9]+' TRUNCATE FORMAT [A-Za-z0-9_]+", ""),
     (r" INTO OUTFILE '/dev/fd/[0-9]+' TRUNCATE ", ""),
@@ -24,14 +24,14 @@ _OURS = (
     (r"file\('/dev/fd/[0-9]+', '([A-Za-z0-9_]+)'(?:, )?((?s:.*?))\s*$", r"input(\2 FORMAT \1"),
     (rf"{_SCHEMA}\.({'|'.join(_TABLES)})", r"system.\1"),
 )
-# In the sentence of a syntax error the engine's text begins where the client's goes on or ends.
+# In a syntax error the engine's addition begins where the client's text continues or ends.
 _IN_ERRORS = (
     (r"\((?:INTO|FROM)\): (?:INTO OUTFILE|FROM INFILE) '/dev/fd/[0-9]+'(?: TRUNCATE)? FORMAT", "(FORMAT): FORMAT"),
     *_OURS,
 )
 
 
-# Or it ends so early that the engine has read some of ours.
+# Or the client's text ends so early that the engine has read some of the addition.
 _BEHIND_THE_END = re.compile(
     r"failed at position [0-9]+ \((?:INTO|OUTFILE|'/proc/self/fd/[0-9]+'|TRUNCATE)\): "
     r"(?:INTO )?(?:OUTFILE )?(?:'/proc/self/fd/[0-9]+' )?(?:TRUNCATE )?FORMAT [A-Za-z0-9_]+"
@@ -39,12 +39,12 @@ _BEHIND_THE_END = re.compile(
 
 
 def up_to_the_end(text: str, end: int) -> str:
-    """A sentence on a statement of so many bytes, which stops at its end if the engine's went on."""
+    """Returns an error's sentence, limited to the client's statement of `end` bytes."""
     return _BEHIND_THE_END.sub(f"failed at position {end + 1} (end of query): ", text)
 
 
 def clients_text(text: str) -> str:
-    """A sentence of the engine without what the client did not write."""
+    """Returns an error's sentence without the engine's additions."""
     for ours, theirs in _IN_ERRORS:
         text = re.sub(ours, theirs, text)
     return text
@@ -56,7 +56,7 @@ def _literal(text: str) -> str:
 
 
 def query_sql() -> str:
-    """The client's text, as an expression on `query`."""
+    """Returns an SQL expression on `query` for the client's text."""
     sql = "query"
     for ours, theirs in _OURS:
         sql = f"replaceRegexpAll({sql}, {_literal(ours)}, {_literal(theirs)})"
@@ -64,7 +64,7 @@ def query_sql() -> str:
 
 
 def id_sql(column: str = "query_id") -> str:
-    """The client's id, or the engine's for what no client has asked."""
+    """Returns an SQL expression for the client's query id; the engine's id for queries of no client."""
     return f"if(mapContains(Settings, '{TAG}'), extract(Settings['{TAG}'], '^[^/]*/((?s:.*))$'), {column})"
 
 
@@ -73,7 +73,7 @@ def user_sql() -> str:
 
 
 def create_views(engine: Engine) -> None:
-    """Make the views; the engine keeps none from one start to the next."""
+    """Creates the views; the engine does not keep them across starts."""
     engine.ask("SYSTEM FLUSH LOGS query_log")  # makes the table
     changes = (
         f"{query_sql()} AS query, {id_sql()} AS query_id, {id_sql('initial_query_id')} AS initial_query_id,"
@@ -87,7 +87,7 @@ def create_views(engine: Engine) -> None:
 
 
 def for_people(statement: Statement, database: str) -> Statement:
-    """The statement with the views in the place of the tables."""
+    """Returns the statement with the views instead of the tables."""
     found = statement.tokens
     if statement.kind != "output":
         return statement
@@ -113,7 +113,7 @@ def _names_a_table(before: Token, after: tuple[Token, ...]) -> bool:
 
 
 def _changed(statement: Statement, changes: list[tuple[int, int, str]]) -> Statement:
-    """The statement with parts of its text replaced, in the order of their places."""
+    """Returns the statement with parts of its text replaced; the changes are in order."""
     parts, position, moved = [], 0, 0
     for start, end, text in changes:
         parts += [statement.text[position:start], text]

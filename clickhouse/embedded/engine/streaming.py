@@ -1,4 +1,4 @@
-"""Answers of any size in constant memory: the engine writes into a pipe while this side sends what it reads."""
+"""Streams results of any size in constant memory: the engine writes into a pipe, and this side sends what it reads."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from embedded.figures import Figures
 from embedded.http.response import Response
 
 _PIPE = 1 << 18
-# An answer up to this size goes out in one piece, so that its errors are still a status; a client may ask for more.
+# A result up to this size is sent in one piece, so that an error is still a status; a client may request more.
 LEAST_BUFFER = 1 << 20
 _IN_MEMORY = 1 << 24
 _LOOK_SECONDS = 0.5
 
 
 def pipe() -> tuple[int, int]:
-    """A pipe's reading and writing end, as wide as the machine allows."""
+    """Returns the reading and writing end of a pipe with the largest buffer that the machine allows."""
     reader, writer = os.pipe()
-    with suppress(OSError):  # somebody with very many pipes gets narrow ones
+    with suppress(OSError):  # a user with very many pipes gets small buffers
         fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, _PIPE)
     return reader, writer
 
 
 class Progress:
-    """The last figures that the engine told about a running query, for headers `every` so many seconds (None: for none)."""
+    """The latest figures of a running query, for progress headers every `every` seconds (None: no headers)."""
 
     def __init__(self, every: float | None) -> None:
         self.every = every
@@ -53,14 +53,14 @@ class Progress:
         )
 
     def tell(self, response: Response) -> None:
-        """Send them when it is time, if they are not those that the client has: a query that hangs is to be silent."""
+        """Sends the figures when due and changed: a query that hangs stays silent."""
         if self.every is not None and self.figures != self._sent and time.monotonic() >= self._due:
             self._sent, self._due = self.figures, time.monotonic() + self.every
             response.progress(self._sent)
 
 
 class Runner:
-    """Runs statements in threads of its own, so that the connection's thread can send, and see the client leave."""
+    """Runs statements in its own threads, so that the connection's thread can send, and detect that the client has gone."""
 
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(max_workers=512, thread_name_prefix="query")
@@ -80,9 +80,9 @@ class Runner:
         buffer: int | None,
         progress: float | None,
     ) -> None:
-        """Send the answer of `statement(descriptor)`, which writes it to the descriptor it is given.
+        """Sends the result of `statement(descriptor)`, which writes to that descriptor.
 
-        `buffer`: send nothing before there are so many bytes; None: nothing before the end. `progress`: seconds between the headers that tell of it. `cancel` stops the query.
+        `buffer`: bytes to collect before the first send; None: the whole result. `progress`: seconds between progress headers. `cancel` stops the query.
         Raises QueryError, or ClientGoneError after the query was stopped.
         """
         reader, writer = pipe()
@@ -121,7 +121,7 @@ class Runner:
         *,
         progress: float | None,
     ) -> tuple[bytes, Figures]:
-        """Run a statement whose answer is small, stopping it when the client leaves; `progress` as in `stream`."""
+        """Runs a statement with a small result; stops it when the client leaves. `progress` as in `stream`."""
         told = Progress(progress)
         connection.watch(told)
         future = self._pool.submit(work)
@@ -133,7 +133,7 @@ class Runner:
                 told.tell(response)
                 seconds = min(seconds * 2, longest)
         except ClientGoneError:
-            while not future.done():  # again and again: the first may come before the engine knows the query
+            while not future.done():  # repeat: the first cancel may arrive before the engine knows the query
                 cancel()
                 wait([future], timeout=1)
             raise
@@ -149,7 +149,7 @@ def _is_there(client: socket.socket) -> bool:
 
 
 def _drain(reader: int, future: Future[Figures], cancel: Callable[[], object]) -> None:
-    """Let a stopped query run out: one that waits for room in the pipe would not see that it was stopped."""
+    """Empties the pipe until a stopped query ends: a query that waits for room in the pipe does not notice the stop."""
     asked = time.monotonic()
     while not future.done():
         poll = select.poll()
@@ -157,7 +157,7 @@ def _drain(reader: int, future: Future[Figures], cancel: Callable[[], object]) -
         if poll.poll(100) and not os.read(reader, _PIPE):
             break
         if time.monotonic() - asked > 1:
-            cancel()  # the first call may have come before the engine knew the query
+            cancel()  # the first call may have arrived before the engine knew the query
             asked = time.monotonic()
     future.exception()
 
@@ -203,7 +203,7 @@ class _Pump:
             self._response.chunk(data)
 
     def _next(self) -> bytes:
-        """The bytes that the engine wrote next; empty at its end."""
+        """Returns the next bytes of the engine; empty at the end."""
         while True:
             every = None if self._response.begun else self._told.every
             ready = dict(self._poll.poll(None if every is None else every * 1000))

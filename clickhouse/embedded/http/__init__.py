@@ -1,1 +1,1 @@
-"""A request and its answer on the wire: heads, forms, codings, blocks, where the statement stands."""
+"""Requests and responses on the wire: heads, forms, codings, blocks, the statement's place in a body."""

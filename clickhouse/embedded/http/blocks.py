@@ -1,4 +1,4 @@
-"""ClickHouse's own compression, which JDBC and the clients built on it ask for by `compress=1` and `decompress=1`.
+"""ClickHouse's own compression, which JDBC and the clients built on it request by `compress=1` and `decompress=1`.
 
 A block is a checksum (16 bytes, CityHash128 of the rest), a method (1 byte), the size of method, sizes and data (4), the
 size of the plain data (4), and the data: src/Compression/CompressedReadBufferBase.cpp of ClickHouse.
@@ -17,13 +17,13 @@ from embedded.errors import QueryError
 
 _PLAIN, _LZ4, _ZSTD = 0x02, 0x82, 0x90
 _HEAD = struct.Struct("<16sBII")
-_CHECKED = 9  # of the head, what the checksum covers and the block's size counts
+_CHECKED = 9  # bytes of the head that the checksum covers and the block's size includes
 _BLOCK = 1 << 20
 _LONGEST = 1 << 28
 
 
 class Blocks:
-    """A compressor of answers: lz4 in blocks of 1 MiB."""
+    """A compressor of responses: lz4 in blocks of 1 MiB."""
 
     def __init__(self) -> None:
         self._held = bytearray()
@@ -41,7 +41,7 @@ class Blocks:
 
 
 def unpacked(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """The plain data of a body in blocks. Raises QueryError for broken, cut or unknown blocks."""
+    """Yields the plain data of a body in blocks. Raises QueryError for broken, truncated or unknown blocks."""
     held = b""
     for chunk in chunks:
         held += chunk

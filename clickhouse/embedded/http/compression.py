@@ -18,7 +18,7 @@ PREFERENCE = ("lz4", "zstd", "br", "gzip", "deflate")
 
 
 class Compressor(Protocol):
-    """Turns chunks of an answer into chunks of the coding; the last call is `flush`."""
+    """Encodes chunks of a response; the last call is `flush`."""
 
     def compress(self, data: bytes) -> bytes: ...
     def flush(self) -> bytes: ...
@@ -49,7 +49,7 @@ class _Lz4:
         return bytes(head + self._coder.flush())
 
 
-# Each with the level that it has unless a client asks for one.
+# Each with its default level.
 _COMPRESSORS: dict[str, tuple[int, Callable[[int], Any]]] = {
     "br": (1, _Brotli),
     "zstd": (1, lambda level: zstandard.ZstdCompressor(level=level).compressobj()),
@@ -60,7 +60,7 @@ _COMPRESSORS: dict[str, tuple[int, Callable[[int], Any]]] = {
 
 
 def accepted(header: str) -> str | None:
-    """The coding to answer in for an Accept-Encoding header, or None for plain."""
+    """Returns the content coding for an Accept-Encoding header; None for identity."""
     offered = set()
     for part in header.split(","):
         name, _, weight = part.partition(";")
@@ -70,14 +70,14 @@ def accepted(header: str) -> str | None:
 
 
 def compressor(coding: str, level: int | None = None) -> Compressor:
-    """`level` is from 1 (fast) to 9 (small)."""
+    """Returns a compressor; `level` is from 1 (fast) to 9 (small)."""
     usual, make = _COMPRESSORS[coding]
     made: Compressor = make(usual if level is None else level)
     return made
 
 
 def decompressed(coding: str, chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """Decode a request body chunk by chunk. Raises QueryError for an unknown coding, broken or cut data."""
+    """Decodes a request body chunk by chunk. Raises QueryError for an unknown coding, broken or truncated data."""
     if coding in ("", "identity"):
         yield from chunks
         return
@@ -98,7 +98,7 @@ def _decoder(coding: str) -> Any:
 
 
 def _frames(coding: str, chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """gzip, lz4 and zstd bodies may be several members one after another."""
+    """Decodes gzip, lz4 and zstd bodies, which may have several members in a row."""
     decoder, begun = _decoder(coding), False
     for chunk in chunks:
         while chunk:

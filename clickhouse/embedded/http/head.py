@@ -1,4 +1,4 @@
-"""The head of a request, within ClickHouse's limits for the size of one and the time that it may take."""
+"""Reads the head of a request, within ClickHouse's limits of size and time."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LONGEST_METHOD = 32
 
 
 class HeadError(Exception):
-    """A head that ClickHouse answers with 400 and no text; the message is for the log."""
+    """A head to which ClickHouse responds with 400 and no text; the message is for the log."""
 
 
 @dataclass(frozen=True)
@@ -34,11 +34,11 @@ class Limits:
 
     @classmethod
     def of_profile(cls, value: Callable[[str], str | None]) -> Limits:
-        """Those that the profile of the user `default` changes, and the engine's own otherwise."""
+        """Returns the limits of the profile of user `default`; the engine's defaults for others."""
         return cls(**{name.removeprefix("http_"): int(value(name) or usual) for name, usual in LIMITS.items()})
 
     def check_fields(self, query: str) -> None:
-        """Raises QueryError for too many or too long fields of an address, still encoded."""
+        """Raises QueryError for too many or too long fields of a URL, still encoded."""
         fields = query.split("&") if query else []
         if len(fields) > self.max_fields:
             raise form_error("Too many form fields")
@@ -51,7 +51,7 @@ class Limits:
 
 
 def form_error(message: str) -> QueryError:
-    """ClickHouse's error for an address or a form beyond the limits."""
+    """Returns ClickHouse's error for a URL or a form beyond the limits."""
     return QueryError(1000, f"HTML Form Exception: {message}")
 
 
@@ -73,9 +73,9 @@ class HeadReader:
         self._end = 0.0
 
     def read(self, idle: float) -> Head | None:
-        """The next head, or None when the client has closed; `idle` is how long it may say nothing first.
+        """Returns the next head; None if the client has closed. `idle` is the longest silence before it, in seconds.
 
-        Raises HeadError, and TimeoutError for a client that says nothing.
+        Raises HeadError, and TimeoutError for a silent client.
         """
         self._connection.settimeout(idle)
         if not self._source.peek(1):
@@ -120,7 +120,7 @@ class HeadReader:
         return headers
 
     def _line(self, most: int) -> bytes:
-        """A line with its end, or so many bytes of it, or what there is when the client closes. Raises HeadError when time is up."""
+        """Returns a line with its end, or its first `most` bytes, or the rest at the connection's end. Raises HeadError when time is up."""
         line = b""
         while len(line) < most and not line.endswith(b"\n"):
             left = self._end - time.monotonic()

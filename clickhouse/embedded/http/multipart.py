@@ -1,4 +1,4 @@
-"""multipart/form-data as it comes: fields in memory, files on disk once they are large."""
+"""Streaming parser of multipart/form-data: fields in memory, large files on disk."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _IN_MEMORY = 1 << 22
 
 
 class Form:
-    """The parts of one body. To be closed by whoever reads the form."""
+    """The parts of one body. The reader closes it."""
 
     def __init__(self) -> None:
         self.fields: dict[str, str] = {}
@@ -27,7 +27,7 @@ class Form:
         self._contents: list[IO[bytes]] = []
 
     def content(self) -> IO[bytes]:
-        """A file for one more part."""
+        """Returns a file for one more part."""
         self._contents.append(tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY))  # noqa: SIM115 - the form owns it
         return self._contents[-1]
 
@@ -37,7 +37,7 @@ class Form:
 
 
 def boundary(headers: Message) -> bytes | None:
-    """The boundary of a multipart body, or None when the body is not one."""
+    """Returns the boundary of a multipart body; None for another body."""
     if headers.get_content_type() != "multipart/form-data":
         return None
     value = headers.get_boundary()
@@ -47,7 +47,7 @@ def boundary(headers: Message) -> bytes | None:
 
 
 def read_form(body: Iterator[bytes], mark: bytes, limits: Limits) -> Form:
-    """Raises QueryError for a body that is not well formed, ends early or has more than the limits let it have."""
+    """Reads a form. Raises QueryError for a malformed or truncated body, or one beyond the limits."""
     form, parts = Form(), 0
     try:
         with PushMultipartParser(mark) as parser:
@@ -83,7 +83,7 @@ def _keep(form: Form, segment: MultipartSegment, content: IO[bytes]) -> None:
 
 
 def table_structures(parameters: dict[str, str]) -> dict[str, tuple[str, str]]:
-    """External tables by name: columns and format, as `<name>_structure`, `<name>_types` and `<name>_format` say."""
+    """Returns columns and format of external tables by name, from `<name>_structure`, `<name>_types` and `<name>_format`."""
     found: dict[str, tuple[str, str]] = {}
     for key, value in parameters.items():
         name, _, what = key.rpartition("_")
@@ -94,7 +94,7 @@ def table_structures(parameters: dict[str, str]) -> dict[str, tuple[str, str]]:
 
 
 def _numbered(types: str) -> str:
-    """`UInt8,Array(String)` as `_1 UInt8, _2 Array(String)`."""
+    """Returns `_1 UInt8, _2 Array(String)` for `UInt8,Array(String)`."""
     parts, depth, start = [], 0, 0
     for at in re.finditer(r"[(),]", types):
         depth += {"(": 1, ")": -1, ",": 0}[at.group()]

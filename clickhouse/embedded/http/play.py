@@ -1,4 +1,4 @@
-"""/play: the engine's own page for a person with a browser, which chDB carries along without a way to ask for it."""
+"""/play: ClickHouse's own page for a browser. chDB's library contains it, without a function that returns it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _LONGEST = 1 << 22
 
 @functools.cache
 def page() -> bytes | None:
-    """The page, or None when this engine has none. The first call reads the engine's library once, some 500 MB."""
+    """Returns the page; None if this engine has none. The first call reads the engine's library once, some 500 MB."""
     library = Path(str(sys.modules["chdb._chdb"].__file__))
     with library.open("rb") as file:
         before, offset = b"", 0

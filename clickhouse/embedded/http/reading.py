@@ -1,4 +1,4 @@
-"""Where a request has its statement and where its data."""
+"""Separates a request's statement from its data."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from itertools import chain
 from embedded.errors import QueryError
 from embedded.sql.statement import Statement, parse
 
-# The statement in front of data is looked for in this many bytes of the body, then in twice as many, and so on.
+# The statement before the data is searched in this many bytes of the body, then in twice as many, and so on.
 _HEAD = 1 << 16
 _LONGEST = 1 << 26
 
 
 def read_statement(parameters: Mapping[str, str], body: Iterator[bytes]) -> tuple[Statement, Iterable[bytes]]:
-    """The statement, from `query` and as much of the body as it takes, and the data behind it.
+    """Returns the statement and the data behind it.
 
-    A statement begins in `query` and goes on in the body after a line break, unless `query` is an INSERT whose data
-    the body has. Raises QueryError for what is not one statement.
+    A statement begins in `query` and continues in the body after a line break, unless `query` is an INSERT whose data are the body. Raises
+    QueryError for anything but one statement.
     """
     text = parameters.get("query", "").encode(errors="surrogateescape")
     if text.strip():

@@ -1,4 +1,4 @@
-"""One HTTP request: its parameters, who sends it, and its body as a stream."""
+"""One HTTP request: its parameters, its credentials, and its body as a stream."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from embedded.http.head import Limits
 
 CHUNK = 1 << 20
 _USUAL = Limits()
-# Python's int() takes signs, underscores and other scripts' digits, and a proxy in front of the server does not.
+# Python's int() accepts signs, underscores and other scripts' digits; a proxy in front of the server does not.
 _DECIMAL = re.compile(r"[0-9]{0,18}")
 _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;|\r?\n)")
 
 
 class Unread:
-    """Bytes of a body that are still in the connection. Whoever gets them moves all of them on; the kernel then copies none."""
+    """Bytes of a body that are still in the socket. The receiver must move all of them on (zero-copy)."""
 
     def __init__(self, connection: socket.socket, size: int) -> None:
         self._connection = connection
@@ -41,9 +41,9 @@ class Unread:
         return self._size > 0
 
     def move_to(self, pipe: int, seconds: float) -> Unread:
-        """Moves what has arrived into a pipe that does not block, or waits so long for it; returns what is left.
+        """Moves arrived bytes into a non-blocking pipe, or waits up to `seconds` for them; returns the rest.
 
-        Raises ClientGoneError when the connection has ended, TimeoutError when nothing came for as long as it may be silent.
+        Raises ClientGoneError if the connection has ended, TimeoutError if the client is silent for too long.
         """
         if not self._poll.poll(seconds * 1000):
             self._stalled += seconds
@@ -62,7 +62,7 @@ class Unread:
 
 
 class Request:
-    """The body can be read once; `unread` says whether some of it is still in the connection."""
+    """A request. Its body can be read once; `unread`: some of it is still in the connection."""
 
     def __init__(
         self,
@@ -74,7 +74,7 @@ class Request:
         connection: socket.socket | None = None,
         limits: Limits = _USUAL,
     ) -> None:
-        """`source` reads from `connection`, which is needed for `leave_in_connection` alone."""
+        """Parses address and headers. `source` reads from `connection`, which only `leave_in_connection` needs."""
         self.method = method
         self.headers = headers
         address = urlsplit("http:" + target if target.startswith("//") else target)
@@ -89,7 +89,7 @@ class Request:
         self._connection = connection
         self._leaves = False
         self._proceed = proceed
-        # Headers that two readers could take for two different lengths would let one request hide another.
+        # Headers that two readers could read as different lengths would let one request hide another (request smuggling).
         coding = ",".join(headers.get_all("Transfer-Encoding", [])).strip().lower()
         length = ",".join(headers.get_all("Content-Length", [])).strip()
         if coding not in ("", "chunked") or (coding and length) or not _DECIMAL.fullmatch(length):
@@ -112,11 +112,11 @@ class Request:
 
     @property
     def database(self) -> str:
-        """The database that the request names, or nothing."""
+        """Database of the request; "" without one."""
         return self.headers.get("X-ClickHouse-Database") or self.parameters.get("database") or ""
 
     def credentials(self) -> tuple[str, str]:
-        """User name and password. Raises QueryError 516 for more than one way at once or a broken header."""
+        """Returns user name and password. Raises QueryError 516 for several ways at once or a broken header."""
         for name in interface.REFUSED_HEADERS:
             interface.check_header(name, self.headers.get(name))
         ways = []
@@ -136,15 +136,15 @@ class Request:
         return ways[0] if ways else ("default", "")
 
     def body(self) -> Iterator[bytes]:
-        """The rest of the decoded body, in chunks. Raises ClientGoneError when the connection ends before the body."""
+        """Returns the rest of the decoded body, in chunks. Raises ClientGoneError if the connection ends before the body."""
         return self._body
 
     def leave_in_connection(self) -> None:
-        """From now on the body may have Unread pieces, where it comes as it is."""
+        """Allows the body to yield Unread pieces from now on, if it is not encoded."""
         self._leaves = self._plain and self._connection is not None
 
     def drain(self, longest: int = CHUNK) -> None:
-        """Read what is left of a short body, so that the connection can go on; leave a long one."""
+        """Reads the rest of a short body, so that the connection can continue; leaves a long one."""
         if self.unread and not self._chunked and self._left <= longest and not self._begun:
             self._begun = True
             self._leaves = False
@@ -183,7 +183,7 @@ class Request:
 
     def _read_exactly(self, left: int) -> Iterator[Any]:
         while left:
-            # What the reader has read ahead comes first; with `read1` it then has nothing, with `read` it may have some.
+            # The reader's buffer comes first. `read1` empties it; `read` may refill it.
             leaves = self._leaves
             size = min(left, CHUNK)
             data = self._source.read1(size) if leaves else self._source.read(size)

@@ -1,4 +1,4 @@
-"""The answer: one piece with its length, or chunks; errors before the first byte as a status, after it in the body."""
+"""The response: one piece with its length, or chunks. An error before the first byte is a status, after it a part of the body."""
 
 from __future__ import annotations
 
@@ -19,8 +19,7 @@ from embedded.http.blocks import Blocks
 
 
 class Response:
-    """Writes one answer to the connection. `begun` is true once the status line is out; `keep` says whether the
-    connection can serve another request afterwards."""
+    """Writes one response. `begun`: the status line has been sent; `keep`: the connection can serve another request afterwards."""
 
     def __init__(self, connection: socket.socket, version: str, *, keep: bool, head_only: bool) -> None:
         self._connection = connection
@@ -36,9 +35,9 @@ class Response:
         self.coding: str | None = None
         self.level: int | None = None
         self.in_blocks = False
-        # What the client wants to have in the head of a success, in place of the server's own.
+        # Headers of a success that the client requested; they replace the server's own.
         self.wanted: dict[str, str] = {}
-        # Called once before the last bytes go out: whoever has them may use the session again at once.
+        # Called once before the last bytes are sent: a client that has them may reuse the session at once.
         self.at_end: Callable[[], None] | None = None
 
     @cached_property
@@ -82,7 +81,7 @@ class Response:
         return compression.compressor(self.coding, self.level)
 
     def summary(self, figures: Figures) -> str:
-        """Figures as ClickHouse's summary and progress headers have them."""
+        """Returns the figures in the form of ClickHouse's summary and progress headers."""
         fields = {
             "read_rows": figures.read_rows,
             "read_bytes": figures.read_bytes,
@@ -96,7 +95,7 @@ class Response:
         return json.dumps({name: str(value) for name, value in fields.items()}, separators=(",", ":"))
 
     def progress(self, figures: Figures) -> None:
-        """Send a progress header before the others; from here on the status is 200."""
+        """Sends a progress header before the others; from here on the status is 200."""
         data = b""
         if not self._status_sent:
             self._status_sent = True
@@ -104,7 +103,7 @@ class Response:
         self._send(data + f"X-ClickHouse-Progress: {self.summary(figures)}\r\n".encode())
 
     def whole(self, body: bytes, figures: Figures | None = None, status: int = 200) -> None:
-        """Send a complete answer."""
+        """Sends a complete response."""
         self._ending()
         extra = {} if figures is None else {"X-ClickHouse-Summary": self.summary(figures)}
         if body and (coder := self._compressor(extra)) is not None:
@@ -115,7 +114,7 @@ class Response:
         self._send(head if self._head_only else head + body)
 
     def begin(self, figures: Figures) -> None:
-        """Start an answer of unknown length."""
+        """Starts a response of unknown length."""
         extra = {"X-ClickHouse-Summary": self.summary(figures), "X-ClickHouse-Exception-Tag": self._exception_tag}
         self._coder = self._compressor(extra)
         self._send(self._head(200, extra | {"Transfer-Encoding": "chunked"}))
@@ -134,7 +133,7 @@ class Response:
         self._send((b"%x\r\n%b\r\n" % (len(tail), tail) if tail else b"") + b"0\r\n\r\n")
 
     def fail(self, error: QueryError) -> None:
-        """Tell an error: as the status before the first byte of the body, in the body after it."""
+        """Sends an error: as the status before the first byte of the body, in the body after it."""
         text = error.text(self._version).encode(errors="surrogateescape")
         if not self.begun:
             self.content_type, self.wanted = "text/plain; charset=UTF-8", {}
@@ -150,5 +149,5 @@ class Response:
         if self._coder is not None:
             tail, self._coder = self._coder.flush(), None
             self.chunk(tail)
-        # No last chunk: a client that knows nothing of the block still sees that the answer was cut.
+        # No last chunk: a client that does not know this block still sees that the response is truncated.
         self.keep = False

@@ -1,1 +1,1 @@
-"""Kinds and rights of statements, decided on its tokens before the engine sees it."""
+"""Classifies and authorizes statements by their tokens, before the engine sees them."""

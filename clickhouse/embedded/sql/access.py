@@ -1,7 +1,7 @@
-"""Refusals of the server itself: all that the engine, which knows one user only, would let pass.
+"""Access checks of the server itself: the engine, which knows one user only, would let these pass.
 
-Rights on databases, tables, engines and sources are the engine's own work (roles of users.xml); here stand the ways
-around them that are closed on a real server by other means.
+The engine checks rights on databases, tables, engines and sources (roles of users.xml). This module closes the ways around them that a real
+server closes by other means.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from embedded.sql.statement import Statement
 from embedded.sql.unsupported import check_supported, engines
 from embedded.users import User
 
-# Settings that would lend a request somebody else's rights or limits, or take the mark off its query.
+# Settings that would give a request another user's rights or limits, or remove the mark of its query.
 _RESERVED = {
     "profile",
     "role",
@@ -26,23 +26,23 @@ _RESERVED = {
     "default_materialized_view_sql_security",
     "send_logs_source_regexp",
 }
-# Functions that read files, run programs or call out without any grant in the embedded engine.
+# Functions that read files, run programs or open connections without any grant in the embedded engine.
 _CLOSED = re.compile(
     r"file|eval|executable|executablepool|python|disk|catboostevaluate|ai(?:generate|filter|classify|embed|extract|redact|similarity|translate)",
     re.IGNORECASE,
 )
-# What SYSTEM STOP and START can have; without a table the engine passes over what the user has no right to, and says nothing.
+# Objects of SYSTEM STOP and START. Without a table the engine silently skips tables on which the user has no right.
 _ACTIONS = re.compile(
     r"(?:STOP|START) ((?:TTL )?MERGES|MOVES|FETCHES|CLEANUP|VIEWS|REPLICATED SENDS|DISTRIBUTED SENDS|REPLICATION QUEUES"
     r"|PULLING REPLICATION LOG)(?: ON .*)?"
 )
 _TAKES_FUNCTION = re.compile(r"(?:array|map)\w*", re.IGNORECASE)
-# Table functions that the grant lent for input() would open.
+# Table functions that the temporary grant for input() would allow.
 _READS_FILES = re.compile(r"\w*(?:local|file|filesystem|flight)(?:cluster)?", re.IGNORECASE)
 
 
 def check_setting(user: User, name: str, value: str) -> None:
-    """Refuse a setting that a request may not bring, wherever it stands."""
+    """Refuses a setting that a request must not contain, wherever it stands."""
     interface.check(name, value)
     name = name.lower()
     if name == "role" and value != user.role:
@@ -52,9 +52,9 @@ def check_setting(user: User, name: str, value: str) -> None:
 
 
 def check_statement(user: User, statement: Statement, table_engines: Container[str]) -> None:
-    """Refuse what the engine would allow to every request or cannot do; raises QueryError saying what to do instead.
+    """Raises QueryError, with the cure, for statements that the engine would allow to everybody or cannot do.
 
-    `table_engines` are the names of all that there are.
+    `table_engines` are the names of all engines.
     """
     check_supported(statement)
     for name, value, _ in assignments(statement):
@@ -72,7 +72,7 @@ def check_statement(user: User, statement: Statement, table_engines: Container[s
 
 
 def right_to(statement: Statement) -> str | None:
-    """The right that a SYSTEM statement for all tables needs, if the engine does not ask for it by itself."""
+    """Returns the right that a SYSTEM statement for all tables needs, if the engine itself does not check it."""
     words = " ".join(token.upper for token in statement.tokens[1:])
     if statement.verb == "SYSTEM" and words == "RESTART REPLICAS":
         return "SYSTEM RESTART REPLICA"
@@ -81,7 +81,7 @@ def right_to(statement: Statement) -> str | None:
 
 
 def assignments(statement: Statement) -> Iterator[tuple[str, str, str]]:
-    """Names and values in SET and in every SETTINGS clause, and each value as it is written."""
+    """Yields name, value and the value's text of each setting in SET and in every SETTINGS clause."""
     found = statement.tokens
     for index, token in enumerate(found):
         if token.upper == "SETTINGS" or (index == 0 and token.upper == "SET"):
@@ -101,7 +101,7 @@ def _assignments(text: str, found: tuple[Token, ...]) -> Iterator[tuple[str, str
 
 
 def _value_end(found: tuple[Token, ...]) -> int:
-    """Where a value ends: with its bracket, or with its only token; a sign has one more."""
+    """Returns the end of a value: its closing bracket, or its only token, or the token after its sign."""
     depth = 0
     for token in found:
         depth += token.nests
@@ -111,7 +111,7 @@ def _value_end(found: tuple[Token, ...]) -> int:
 
 
 def _check_functions(user: User, statement: Statement) -> None:
-    """Functions may be called, applied to columns, or handed to another function by name."""
+    """Refuses functions that are called, applied to columns, or passed to another function by name."""
     found = statement.tokens
     callers: list[bool] = []
     for index, token in enumerate(found):

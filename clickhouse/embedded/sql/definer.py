@@ -1,7 +1,7 @@
-"""A view runs as the user that makes it, or as whoever reads it; never as anybody else.
+"""Limits a view's definer to the user that creates it, or its reader.
 
-Inside the engine every request is the user `default`, so a view whose definer is that of the engine would run with the
-admin's rights for all of its readers. Where a statement names none, `Engine.connect` has told the engine whom to take.
+Inside the engine every request is user `default`, so the engine's own definer would give all readers the admin's rights. If a statement names
+no definer, `Engine.connect` has set the default.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from embedded.users import User
 
 
 def check_definer(user: User, statement: Statement) -> None:
-    """Raises QueryError 497 for another definer than the user, and for one that is left to the engine."""
+    """Raises QueryError 497 for a definer other than the user, and for one that the engine would choose."""
     found = statement.tokens
     definer, security = None, None
     for index, token in enumerate(found):

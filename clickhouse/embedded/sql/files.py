@@ -1,7 +1,7 @@
-"""Files for the admin: below the folder user_files, in which this process works, and by paths that stand in the statement.
+"""Limits the admin's file access to the folder user_files, the process' working directory, and to literal paths.
 
-Everybody else has none. On a server of its own the engine sees to it; embedded it reads any file, even as a table of the
-database `default` whose name is the file's path.
+Other users have no access to files. ClickHouse's own server enforces that; the embedded engine reads any file, even as a table of database
+`default` whose name is the file's path.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from embedded.sql.lexer import Token
 from embedded.sql.statement import Statement
 
 FOLDER = "user_files"
-# Table functions with a path or a table's name, and which argument has the path.
+# Table functions with a path or a table's name, and the argument with the path.
 _PATHS = {"file": 0, "filecluster": 1, "filesystem": 0, "sqlite": 0, "url": 0, "urlcluster": 1}
 _TABLES = re.compile(r"loop|merge|remote|remotesecure|cluster|clusterallreplicas|dictionary", re.IGNORECASE)
 _ENGINES = ("file", "sqlite")
@@ -24,7 +24,7 @@ _GLOB = re.compile(r"[*?{\[]")
 
 
 def check_files(statement: Statement, bound: Mapping[str, str]) -> None:
-    """Raises QueryError 481 for a file that is not below the folder, or that only the engine could name."""
+    """Raises QueryError 481 for a file outside the folder, or whose path only the engine could compute."""
     found = statement.tokens
     if statement.verb in ("BACKUP", "RESTORE"):  # whose File has a folder of its own, which the engine guards
         return
@@ -101,7 +101,7 @@ def _check_engine(found: tuple[Token, ...], at: int) -> None:
 
 
 def _arguments(found: tuple[Token, ...], opening: int) -> list[list[Token]]:
-    """The arguments of a call whose bracket opens there, each as its tokens."""
+    """Returns the arguments of a call by its opening bracket, each as its tokens."""
     arguments: list[list[Token]] = [[]]
     depth = 0
     for token in found[opening:]:
@@ -116,7 +116,7 @@ def _arguments(found: tuple[Token, ...], opening: int) -> list[list[Token]]:
 
 
 def _names_no_file(before: tuple[Token, ...]) -> bool:
-    """Whether the tokens before a name make an alias of it, or a name in another database than `default`, which alone shows files."""
+    """Whether the tokens before make the name an alias, or a table of a database other than `default`; only `default` shows files."""
     if before and before[-1].upper == "AS":
         return True
     return len(before) == 2 and before[-1].text == "." and before[-2].name.lower() != "default"

@@ -1,4 +1,4 @@
-"""ClickHouse's tokens, as far as they decide where a statement, a string, a name or a comment begins and ends."""
+"""Splits SQL into ClickHouse's tokens, as far as needed to find the bounds of statements, strings, names and comments."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from embedded.errors import QueryError
 
-# Mirrors src/Parsers/Lexer.cpp of ClickHouse, curly quotes and heredocs ($tag$..$tag$) included. What the engine calls an
-# unrecognized token is refused here too: a token that only one of the two sees could hide a statement from the rules.
+# Mirrors src/Parsers/Lexer.cpp of ClickHouse, including curly quotes and heredocs ($tag$..$tag$). It also refuses the
+# engine's unrecognized tokens: a token that only one of the two sees could hide a statement from the access checks.
 _TOKEN = re.compile(
     r"""
       (?P<space>[ \t\n\r\f\v\u00a0\u1680\u180e\u2000-\u200d\u2028\u2029\u202f\u205f\u2060\u3000\ufeff]+)
@@ -60,7 +60,7 @@ class Token:
 
     @property
     def upper(self) -> str:
-        """The keyword that this token may be: empty for anything but a bare word or a symbol."""
+        """The token in upper case if it is a bare word or a symbol, else ""."""
         return self.text.upper() if self.kind in ("word", "symbol") else ""
 
     @property
@@ -120,7 +120,7 @@ def tokens(text: str, *, complete: bool = True) -> Iterator[Token]:
 
 
 def _name_end(text: str, start: int) -> int:
-    """The end of a name that begins with a dollar sign; one before another dollar sign stands alone."""
+    """Returns the end of a name that begins with a dollar sign; a dollar sign before another one is a token of its own."""
     if text.startswith("$$", start):
         return start + 1
     found = _DOLLAR_NAME.match(text, start)

@@ -1,4 +1,4 @@
-"""Finds the kind of a statement, the start of its data and the name of its answer's format: decided on tokens, never on text."""
+"""Finds a statement's kind, the start of its data and its output format: from tokens, never from text."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from embedded.errors import QueryError
 from embedded.sql.lexer import Token, Unfinished, tokens
 
-# Statements whose parser takes INTO OUTFILE and FORMAT, so that the engine can stream their answer.
+# Statements whose parser accepts INTO OUTFILE and FORMAT, so that the engine can stream their result.
 _WITH_OUTPUT = {"SELECT", "WITH", "(", "SHOW", "DESCRIBE", "DESC", "EXISTS", "EXPLAIN", "FROM", "CHECK"}
-# But for these: the first takes none, and the second takes it for a part of what it explains.
+# Exceptions: the first accepts no INTO OUTFILE, and the second reads it as a part of the explained query.
 _BUT = (["CHECK", "GRANT"], ["EXPLAIN", "AST"])
-# So much text must follow a FORMAT clause before what stands behind it is taken for data, and not for half a SETTINGS.
+# This much text must follow a FORMAT clause before it counts as data; less could be the beginning of SETTINGS.
 _MARGIN = 4096
 # A word FORMAT after one of these is a name, not the clause.
 _BEFORE_NAME = frozenset(
@@ -21,7 +21,7 @@ _BEFORE_NAME = frozenset(
     INTO DISTINCT BETWEEN INTERVAL
     . , ( [ = == != <> < > <= >= + - / % || -> :: ? :""".split()  # noqa: SIM905 - readable as it is
 )
-# And after one of these, where the statement begins like that; anywhere else they are names themselves (GROUP BY database FORMAT CSV).
+# And after one of these at the beginning of a statement; elsewhere they are names themselves (GROUP BY database FORMAT CSV).
 _KINDS = frozenset(["TABLE", "VIEW", "DATABASE", "DICTIONARY"])
 _BEFORE_KIND = frozenset(["SHOW", "CREATE", "TEMPORARY", "EXISTS", "CHECK"])
 _BEFORE_TABLE = _BEFORE_KIND | {"DESCRIBE", "DESC"}
@@ -29,10 +29,10 @@ _BEFORE_TABLE = _BEFORE_KIND | {"DESCRIBE", "DESC"}
 
 @dataclass(frozen=True)
 class Statement:
-    """One statement without its data and without what follows its last token.
+    """One statement without its data and without text after its last token.
 
-    kind is `output` (streams an answer), `insert` (data follow), `input` (INSERT .. SELECT .. FROM input(), data
-    follow) or `other`. `format` is the one named in the text. `data` is the offset of the data behind the statement.
+    `kind` is `output` (streams a result), `insert` (data follow), `input` (INSERT .. SELECT .. FROM input(), data follow) or `other`. `format` is
+    the format named in the text. `data` is the offset of the data behind the statement.
     """
 
     text: str
@@ -52,7 +52,7 @@ class Statement:
         return len(found) == len(wanted) and all(token.upper == word for token, word in zip(found, wanted, strict=True))
 
     def into_outfile(self, descriptor: int, default_format: str) -> str:
-        """The statement with its answer going to a descriptor of this process; `shown` takes out again what is added."""
+        """Returns the statement with its result directed to a descriptor of this process; `shown` removes the addition again."""
         if self.format_at is None:
             return f"{self.text} INTO OUTFILE '/proc/self/fd/{descriptor}' TRUNCATE FORMAT {default_format}"
         into = f" INTO OUTFILE '/dev/fd/{descriptor}' TRUNCATE "
@@ -60,7 +60,7 @@ class Statement:
 
 
 def parse(text: str, *, complete: bool) -> Statement | None:
-    """The statement in `text`; None when more text must be read first, which never happens when `complete`.
+    """Parses the statement in `text`; returns None if more text must be read first (never if `complete`).
 
     Raises QueryError for an empty text, an open quote or several statements.
     """
@@ -77,7 +77,7 @@ def parse(text: str, *, complete: bool) -> Statement | None:
 
 
 def _insert(text: str, seen: list[Token], complete: bool) -> Statement | None:
-    """An INSERT whose data follow in the text, found without looking at the data."""
+    """Parses an INSERT whose data follow in the text, without reading the data."""
     stream = tokens(text, complete=complete)
     first = next(stream, None)
     if first is None or first.upper not in ("INSERT", "WITH"):
@@ -108,7 +108,7 @@ def _insert(text: str, seen: list[Token], complete: bool) -> Statement | None:
 
 
 def _reaches_insert(stream: Iterator[Token], seen: list[Token]) -> bool:
-    """Whether INSERT INTO follows the WITH clause; its tokens, up to there, are appended to `seen`."""
+    """Whether INSERT INTO follows the WITH clause; appends the tokens before to `seen`."""
     depth = 0
     for token in stream:
         seen.append(token)
@@ -119,7 +119,7 @@ def _reaches_insert(stream: Iterator[Token], seen: list[Token]) -> bool:
 
 
 def _after_target(stream: Iterator[Token], seen: list[Token]) -> Iterator[Token]:
-    """The tokens behind the target of an INSERT and its columns, each also appended to `seen`."""
+    """Yields the tokens after an INSERT's target and columns; also appends each to `seen`."""
     depth, name_ended, want_name = 0, False, True
     for token in stream:
         seen.append(token)
@@ -147,7 +147,7 @@ def _may_be_columns(seen: list[Token]) -> bool:
 
 
 def _settings_after(text: str, position: int) -> tuple[str, int]:
-    """A SETTINGS clause behind `FORMAT x`, and the offset at which the data begin."""
+    """Returns the SETTINGS clause after `FORMAT x`, and the offset of the data."""
     found = re.compile(r"\s+SETTINGS\s+(?=\w+\s*=)", re.IGNORECASE).match(text, position)
     clause = ""
     if found:
@@ -180,7 +180,7 @@ def _with_settings(head: str, seen: list[Token], settings: str) -> str:
 
 
 def _insert_select(text: str, stream: Iterator[Token], seen: list[Token], complete: bool) -> Statement | None:
-    """INSERT .. SELECT .. FROM input(..) FORMAT x, whose data follow; None for any other INSERT .. SELECT."""
+    """Parses INSERT .. SELECT .. FROM input(..) FORMAT x, whose data follow; returns None for any other INSERT .. SELECT."""
     uses_input = False
     previous = seen[-1]
     for token in stream:
@@ -199,7 +199,7 @@ def _insert_select(text: str, stream: Iterator[Token], seen: list[Token], comple
 
 
 def _whole(text: str, found: tuple[Token, ...]) -> Statement:
-    """A statement that is the whole of the text."""
+    """Returns a statement that is the whole text."""
     end = len(found)
     while end and found[end - 1].text == ";" and found[end - 1].kind == "symbol":
         end -= 1
@@ -220,7 +220,7 @@ def _whole(text: str, found: tuple[Token, ...]) -> Statement:
 
 
 def _format_clause(found: tuple[Token, ...]) -> int | None:
-    """The index of the FORMAT that names the answer's format: the last clause, or followed by SETTINGS only."""
+    """Returns the index of the FORMAT clause: the last clause, or followed by SETTINGS only."""
     depth = 0
     for index in range(len(found) - 1, 0, -1):
         token = found[index]

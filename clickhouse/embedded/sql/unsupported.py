@@ -1,4 +1,4 @@
-"""Statements that this server cannot do, each refused with what to use instead."""
+"""Refuses statements that this server cannot do, each with an alternative."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from embedded.sql.statement import Statement
 
 _USERS = "users, roles, grants and profiles stand in clickhouse/config/users.xml"
 _ENTITIES = {"USER", "ROLE", "QUOTA", "ROW", "POLICY", "MASKING", "SETTINGS", "PROFILE"}
-# A table of these cannot be made, and the attempt leaves the data folder unable to open again (code 722).
+# The engine cannot create tables of these engines, and after an attempt the data folder does not open again (code 722).
 _BREAKING = re.compile(r"Kafka|NATS|RabbitMQ", re.IGNORECASE)
 _CLUSTERED = re.compile(r"(?:Replicated|Shared)(\w*)", re.IGNORECASE)
 
 
 def check_supported(statement: Statement) -> None:
-    """Raises QueryError with the cure."""
+    """Raises QueryError, with the cure, for an unsupported statement."""
     _check_files(statement)
     verb, found = statement.verb, statement.tokens
     if verb == "SET" and any(token.upper == "ROLE" for token in found[1:3]):
@@ -67,7 +67,7 @@ def _check_files(statement: Statement) -> None:
 
 
 def engines(statement: Statement) -> Iterator[str]:
-    """The names behind ENGINE [=], of tables and of databases; also what follows a column called engine."""
+    """Yields the names after ENGINE [=], of tables and databases; also the word after a column called engine."""
     found = statement.tokens
     for index, token in enumerate(found):
         if token.upper == "ENGINE":

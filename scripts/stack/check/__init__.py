@@ -1,1 +1,1 @@
-"""./check_all_works.sh: what is asked of each service, and what a person is told."""
+"""./check_all_works.sh: probes each service and prints a line for each."""

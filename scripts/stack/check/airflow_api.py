@@ -1,4 +1,4 @@
-"""The few calls of Airflow's REST API that the service manager makes."""
+"""Client of Airflow's REST API, with the few calls that the service manager needs."""
 
 from datetime import datetime
 from typing import Any
@@ -13,13 +13,13 @@ from stack.errors import StackError
 DAG = "elt_pipeline"
 FINAL = ("success", "failed")
 
-# Seconds for one answer: two busy cores take many. A call that may be repeated is tried this often.
+# Timeout of one response in seconds: two busy cores need many. Number of tries of an idempotent call.
 ANSWER_WITHIN = 30.0
 TRIES = 5
 
 
 class AirflowApi:
-    """A session with Airflow as `admin`. Raises StackError where Airflow does not answer as it should."""
+    """A session with Airflow as `admin`. Raises StackError for a missing or unexpected response."""
 
     def __init__(self, env: Env) -> None:
         self._base = env.url("airflow-webserver")
@@ -32,7 +32,7 @@ class AirflowApi:
             allowed_methods=["GET"],
         )
         self._session.mount(self._base, HTTPAdapter(max_retries=patient))
-        # A POST that makes nothing but a token.
+        # This POST creates only a token, so it may be repeated.
         self._session.mount(f"{self._base}/auth/token", HTTPAdapter(max_retries=patient.new(allowed_methods=["POST"])))
         token = self._call("POST", "/auth/token", {"username": "admin", "password": env.AIRFLOW_ADMIN_PASSWORD})
         self._session.headers["Authorization"] = f"Bearer {token['access_token']}"
@@ -51,17 +51,17 @@ class AirflowApi:
         return answer.json()
 
     def dag(self) -> dict[str, Any] | None:
-        """The DAG as Airflow knows it, None while it has not been parsed."""
+        """Returns the DAG; None until Airflow has parsed it."""
         found = self._call("GET", "/api/v2/dags?limit=100")["dags"]
         return next((dag for dag in found if dag["dag_id"] == DAG), None)
 
     def processor_start(self) -> datetime | None:
-        """When the dag-processor that runs began, None before the first."""
+        """Returns the start of the present dag-processor; None before the first."""
         jobs = self._call("GET", "/api/v2/jobs?job_type=DagProcessorJob&order_by=-start_date&limit=1")["jobs"]
         return datetime.fromisoformat(jobs[0]["start_date"]) if jobs else None
 
     def import_errors(self, since: datetime | None = None) -> list[str]:
-        """Each file that could not be imported, with its error; only those found after `since`."""
+        """Returns each file that cannot be imported, with its error; only errors after `since`."""
         rows = self._call("GET", "/api/v2/importErrors")["import_errors"]
         return [
             f"{row['filename']}: {row['stack_trace'].strip().splitlines()[-1]}"
@@ -70,7 +70,7 @@ class AirflowApi:
         ]
 
     def runs(self, limit: int = 5) -> list[dict[str, Any]]:
-        """The latest runs of the DAG, newest first."""
+        """Returns the latest runs of the DAG, newest first."""
         query = f"order_by=-run_after&limit={limit}"
         return list(self._call("GET", f"/api/v2/dags/{DAG}/dagRuns?{query}")["dag_runs"])
 
@@ -81,12 +81,12 @@ class AirflowApi:
         return list(self._call("GET", f"/api/v2/dags/{DAG}/dagRuns/{run_id}/taskInstances")["task_instances"])
 
     def trigger(self, conf: dict[str, Any] | None = None) -> str:
-        """Start a run now; returns its id."""
+        """Triggers a run; returns its id."""
         body = {"logical_date": None, "conf": conf or {}}
         return str(self._call("POST", f"/api/v2/dags/{DAG}/dagRuns", body)["dag_run_id"])
 
     def progress(self, run: dict[str, Any]) -> str:
-        """A run in a few words: its state, how many tasks are done, which run or wait to be tried again."""
+        """Returns a run's state in a few words: how many tasks are done, which run or wait for a retry."""
         tasks = self.tasks(run["dag_run_id"])
         done = sum(task["state"] == "success" for task in tasks)
         now = [

@@ -1,4 +1,4 @@
-"""./check_all_works.sh: every service does its job, one line each."""
+"""./check_all_works.sh: checks that every service does its job; one line each."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -12,7 +12,7 @@ from stack.table.services import Context
 
 Probe = Callable[[Context], Iterator[str]]
 
-# What was checked, and the probe: it yields words while it waits, and what was seen as its last word.
+# (the claim, its probe). The probe yields its waits, and at last its result.
 PROBES: tuple[tuple[str, Probe], ...] = (
     ("services run", probes.services_run),
     ("source answers", probes.source_answers),
@@ -39,9 +39,9 @@ class _Lines:
 
 
 def check(context: Context, *, verified: str | None = None) -> int:
-    """Run every probe and print its line; 0 if all hold, else 1. A probe that fails does not stop the others.
+    """Runs every probe and prints its line; returns 0 if all hold, else 1. A failing probe does not stop the others.
 
-    With `verified`, the exit code and output of the loader's comparison, run those of --exact in place of the usual ones.
+    With `verified`, the exit code and output of the loader's comparison, it runs the probes of --exact instead of the usual ones.
     """
     lines = _Lines()
     began = time.monotonic()
@@ -70,7 +70,7 @@ def _run(lines: _Lines, context: Context, what: str, probe: Probe) -> bool:
     said_at = 0.0
     try:
         for word in probe(context):
-            # Every word but the last is about waiting.
+            # All words except the last describe waits.
             if seen and time.monotonic() - said_at > 5:
                 lines.say("wait", what, seen)
                 said_at = time.monotonic()

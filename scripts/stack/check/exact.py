@@ -1,6 +1,6 @@
-"""`--exact`: raw and marts against Postgres itself, to the last character, for a source that nobody writes to.
+"""`--exact`: compares raw and marts with Postgres to the last character, for a source without writers.
 
-Raw is compared by the loader, `python -m elt verify --published`, which knows how each column is carried; the marts are compared here.
+The loader compares raw (`python -m elt verify --published`), because it knows the mapping of each column. This module compares the marts.
 """
 
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from stack.table.services import Context
 
 
 def raw_equals_postgres(verified: str) -> Iterator[str]:
-    """Tells what the loader said; `verified` is its exit code, and behind a blank its output."""
+    """Reports the loader's result; `verified` is its exit code, a blank, and its output."""
     code, _, output = verified.partition(" ")
     said = [line.strip() for line in output.splitlines() if line.strip() and not line.startswith("comparing ")]
     if code != "0":
@@ -23,7 +23,7 @@ def raw_equals_postgres(verified: str) -> Iterator[str]:
 
 
 def _decimal(text: str | None) -> str:
-    """A number as text without trailing zeros: Postgres writes 1.50 where ClickHouse writes 1.5."""
+    """Returns a number as text without trailing zeros: Postgres prints 1.50, ClickHouse 1.5."""
     if text is None or text == "":
         return "0"
     whole, point, rest = text.partition(".")

@@ -1,4 +1,4 @@
-"""The probes of the check: each yields what it waits for, and at the end what it saw. A probe that fails raises."""
+"""Probes of the check. A probe yields its present wait, and at last its result; a failing probe raises."""
 
 import time
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ FAILURES = (psycopg2.Error, requests.RequestException, WarehouseError)
 # A first or recovering run, a retry after five minutes included, is waited for this long.
 RUN_ENDS_WITHIN = 900.0
 
-# Rows of a source table up to which the check counts them: some seconds.
+# Largest source table, in rows, that the check counts; takes some seconds.
 COUNTED_UP_TO = 20_000_000
 
 PUBLISHED = """
@@ -61,7 +61,7 @@ def services_run(context: Context) -> Iterator[str]:
 
 
 def _containers_run(context: Context) -> Iterator[str]:
-    """From inside the network: those whose health is told over HTTP. The others have probes of their own."""
+    """Checks, from inside the containers' network, the services that report health over HTTP; others have their own probes."""
     names = {
         "WEBHOOK_URL": context.env.url("webhook-server"),
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": context.env.url("airflow-webserver"),
@@ -119,7 +119,7 @@ FROM ops.dbt_publishes FINAL WHERE status = 'set_aside' AND closed_at > now() - 
 
 
 def journals_fit(context: Context) -> Iterator[str]:
-    """Told, never a failure: what was set aside has moved nothing."""
+    """Reports entries that were set aside; never fails, because they have swapped nothing."""
     with connections.warehouse(context.env) as client:
         found = client.rows(f"SELECT * FROM ({SET_ASIDE}) ORDER BY 2 DESC")
     last = f", the last at {found[0][1]:%Y-%m-%d %H:%M} UTC: {found[0][0]}" if found else ""
@@ -250,7 +250,7 @@ def superset_answers(context: Context) -> Iterator[str]:
 
 
 def source_moved_on(context: Context) -> Iterator[str]:
-    """Told, never a failure: a live source always moves. A table too large to count in time is told as the planner sees it."""
+    """Reports how far the source has moved on; never fails, because a live source always moves. Large tables are estimated by the planner."""
     moved = []
     with connections.warehouse(context.env) as client, connections.source(context.env) as cursor:
         for _target, count, _run, source in published(client):

@@ -1,4 +1,4 @@
-"""Which rights of users and roles on the warehouse differ from clickhouse/config/users.xml."""
+"""Compares the rights of users and roles on the warehouse with clickhouse/config/users.xml."""
 
 import re
 import xml.etree.ElementTree as ElementTree
@@ -12,7 +12,7 @@ from warehouse.client import Warehouse
 from stack.grants import LEFT_OUT
 
 _GRANT = re.compile(r"GRANT (?P<types>.+) ON (?P<place>\S+)")
-# Levels of system.privileges that a grant on a table, and one on a database, can reach.
+# Levels of system.privileges that a grant on a table, or on a database, covers.
 _IN_TABLES = {"TABLE", "VIEW", "COLUMN", "DICTIONARY"}
 _IN_DATABASES = {"DATABASE", *_IN_TABLES}
 _WITH_OBJECT = {"SET DEFINER", "TABLE ENGINE"}
@@ -38,12 +38,12 @@ class Privileges:
     members: Mapping[str, frozenset[str]]
 
     def leaves(self, privilege: str) -> set[str]:
-        """Privileges without members below a privilege; itself when it is no group."""
+        """Returns the leaves below a privilege; the privilege itself if it is not a group."""
         members = self.members.get(privilege)
         return {leaf for member in members for leaf in self.leaves(member)} if members else {privilege}
 
     def words(self, privilege: str, database: str, place: str) -> Rights:
-        """Each right that a grant gives, in words."""
+        """Returns each right of a grant, in words."""
         reached = _IN_DATABASES if place == f"{database}.*" else _IN_TABLES
         return {
             f"{leaf} ON {place}"

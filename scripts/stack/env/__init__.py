@@ -1,1 +1,1 @@
-"""The file .env: read line by line, checked, made once, written whole."""
+"""Reads, validates, creates and extends the file .env."""

@@ -1,4 +1,4 @@
-"""Mistakes in the values of `.env`, each as one sentence: where it stands, what was found, what is expected."""
+"""Mistakes in the values of `.env`, each as one sentence: place, value, expectation."""
 
 import re
 from collections.abc import Collection, Mapping
@@ -26,7 +26,7 @@ _HIDDEN = re.compile(r"PASSWORD|SECRET|TOKEN|KEY|SALT|URL$")
 
 
 def describe(pairs: Mapping[str, Pair], error: Mapping[str, Any]) -> str:
-    """One error of pydantic as a sentence."""
+    """Returns one error of pydantic as a sentence."""
     name = str(error["loc"][0])
     if name not in pairs:
         return f"{name} is missing; ./run.sh adds it."
@@ -42,7 +42,7 @@ def _found(name: str, value: str) -> str:
 
 
 def together(pairs: Mapping[str, Pair]) -> list[str]:
-    """The mistakes that only several values together are."""
+    """Returns mistakes of combinations: each value alone is valid."""
     return [*_equal_ports(pairs), *_localhost_of_a_container(pairs)]
 
 
@@ -56,12 +56,14 @@ def _equal_ports(pairs: Mapping[str, Pair]) -> list[str]:
         # The port of another machine.
         unused.add("CLICKHOUSE_HTTP_PORT")
     taken: dict[str, str] = {}
-    found = []
+    mistakes = []
     for name in (name for name in PORTS if value.get(name) and name not in unused):
         other = taken.setdefault(value[name], name)
         if other != name:
-            found.append(f"{pairs[name].where}: {name} is {value[name]!r}, as {other} is; give each a port of its own.")
-    return found
+            mistakes.append(
+                f"{pairs[name].where}: {name} is {value[name]!r}, as {other} is; give each a port of its own."
+            )
+    return mistakes
 
 
 def _localhost_of_a_container(pairs: Mapping[str, Pair]) -> list[str]:
@@ -75,18 +77,18 @@ def _localhost_of_a_container(pairs: Mapping[str, Pair]) -> list[str]:
 
 
 def warnings(file: Path, known: Collection[str]) -> list[str]:
-    """Sentences on what can be used, and is probably not meant: names that stand twice or are spelt wrong, open modes."""
+    """Returns sentences about valid but probably unintended content: duplicate names, misspelt names, open file modes."""
     lines = env_lines.read(file)
-    said = []
+    sentences = []
     for name, numbers in lines.at.items():
         if len(numbers) > 1:
-            said.append(
+            sentences.append(
                 f"{name} stands in lines {', '.join(map(str, numbers))} of {shown(file)}: the last one counts; remove the others."
             )
         if name not in known and (meant := get_close_matches(name, known, n=1, cutoff=0.85)):
-            said.append(
+            sentences.append(
                 f"line {numbers[0]} of {shown(file)} says {name}, which nothing reads: did you mean {meant[0]}?"
             )
     if file.stat().st_mode & 0o077:
-        said.append(f"{shown(file)} can be read by others: `chmod 600 {shown(file)}`.")
-    return said
+        sentences.append(f"{shown(file)} can be read by others: `chmod 600 {shown(file)}`.")
+    return sentences

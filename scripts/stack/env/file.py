@@ -1,4 +1,4 @@
-"""`.env`: made once with free ports and random secrets, validated at every start, never written without a copy."""
+"""`.env`: created once with free ports and random secrets, validated at every start, backed up before every change."""
 
 import base64
 import os
@@ -40,7 +40,7 @@ from stack.env.write import write_new
 from stack.errors import StackError
 from stack.paths import shown
 
-# Services with pages: the name of their port, and the port inside their container.
+# Services with pages: the variable of their port, and the port inside their container.
 PAGES = {
     "airflow-webserver": ("AIRFLOW_PORT", 8080),
     "superset": ("SUPERSET_PORT", 8088),
@@ -53,7 +53,7 @@ def _fernet_key() -> str:
 
 
 def _signing_secret() -> str:
-    """As Standard Webhooks 1.0.0 asks: `whsec_` and 24 to 64 random bytes in base64."""
+    """Returns a secret as Standard Webhooks 1.0.0 requires: `whsec_` and 24 to 64 random bytes in base64."""
     return "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
 
 
@@ -75,7 +75,7 @@ SECRETS: Mapping[str, Callable[[], str]] = {
     "AIRFLOW_DB_PASSWORD": _hex,
     "AIRFLOW_FERNET_KEY": _fernet_key,
     "AIRFLOW_API_SECRET_KEY": _hex,
-    # SHA-512 wants 64 bytes.
+    # SHA-512 needs 64 bytes.
     "AIRFLOW_JWT_SECRET": lambda: secrets.token_hex(32),
     "SUPERSET_ADMIN_PASSWORD": _hex,
     "SUPERSET_DB_PASSWORD": _hex,
@@ -136,25 +136,25 @@ class Env(BaseModel):
     NOTIFY_SIGNING_SECRET: SigningSecrets
     NOTIFY_SUCCESS: Switch
 
-    # Not in the file: whether we stand inside Compose's network, where services go by their names.
+    # Not in the file: whether this process runs inside Compose's network, where services have host names.
     in_compose: bool = False
 
     @property
     def address(self) -> str:
-        """The address at which the stack's own services are reached from this machine."""
+        """Address of the stack's own services from this machine."""
         return "127.0.0.1" if self.BIND_ADDRESS in ("0.0.0.0", "::") else self.BIND_ADDRESS
 
     def page(self, service: str) -> str:
-        """The base of a service's pages, as a person's browser reaches it."""
+        """Returns the base URL of a service for the user's browser."""
         return f"http://{self.address}:{self.text(PAGES[service][0])}"
 
     def url(self, service: str) -> str:
-        """The base of a service's pages, as we reach it from where we stand."""
+        """Returns the base URL of a service for this process."""
         return f"http://{service}:{PAGES[service][1]}" if self.in_compose else self.page(service)
 
     @property
     def own_hosts(self) -> str:
-        """The hosts of the stack's own services, as NO_PROXY lists them. A proxy would look for them on its own machine."""
+        """Hosts of the stack's own services, in the form of NO_PROXY. A proxy would look for them on its own machine."""
         return ",".join(dict.fromkeys(["localhost", "127.0.0.1", "::1", self.address]))
 
     @property
@@ -175,7 +175,7 @@ class Env(BaseModel):
         return self.CLICKHOUSE_HOST or ("clickhouse-server" if self.in_compose else self.address)
 
     def text(self, name: str) -> str:
-        """The value of `name` as it stands in the file."""
+        """Returns the value of `name` as written in the file."""
         return str(getattr(self, name))
 
 
@@ -185,15 +185,15 @@ def _key_of(line: str) -> str | None:
 
 
 def read_values(file: Path) -> dict[str, str]:
-    """The pairs of an env file, uninterpreted. Raises StackError naming each line that cannot be read."""
+    """Returns the pairs of an env file, unvalidated. Raises StackError that names each unreadable line."""
     return env_lines.read(file).values
 
 
 def fill(example: Path, present: Mapping[str, str], environ: Mapping[str, str], **decided: str) -> list[str]:
-    """The lines of `.env.example` whose keys are missing in `present`, each with its comment and a value.
+    """Returns the lines of `.env.example` whose keys `present` lacks, each with its comment and a value.
 
-    A value comes from `decided`, else from `environ`, else it is a random secret, else the example's own.
-    Raises StackError for a value of `environ` that no line can hold.
+    The value comes from `decided`, else from `environ`, else it is a random secret, else the example's own. Raises StackError for a value of
+    `environ` that no line can hold.
     """
     lines: list[str] = []
     comment: list[str] = []
@@ -217,7 +217,7 @@ def fill(example: Path, present: Mapping[str, str], environ: Mapping[str, str], 
 
 
 def make(example: Path, file: Path, environ: Mapping[str, str], **decided: str) -> None:
-    """Write the first `.env`. Raises StackError, and writes nothing, where a value of `environ` cannot be used."""
+    """Writes the first `.env`. Raises StackError, and writes nothing, if a value of `environ` is invalid."""
     lines = fill(example, {}, environ, **decided)
     _validated(file, _with_origin(Lines(file, "\n".join(lines)), environ, decided))
     write_new(file, lines)
@@ -226,16 +226,16 @@ def make(example: Path, file: Path, environ: Mapping[str, str], **decided: str) 
 def add_missing(
     example: Path, file: Path, environ: Mapping[str, str], *, bound: Iterable[str] = (), **decided: str
 ) -> list[str]:
-    """Add to `file` the keys of the example that it lacks, secrets that are empty among them; returns the keys.
+    """Adds missing keys of the example to `file`, including empty secrets; returns the keys.
 
-    None of `bound` is made anew: those that existing data was made with. Raises StackError, and writes nothing, where one
-    of them is gone, or a line or a value cannot be used.
+    It never regenerates a secret of `bound`, on which existing data depends. Raises StackError, and writes nothing, if one of those is missing
+    or a line or value is invalid.
     """
     old = env_lines.read(file)
     present = {key: value for key, value in old.values.items() if value or key not in (*SECRETS, "STACK_MODE")}
-    if gone := [name for name in bound if name not in present]:
+    if missing := [name for name in bound if name not in present]:
         cure = f"The data was made with them; {shown(file)}.bak may have them, and `./stop.sh --wipe` starts with empty data."
-        raise StackError(env_lines.refusal(file, [*(_gone(old, name) for name in gone), cure]))
+        raise StackError(env_lines.refusal(file, [*(_gone(old, name) for name in missing), cure]))
     added = fill(example, present, environ, **decided)
     keys = [key for line in added if (key := _key_of(line))]
     if keys:
@@ -247,12 +247,12 @@ def add_missing(
 
 
 def _gone(lines: Lines, name: str) -> str:
-    found = f"{lines.pairs[name].where}: {name} is empty" if name in lines.pairs else f"{name} is missing"
-    return f"{found}; put the old value back."
+    mistake = f"{lines.pairs[name].where}: {name} is empty" if name in lines.pairs else f"{name} is missing"
+    return f"{mistake}; put the old value back."
 
 
 def _with_added(old: Lines, added: list[str]) -> str:
-    """The text of the file with `added`: in the place of an empty line of that name, else at the end."""
+    """Returns the file's text with `added`: each replaces the empty line of its name, or is appended."""
     lines = old.text.rstrip("\r\n").split("\n")
     end = "\r" if lines[0].endswith("\r") else ""
     lines[-1] += end
@@ -272,7 +272,7 @@ def _with_added(old: Lines, added: list[str]) -> str:
 
 
 def _with_origin(lines: Lines, environ: Mapping[str, str], decided: Mapping[str, str]) -> dict[str, Pair]:
-    """The pairs of lines that are not written yet: a value that came from the environment is said to stand there."""
+    """Returns the pairs of unwritten lines; the origin of a value of the environment is `the environment`."""
     return {
         name: replace(pair, where="the environment") if environ.get(name) and not decided.get(name) else pair
         for name, pair in lines.pairs.items()
@@ -280,7 +280,7 @@ def _with_origin(lines: Lines, environ: Mapping[str, str], decided: Mapping[str,
 
 
 def load(file: Path) -> Env:
-    """Read and validate `.env`. Raises StackError naming every line and value that is wrong; secrets are not shown."""
+    """Reads and validates `.env`. Raises StackError that names every wrong line and value; never shows secrets."""
     return _validated(file, env_lines.read(file).pairs)
 
 

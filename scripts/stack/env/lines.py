@@ -1,6 +1,6 @@
-"""The lines of `.env`, read so that this program, Docker Compose and scripts/docker.sh see the same values.
+"""Parses `.env` so that this program, Docker Compose and scripts/docker.sh see the same values.
 
-A line that they would read in different ways is refused: its number and its name are said, its value never.
+It refuses a line that they would read differently. The message gives number and name of the line, never its value.
 """
 
 import re
@@ -11,20 +11,20 @@ from stack.errors import StackError
 from stack.paths import shown
 
 _PAIR = re.compile(r"[ \t]*(?:export[ \t]+)?([A-Za-z_][A-Za-z0-9_]*)[ \t]*=[ \t]*(.*)")
-# Some editors begin a file with it; Compose skips it too.
+# Byte order mark, which some editors write; Compose skips it too.
 _BYTE_ORDER_MARK = "\ufeff"
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A value, and where it stands: `line 7`, or `the environment`."""
+    """A value and its origin: `line 7`, or `the environment`."""
 
     value: str
     where: str
 
 
 class Lines:
-    """The lines of one file. `pairs` holds the last line of each name, as Compose takes it; `at` has all their numbers."""
+    """The lines of one file. `pairs` holds the last line of each name, which Compose uses too; `at` holds all line numbers."""
 
     def __init__(self, file: Path, text: str) -> None:
         self.text = text
@@ -50,19 +50,19 @@ class Lines:
 
 
 def refusal(file: Path, mistakes: list[str]) -> str:
-    """The message that names every mistake of a file."""
+    """Returns a message with every mistake of a file."""
     ordered = sorted(mistakes, key=_line_of)
     return "\n  ".join([f"{shown(file)} cannot be used, and nothing was changed or started:", *ordered])
 
 
 def _line_of(mistake: str) -> int:
-    """The line that a mistake names; those without one come last."""
+    """Returns the line number of a mistake; mistakes without one sort last."""
     match = re.match(r"line (\d+)", mistake)
     return int(match[1]) if match else 1 << 30
 
 
 def read(file: Path) -> Lines:
-    """Read an env file. Raises StackError naming each line that cannot be read, or why the file cannot."""
+    """Reads an env file. Raises StackError that names each unreadable line, or why the file cannot be read."""
     try:
         if file.exists() and not file.is_file():
             raise StackError(f"{shown(file)} is no plain file: put one in its place.")
@@ -85,7 +85,7 @@ def read(file: Path) -> Lines:
 
 
 def _parse(line: str) -> tuple[str, str] | None:
-    """Name and value of a line, None for a comment. Raises ValueError with the cause and the cure, and no value."""
+    """Returns name and value of a line, None for a comment. Raises ValueError with cause and cure, without the value."""
     if not line.strip() or line.lstrip().startswith("#"):
         return None
     match = _PAIR.fullmatch(line)
@@ -126,7 +126,7 @@ def _no_pair(line: str) -> str:
 
 
 def render(name: str, value: str) -> str:
-    """The line that holds `value`. Raises ValueError where no line can."""
+    """Returns the line for `value`. Raises ValueError if no line can hold it."""
     for line in (f"{name}={value}", f"{name}='{value}'"):
         try:
             if "\n" not in value and _parse(line) == (name, value):

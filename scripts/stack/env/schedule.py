@@ -1,7 +1,7 @@
-"""Whether Airflow can take a schedule, and whether it ever fires: a preset, or a cron expression.
+"""Validates a schedule, a preset or a cron expression: Airflow must accept it, and it must fire.
 
-Airflow itself reads far more than five fields of numbers, by croniter. What only croniter knows passes here; Airflow
-tells of it when it parses the DAG.
+Airflow uses croniter, which accepts far more than five numeric fields. Syntax that only croniter knows passes here; Airflow checks it when it
+parses the DAG.
 """
 
 import re
@@ -22,7 +22,7 @@ PRESETS = frozenset(
 )
 _MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
 _DAYS = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"]
-# Name, lowest, highest, and the words that stand for numbers. Both 0 and 7 are Sunday.
+# Name, lowest, highest, and words for numbers. Both 0 and 7 are Sunday.
 _FIELDS: tuple[tuple[str, int, int, dict[str, int]], ...] = (
     ("minute", 0, 59, {}),
     ("hour", 0, 23, {}),
@@ -32,12 +32,12 @@ _FIELDS: tuple[tuple[str, int, int, dict[str, int]], ...] = (
 )
 _LONGEST = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 _PART = re.compile(r"(?:\*|(?P<low>\w+)(?:-(?P<high>\w+))?)(?:/(?P<step>\d+))?")
-# The last day, the nearest weekday, the n-th weekday, and values that chance chooses.
+# The last day, the nearest weekday, the n-th weekday, and random values.
 _CRONITERS_OWN = re.compile(r"l|l\w+|\d+w|w\d+|\w+#\w+|r(\(.*\))?(/\d+)?")
 
 
 def mistake(schedule: str) -> str:
-    """ "" when the schedule can fire, else what is wrong with it."""
+    """Returns "" if the schedule can fire, else the mistake."""
     if schedule.startswith("@"):
         return "" if schedule in PRESETS else f"is no preset of Airflow ({', '.join(sorted(PRESETS))})"
     fields = schedule.lower().split()
@@ -50,15 +50,15 @@ def mistake(schedule: str) -> str:
         except ValueError:
             return f"has {text!r} as its {name}, which goes from {low} to {high}"
     _, _, days, months, _ = seen
-    # Cron would still fire on its days of the week; croniter finds no date then either.
+    # Classic cron would still fire on its weekdays, but croniter finds no date.
     if days and months and min(days) > max(_LONGEST[month - 1] for month in months):
         return "never fires: none of its months has such a day"
     return ""
 
 
 def _numbers(text: str, lowest: int, highest: int, words: dict[str, int]) -> set[int] | None:
-    """The numbers that a field stands for, None where only croniter knows. Raises ValueError."""
-    found: set[int] = set()
+    """Returns the numbers of a field; None if only croniter knows them. Raises ValueError."""
+    allowed: set[int] = set()
     for part in text.split(","):
         if part not in words and _CRONITERS_OWN.fullmatch(part):
             return None
@@ -72,10 +72,10 @@ def _numbers(text: str, lowest: int, highest: int, words: dict[str, int]) -> set
             high = _number(match["high"], words) if match["high"] else highest if match["step"] else low
         if not (lowest <= low <= highest and lowest <= high <= highest):
             raise ValueError
-        # Backwards means round the end, such as fri-mon.
+        # A backward range wraps around, such as fri-mon.
         numbers = [*range(low, high + 1)] if low <= high else [*range(low, highest + 1), *range(lowest, high + 1)]
-        found.update(numbers[:: int(match["step"] or 1)])
-    return found
+        allowed.update(numbers[:: int(match["step"] or 1)])
+    return allowed
 
 
 def _number(text: str, words: dict[str, int]) -> int:

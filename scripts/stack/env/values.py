@@ -1,4 +1,4 @@
-"""The kinds of values in `.env`: each says in one sentence what is expected and what to do, and never what was found."""
+"""Validators of values in `.env`. Each message says what is expected and what to do, and never shows the value."""
 
 import base64
 import binascii
@@ -15,7 +15,7 @@ from pydantic import AfterValidator, BeforeValidator
 
 from stack.env import currencies, schedule
 
-# What `localhost` means inside a container is the container itself.
+# Inside a container `localhost` is the container itself.
 _THIS_MACHINE = re.compile(r"localhost|127\.[0-9.]+|::1")
 
 
@@ -84,7 +84,7 @@ def _source_url(value: str) -> str:
 
 
 def _is_source_url(value: str) -> bool:
-    """As libpq reads it, which takes several hosts."""
+    """Whether libpq accepts the URL, which may name several hosts."""
     if not value.startswith(("postgresql://", "postgres://")) or re.search(r"\s", value):
         return False
     try:
@@ -95,7 +95,7 @@ def _is_source_url(value: str) -> bool:
 
 
 def names_this_machine(source_url: str) -> bool:
-    """Whether one of the hosts of a SOURCE_URL is this machine by the name of localhost."""
+    """Whether one of the hosts of a SOURCE_URL is localhost, under any of its names."""
     if not source_url or not _is_source_url(source_url):
         return False
     return any(_THIS_MACHINE.fullmatch(host) for host in parse_dsn(source_url).get("host", "").split(","))
@@ -164,7 +164,7 @@ Secret = Annotated[
 Token = Annotated[
     str, _matching(r"[^\s'\"\\$#`]{16,}", r"the token has at least 16 characters, and no space, quote, \, $, # or `")
 ]
-# Stands inside a database address, in Compose without any quoting.
+# Part of a database URL, which Compose builds without quoting.
 UrlSecret = Annotated[
     str, _matching(r"[A-Za-z0-9._~-]{8,}", "this secret has at least 8 characters: letters, digits, and . _ ~ -")
 ]

@@ -1,4 +1,4 @@
-"""Write `.env` whole or not at all, for its owner alone, and keep the file that was there."""
+"""Writes `.env` atomically, readable by its owner only, and keeps a copy of the old file."""
 
 import os
 from pathlib import Path
@@ -8,9 +8,9 @@ from stack.paths import shown
 
 
 def write_new(file: Path, lines: list[str]) -> None:
-    """Write `file` with mode 600, whole or not at all; the file that was there is kept beside it as `.bak`.
+    """Writes `file` atomically with mode 600; keeps the old file beside it as `.bak`.
 
-    A link stays a link: the file that it leads to is written. Raises StackError where the folder cannot be written.
+    A link stays a link: its target is written. Raises StackError if the folder is not writable.
     """
     target = file.resolve()
     try:
@@ -31,7 +31,7 @@ def _replace(file: Path, content: bytes, *, like: Path) -> None:
     descriptor = os.open(staging, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as sink:
-            # Root works on the file of the user who owns the stack, who must still be able to read it.
+            # Root may write the file of another user, who must still be able to read it.
             if os.geteuid() == 0 and like.exists():
                 os.fchown(descriptor, like.stat().st_uid, like.stat().st_gid)
             sink.write(content)

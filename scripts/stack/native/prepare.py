@@ -1,4 +1,4 @@
-"""Prepares the first start: `.env`, the environments, the folders and the databases of Postgres."""
+"""Prepares the start: `.env`, virtual environments, folders and the databases of Postgres."""
 
 import os
 
@@ -13,14 +13,13 @@ from stack.table.services import Context, clickhouse_config
 
 
 def prepare_env(paths: Paths, screen: Screen, mode: str | None, data: preflight.Data | None) -> env_file.Env:
-    """Make `.env` at the first boot, add what it lacks later; a stack keeps the way of its first boot.
+    """Creates `.env` at the first boot, adds missing keys later. A stack keeps the mode of its first boot, native or containers.
 
-    Raises StackError, and writes nothing, where `.env` or a value of the environment cannot be used, or a secret is gone
-    that the `data` of an earlier boot was made with.
+    Raises StackError, and writes nothing, if `.env` or a value of the environment is invalid, or if a secret on which `data` depends is missing.
     """
     example, file = paths.repo / ".env.example", paths.env_file
     preflight.check_data_has_its_env(paths, data)
-    # A link that leads nowhere is no first boot.
+    # A dangling link does not mean a first boot.
     first = not os.path.lexists(file)
     kept = None if first else env_file.read_values(file).get("STACK_MODE")
     if mode is not None and kept and mode != kept:
@@ -46,9 +45,9 @@ def prepare_env(paths: Paths, screen: Screen, mode: str | None, data: preflight.
 
 
 def _first_ports(paths: Paths, screen: Screen) -> dict[str, str]:
-    """For each port the wanted one, or the next that is free, which is said.
+    """Returns for each port the wanted one, or the next free one with a message.
 
-    What can be no port, or no address, is left to the check of all values.
+    The validation of all values, which comes later, reports invalid ports and addresses.
     """
     example = env_file.read_values(paths.repo / ".env.example")
     wanted = {name: os.environ.get(name) or example[name] for name in ("BIND_ADDRESS", *env_file.PORTS)}
@@ -67,7 +66,7 @@ def _first_ports(paths: Paths, screen: Screen) -> dict[str, str]:
 
 
 def build_environments(paths: Paths, screen: Screen) -> None:
-    """Build the virtual environments that are missing or out of date."""
+    """Builds the virtual environments that are missing or out of date."""
     names = environments.needed()
     stale = [name for name in names if not environments.is_built(paths, name)]
     if stale:
@@ -79,10 +78,10 @@ def build_environments(paths: Paths, screen: Screen) -> None:
 
 
 def make_folders(paths: Paths) -> None:
-    """Make the folders of the state, each for those alone who need it."""
+    """Creates the folders of the state, each accessible only to those who need it."""
     for folder in (paths.home, paths.data, paths.logs, paths.run):
         folder.mkdir(parents=True, exist_ok=True)
-    # Services' folders are for their user alone; Postgres, as another user, must pass through the one above its own.
+    # Folders of services are private. Postgres runs as another user, so the parent of its folder must let it pass.
     paths.logs.chmod(0o700)
     paths.run.chmod(0o700)
     paths.data.chmod(0o711)
@@ -91,7 +90,7 @@ def make_folders(paths: Paths) -> None:
 
 
 def make_clickhouse_config(context: Context) -> None:
-    """Write the configuration of ClickHouse's own server, where `.env` names its binary."""
+    """Writes the configuration of ClickHouse's own server, if `.env` names its binary."""
     env = context.env
     if not env.CLICKHOUSE_BINARY or not env.own_clickhouse:
         return
@@ -106,7 +105,7 @@ def make_clickhouse_config(context: Context) -> None:
 
 
 def make_database_user(paths: Paths, screen: Screen) -> None:
-    """Make the system user that Postgres runs as, where root starts the stack and no other user has the data."""
+    """Creates the system user of Postgres, if root starts the stack and no other user owns the data."""
     data = paths.data / "postgres"
     if os.geteuid() != 0 or (data.exists() and not database_user.is_unclaimed(data)):
         return
@@ -118,7 +117,7 @@ def make_database_user(paths: Paths, screen: Screen) -> None:
 
 
 def move_postgres_data(paths: Paths, screen: Screen) -> None:
-    """Give data that is nobody's to the system user, or go on with it after a cut. No server of this stack may run."""
+    """Moves data of nobody to the system user, or continues an interrupted move. No server of this stack may run."""
     data = paths.data / "postgres"
     user = database_user.of(data)
     if os.geteuid() != 0 or data.stat().st_uid == user.uid:
@@ -129,7 +128,7 @@ def move_postgres_data(paths: Paths, screen: Screen) -> None:
 
 
 def make_postgres_data(context: Context, screen: Screen) -> None:
-    """Make the data directory with the sample shop and the metadata databases, unless it is there."""
+    """Creates the data directory with the sample shop and the metadata databases, unless it exists."""
     paths, env = context.paths, context.env
     data = paths.data / "postgres"
     if data.exists():

@@ -1,4 +1,4 @@
-"""Find the processes of this stack, whoever their parent is now, and end them."""
+"""Finds the processes of this stack, orphans included, and ends them."""
 
 import os
 import time
@@ -11,25 +11,25 @@ from stack.paths import Paths
 
 
 def of_stack(paths: Paths) -> list[psutil.Process]:
-    """Every process that carries this stack's mark, or is a Postgres on its data. Our own ancestors are not listed."""
+    """Returns all processes with this stack's mark, and every Postgres on its data; without our own ancestors."""
     mine = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
     data = str(paths.data / "postgres")
-    found = []
+    processes = []
     for process in psutil.process_iter():
         if process.pid in mine:
             continue
         try:
-            # Postgres clears its environment from /proc, but works in its data directory.
+            # Postgres erases its environment in /proc, but its working directory is the data directory.
             ours = process.environ().get(MARK) == str(paths.home)
             if ours or process.cwd() == data:
-                found.append(process)
+                processes.append(process)
         except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
             continue
-    return found
+    return processes
 
 
 def end(processes: list[psutil.Process], *, seconds: float) -> None:
-    """Ask each to end, and kill those that have not done so in time."""
+    """Terminates each process; kills those that have not ended in time."""
     _each(processes, psutil.Process.terminate)
     _, alive = psutil.wait_procs(processes, timeout=seconds)
     _each(alive, psutil.Process.kill)
@@ -45,10 +45,10 @@ def _each(processes: list[psutil.Process], action: Callable[[psutil.Process], No
 
 
 def end_all(paths: Paths, *, seconds: float = 20) -> int:
-    """End every process of this stack; returns how many there were."""
+    """Ends all processes of this stack; returns their number."""
     total = 0
     deadline = time.monotonic() + seconds + 10
-    while (left := of_stack(paths)) and time.monotonic() < deadline:
-        total += len(left)
-        end(left, seconds=seconds)
+    while (remaining := of_stack(paths)) and time.monotonic() < deadline:
+        total += len(remaining)
+        end(remaining, seconds=seconds)
     return total

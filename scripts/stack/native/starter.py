@@ -1,4 +1,4 @@
-"""Starts services side by side, each as soon as those it waits for are healthy."""
+"""Starts services in parallel, each as soon as its dependencies are healthy."""
 
 import subprocess
 import threading
@@ -13,14 +13,14 @@ from stack.screen import Screen
 from stack.table import services
 from stack.table.services import Context, Service
 
-# As long as Compose waits. One that ends is noticed at once, so that only one that hangs is waited for this long.
+# Same limit as in Compose. Only a hanging service takes this long: the end of a process is noticed at once.
 HEALTHY_WITHIN = 600.0
-# A service that ends this often while it is waited for will not come up by itself.
+# A service that ends this often during its start will not come up by itself.
 STARTS = 3
 
 
 class Starter:
-    """Starts rows side by side, each as soon as those it waits for are healthy; stops at the first that fails."""
+    """Starts rows in parallel, each as soon as its dependencies are healthy; stops at the first failure."""
 
     def __init__(self, context: Context, screen: Screen, rows: list[Service]) -> None:
         self._context = context

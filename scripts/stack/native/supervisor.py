@@ -1,4 +1,4 @@
-"""One supervisord keeps the long-lived services running. It is told what to start over its unix socket.
+"""Controls supervisord, which keeps the long-lived services running, over its unix socket.
 
 The configuration holds no secret: each program is `stack.native.launch NAME`, which reads `.env` itself.
 """
@@ -20,7 +20,7 @@ from stack.native.launch import MARK, of_the_machine
 from stack.paths import Paths
 from stack.table.services import Service
 
-# sun_path of a unix socket holds 108 bytes; supervisord adds its pid while it binds.
+# sun_path of a unix socket has 108 bytes; supervisord appends its pid while it binds.
 LONGEST_SOCKET = 95
 
 
@@ -34,7 +34,7 @@ def _rpc(paths: Paths) -> Any:
 
 
 def configuration(paths: Paths, names: Iterable[Service]) -> str:
-    """The text of supervisord.conf."""
+    """Returns the text of supervisord.conf."""
     user = "user=root\n" if os.geteuid() == 0 else ""
     shared = {"STACK_HOME": str(paths.home)} if paths.env_file.parent == paths.home else {}
     shared |= {"STACK_VENVS": str(paths.venvs), "PYTHONPATH": str(paths.repo / "scripts")}
@@ -87,7 +87,7 @@ def log_path(paths: Paths, name: str) -> Path:
 
 
 def states(paths: Paths) -> dict[str, str] | None:
-    """Supervisord's word for each program (RUNNING, STOPPED, BACKOFF..); None when no supervisord answers."""
+    """Returns supervisord's state of each program (RUNNING, STOPPED, BACKOFF..); None if no supervisord answers."""
     try:
         return {row["name"]: row["statename"] for row in _rpc(paths).getAllProcessInfo()}
     except (OSError, xmlrpc.client.Error):
@@ -95,12 +95,12 @@ def states(paths: Paths) -> dict[str, str] | None:
 
 
 def running(paths: Paths) -> set[str]:
-    """The programs that run or are about to; empty when no supervisord answers."""
+    """Returns the programs that run or start; empty if no supervisord answers."""
     return {name for name, state in (states(paths) or {}).items() if state in ("RUNNING", "STARTING")}
 
 
 def ensure(paths: Paths, rows: list[Service]) -> None:
-    """Start supervisord where none answers; else hand it the table as it is now (services that are gone are stopped)."""
+    """Starts supervisord if none answers; else reloads its configuration, which stops removed services."""
     config = paths.run / "supervisord.conf"
     config.write_text(configuration(paths, rows))
     if states(paths) is None:
@@ -127,7 +127,7 @@ def ensure(paths: Paths, rows: list[Service]) -> None:
 
 
 def start(paths: Paths, name: str) -> None:
-    """Start one program; one that runs already is left alone."""
+    """Starts one program unless it runs."""
     try:
         _rpc(paths).startProcess(name, False)
     except xmlrpc.client.Fault as fault:
@@ -136,7 +136,7 @@ def start(paths: Paths, name: str) -> None:
 
 
 def stop(paths: Paths, name: str) -> None:
-    """Stop one program and wait for its end; one that does not run is left alone."""
+    """Stops one program, if it runs, and waits for its end."""
     try:
         _rpc(paths).stopProcess(name, True)
     except xmlrpc.client.Fault as fault:
@@ -145,7 +145,7 @@ def stop(paths: Paths, name: str) -> None:
 
 
 def shutdown(paths: Paths) -> None:
-    """End supervisord itself, and whatever it still runs; returns when it is gone."""
+    """Ends supervisord and its programs; returns when it is gone."""
     try:
         process = psutil.Process(_rpc(paths).getPID())
         _rpc(paths).shutdown()

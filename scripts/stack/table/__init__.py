@@ -1,1 +1,1 @@
-"""The one table of services: commands, health checks, the names that each may see."""
+"""The table of services: commands, health checks, and the environment of each."""

@@ -1,8 +1,7 @@
-"""The command of every service, in the one place that both ways of running read. Standard library only.
+"""Commands of the services, for native runs and containers. Standard library only.
 
-A command is made from the environment that the service gets, so natively and in a container it is the same line but for
-the address to listen on. What is not here is started by its image alone in containers: Postgres, and ClickHouse's own
-server.
+A command is built from the service's environment; both ways differ only in the address to listen on. In containers Postgres and ClickHouse's
+own server are not here: their images start them.
 """
 
 from collections.abc import Callable, Mapping
@@ -50,7 +49,7 @@ def _superset(python: str, repo: str, env: Names) -> list[Command]:
     return [[python, "-m", "gunicorn", "--config", config, "superset.app:create_app()"]]
 
 
-# Service -> (its virtual environment, its commands). A one-shot may have several, run one after the other.
+# Service -> (its virtual environment, its commands). A one-shot may have several, which run one after the other.
 TABLE: dict[str, tuple[str, Callable[[str, str, Names], list[Command]]]] = {
     "clickhouse-server": ("clickhouse", _clickhouse_server),
     "clickhouse-init": ("scripts", _clickhouse_init),
@@ -66,5 +65,5 @@ TABLE: dict[str, tuple[str, Callable[[str, str, Names], list[Command]]]] = {
 
 
 def commands(name: str, *, python: str, repo: str, env: Names) -> list[Command]:
-    """The commands of service `name`. Raises KeyError for an unknown service or a missing name in `env`."""
+    """Returns the commands of service `name`. Raises KeyError for an unknown service or a missing variable in `env`."""
     return TABLE[name][1](python, repo, env)

@@ -1,6 +1,6 @@
-"""Whether each service does its job, asked from outside, in well under a second. Standard library only.
+"""Health checks of the services from outside, each well under a second. Standard library only.
 
-The same checks run natively, by the service manager, and in containers, as `python -m stack.table.health SERVICE`.
+The service manager runs them in native mode; containers run `python -m stack.table.health SERVICE`.
 """
 
 import json
@@ -14,21 +14,21 @@ from typing import Any
 from urllib.parse import urlsplit
 
 Names = Mapping[str, str]
-# A check gets the environment of the service and the instant of its start; it returns "" or what is missing.
+# A check takes the service's environment and the instant of its start; returns "" or what is missing.
 Check = Callable[[Names, datetime], str]
 SECONDS = 2.0
-# Every page asked here is the stack's own, which no proxy can see.
+# Every page here is the stack's own, which no proxy can reach.
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def _local(env: Names) -> str:
-    """The address of a service on its own machine."""
+    """Returns the address of a service on its own machine."""
     bind = env.get("BIND_ADDRESS", "127.0.0.1")
     return "127.0.0.1" if bind in ("0.0.0.0", "::") else bind
 
 
 def _get(url: str) -> tuple[int, Any]:
-    """Status and body (JSON where it is) of a page; status 0 when nobody answers."""
+    """Returns status and body (parsed if JSON) of a page; status 0 without a response."""
     try:
         with _OPENER.open(url, timeout=SECONDS) as answer:
             status, body, kind = answer.status, answer.read(), answer.headers.get("content-type", "")
@@ -48,7 +48,7 @@ def _page(port: str, path: str) -> Check:
 
 
 def webhook_worker(env: Names, _: datetime) -> str:
-    """The worker is asked through the web process, which reads its heartbeat."""
+    """Checks the worker by the web process, which reads its heartbeat."""
     status, body = _get(f"{env['WEBHOOK_URL']}/health")
     if status == 200:
         return ""
@@ -59,7 +59,7 @@ def webhook_worker(env: Names, _: datetime) -> str:
 
 
 def _airflow_part(part: str) -> Check:
-    """Healthy means a heartbeat from after the start: the one of a killed predecessor does not count."""
+    """Returns a check for a heartbeat since the start: the heartbeat of a killed predecessor does not count."""
 
     def check(env: Names, started: datetime) -> str:
         api = urlsplit(env["AIRFLOW__CORE__EXECUTION_API_SERVER_URL"])

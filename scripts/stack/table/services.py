@@ -1,7 +1,7 @@
-"""The one table of services: for each its command, the names it may see, its health and what it waits for.
+"""The table of services: command, environment, health check and dependencies of each.
 
-Natively `stack.native.launch` starts a row's command under the supervisor. One-shots run to their end at every boot.
-A service sees the names in `reads` as they stand in `.env`, those in `computed`, and nothing else of `.env`.
+In native mode `stack.native.launch` starts a row's command under the supervisor. One-shots run to their end at every boot. Of `.env` a service
+sees only the variables in `reads`, unchanged, and those in `computed`.
 """
 
 from collections.abc import Callable, Mapping
@@ -19,7 +19,7 @@ from stack.table.commands import Command
 
 @dataclass(frozen=True)
 class Context:
-    """Facts from which a row of the table is made: where things lie, and the validated `.env`."""
+    """Input of the table's rows: paths and the validated `.env`."""
 
     paths: Paths
     env: Env
@@ -35,7 +35,7 @@ def _always(_: Env) -> bool:
 
 @dataclass(frozen=True)
 class Service:
-    """A long-lived service, or a one-shot that must end well before those after it start."""
+    """A long-lived service, or a one-shot that must succeed before its dependents start."""
 
     name: str
     reads: tuple[str, ...] = ()
@@ -47,22 +47,22 @@ class Service:
     stop_signal: str = "TERM"
     stop_seconds: int = 15
     enabled: Callable[[Env], bool] = _always
-    # What `scripts/exec` adds for people, such as where a client finds the server.
+    # Variables that `scripts/exec` adds, such as the server's address for a client.
     for_people: Callable[[Context], Mapping[str, str]] = _no_names
 
     def names(self, context: Context) -> dict[str, str]:
-        """The names that this service gets from `.env`, as they stand there or computed from it."""
-        # Programs read the one or the other.
+        """Returns the variables that this service gets from `.env`, unchanged or computed."""
+        # A program reads one spelling or the other.
         own = dict.fromkeys(("NO_PROXY", "no_proxy"), context.env.own_hosts)
         return {**own, **{name: context.env.text(name) for name in self.reads}, **self.computed(context)}
 
     def ports(self, env: Env) -> list[str]:
-        """The names of the ports that it listens on."""
+        """Returns the variables of the ports on which the service listens."""
         own_server = self.port == "CLICKHOUSE_HTTP_PORT" and bool(env.CLICKHOUSE_BINARY)
         return [name for name in (self.port, "CLICKHOUSE_NATIVE_PORT" if own_server else None) if name]
 
     def commands(self, context: Context) -> list[Command]:
-        """One command for a long-lived service; one or more, run in turn, for a one-shot."""
+        """Returns one command for a long-lived service; one or more, run in turn, for a one-shot."""
         if self.name == POSTGRES:
             return _postgres_commands(context)
         if self.name == POSTGRES_UPGRADE:
@@ -72,7 +72,7 @@ class Service:
         return commands.commands(self.name, python=python, repo=repo, env=self.names(context))
 
     def missing(self, context: Context, started: datetime) -> str:
-        """ "" when the service is healthy and has been so since `started`, else what is missing."""
+        """Returns "" if the service is healthy since `started`, else what is missing."""
         if self.name == POSTGRES:
             return postgres.answers(_postgres_client_names(context))
         return health.CHECKS[self.name](self.names(context), started)
@@ -81,7 +81,7 @@ class Service:
 POSTGRES = "postgres-source"
 POSTGRES_UPGRADE = "postgres-upgrade"
 
-# --- Names that several services get ------------------------------------------------------------------------------
+# --- Variables of several services --------------------------------------------------------------------------------
 
 SHOP = ("SHOP_TIMEZONE", "SHOP_CURRENCY", "SAMPLE_SHOP")
 
@@ -116,7 +116,7 @@ def _postgres_client_names(context: Context) -> dict[str, str]:
 
 
 def _postgres_upgrade_commands(context: Context) -> list[Command]:
-    """In a container the image's psql runs the same script."""
+    """Returns the command that upgrades the schema; in a container the image's psql runs the same script."""
     binaries = postgres.find_binaries(context.paths.venvs, context.paths.data / "postgres")
     return [["sh", str(context.paths.repo / "postgres" / "upgrade" / "apply.sh"), binaries["psql"]]]
 
@@ -125,7 +125,7 @@ def _postgres_upgrade_commands(context: Context) -> list[Command]:
 
 
 def clickhouse_config(context: Context) -> Path:
-    """The configuration of ClickHouse's own server, where CLICKHOUSE_BINARY names one; its data lie beside it."""
+    """Returns the configuration file of ClickHouse's own server (CLICKHOUSE_BINARY); its data lie beside the file."""
     return context.paths.data / "clickhouse-server" / "config.xml"
 
 
@@ -146,7 +146,7 @@ def _clickhouse_init_names(context: Context) -> dict[str, str]:
 
 # --- The loader and Airflow ---------------------------------------------------------------------------------------
 
-# Who runs no task and no callback needs nothing of the loader.
+# Processes that run no task and no callback need nothing of the loader.
 AIRFLOW = ("AIRFLOW_PORT", "BIND_ADDRESS")
 LOADER = ("CLICKHOUSE_LOADER_PASSWORD", "MASK_SALT", "NOTIFY_URL", "NOTIFY_SIGNING_SECRET", *SHOP)
 TASKS = (*AIRFLOW, *LOADER, "ELT_SCHEDULE", "WEBHOOK_TOKEN", "WEBHOOK_SIGNING_SECRET")
@@ -171,7 +171,7 @@ def _loader_names(context: Context) -> dict[str, str]:
 
 
 def _constant_names(context: Context) -> dict[str, str]:
-    """The settings of Airflow that are the same on every machine, from airflow/config/airflow.env."""
+    """Returns Airflow's settings that are the same on every machine, from airflow/config/airflow.env."""
     lines = (context.paths.repo / "airflow" / "config" / "airflow.env").read_text().splitlines()
     pairs = (line.partition("=") for line in lines if line and not line.startswith("#"))
     return {name: value for name, _, value in pairs}
@@ -203,7 +203,7 @@ def _airflow_names(context: Context) -> dict[str, str]:
 
 
 def _task_names(context: Context) -> dict[str, str]:
-    """Names for tasks and their callbacks. Airflow hides its metadata database from tasks; the clean-up is given it anew."""
+    """Returns variables for tasks and callbacks. Airflow hides its metadata database from tasks; the clean-up needs another variable."""
     webhook = f"http://{context.env.address}:{context.env.WEBHOOK_PORT}"
     return {
         **_airflow_names(context),
@@ -216,7 +216,7 @@ def _task_names(context: Context) -> dict[str, str]:
 # --- The webhook --------------------------------------------------------------------------------------------------
 
 DBT = ("CLICKHOUSE_DBT_PASSWORD", "CLICKHOUSE_DATABASE_ENGINE", "CLICKHOUSE_TABLE_ENGINE", *SHOP)
-# dbt itself, and people in its surroundings, must not write what the worker records.
+# dbt itself, and users of its shell, must not be able to write the worker's records.
 WEBHOOK = (*DBT, "CLICKHOUSE_WEBHOOK_PASSWORD")
 WEBHOOK_FILES = (
     "scripts/webhook",
@@ -271,7 +271,7 @@ SERVICES: tuple[Service, ...] = (
     Service(
         name=POSTGRES,
         port="POSTGRES_PORT",
-        # A fast shutdown: sessions are ended, nothing is lost.
+        # Postgres' fast shutdown: it ends sessions and loses nothing.
         stop_signal="INT",
         stop_seconds=30,
         for_people=_postgres_client_names,
@@ -324,12 +324,12 @@ SERVICES: tuple[Service, ...] = (
     ),
     Service(
         name="webhook-worker",
-        # Without a secret for notices the other one signs them.
+        # Without a secret for notices, the webhook's secret signs them.
         reads=(*WEBHOOK, "WEBHOOK_SIGNING_SECRET", "NOTIFY_URL", "NOTIFY_SIGNING_SECRET", "NOTIFY_SUCCESS"),
         computed=_webhook_names,
         after=("webhook-server",),
         watches=WEBHOOK_FILES,
-        # A running dbt may finish for 30 s, and is then ended in ClickHouse too.
+        # A running dbt has 30 s to finish; then it and its queries are killed.
         stop_seconds=45,
     ),
     Service(
@@ -340,7 +340,7 @@ SERVICES: tuple[Service, ...] = (
         computed=_task_names,
         after=("postgres-upgrade", "clickhouse-init"),
     ),
-    # The api-server stands first, and so stops last: tasks that end during a stop report to it.
+    # The api-server is the first row, so it stops last: tasks that end during a stop report to it.
     Service(
         name="airflow-webserver",
         reads=AIRFLOW,
@@ -360,7 +360,7 @@ SERVICES: tuple[Service, ...] = (
         name="airflow-scheduler",
         reads=TASKS,
         computed=_task_names,
-        # A task that finds no api-server fails at once, and is tried again after five minutes only.
+        # A task that finds no api-server fails at once, and its retry comes only after five minutes.
         after=("airflow-init", "airflow-webserver", "webhook-server"),
         watches=AIRFLOW_FILES,
         # A graceful stop waits for running tasks.
@@ -384,17 +384,17 @@ SERVICES: tuple[Service, ...] = (
     ),
 )
 
-# `scripts/exec dbt` opens a shell in dbt's surroundings; nothing runs under that name.
+# Only for `scripts/exec dbt`, a shell in dbt's environment; no service runs under that name.
 DBT_SHELL = Service(name="dbt", reads=DBT, computed=_webhook_names)
 
 
 def by_name(name: str) -> Service:
-    """The row called `name`. Raises KeyError."""
+    """Returns the row called `name`. Raises KeyError."""
     return next(service for service in (*SERVICES, DBT_SHELL) if service.name == name)
 
 
 def programs(context: Context, service: Service) -> Path:
-    """The folder that holds the programs of a service, `python` or `psql` for example."""
+    """Returns the folder of a service's programs, such as `python` or `psql`."""
     if service.name == POSTGRES:
         return postgres.find_binaries(context.paths.venvs, context.paths.data / "postgres").folder
     venv = "dbt" if service is DBT_SHELL else commands.TABLE[service.name][0]
@@ -402,5 +402,5 @@ def programs(context: Context, service: Service) -> Path:
 
 
 def enabled(env: Env) -> list[Service]:
-    """The rows that this `.env` asks for, each after what it waits for."""
+    """Returns the rows that this `.env` enables, in the order of dependencies."""
     return [service for service in SERVICES if service.enabled(env)]

@@ -1,1 +1,1 @@
-"""Running dbt: its command line, the warm process that forks it, what it prints."""
+"""Runs dbt: its command line, the warm process that forks it, the events that it prints."""

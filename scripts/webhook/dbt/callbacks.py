@@ -14,8 +14,8 @@ _NODES = {"NodeStart", "NodeFinished"}
 class EventPrinter:
     """A callback for `dbtRunner`, which calls it from each of its threads.
 
-    It never raises: dbt would wait forever for the node whose start it reports. `failures` has a sentence for each
-    event that was not printed; `has_told_error` is whether dbt has reported an error.
+    It never raises: otherwise dbt would wait forever for the node whose start it reports. `failures` has a sentence for each event that was not
+    printed; `has_told_error`: dbt has reported an error.
     """
 
     def __init__(self) -> None:

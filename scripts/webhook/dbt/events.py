@@ -1,4 +1,4 @@
-"""dbt's structured log (`--log-format json`): one JSON event a line, read into what a run record needs."""
+"""Parses dbt's structured log (`--log-format json`): one JSON event a line."""
 
 import json
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Any
 
 from webhook.queue.runs import Node
 
-# As dbt's `rows_affected` of the adapters that tell it; dbt-clickhouse's summary calls it written_rows.
+# Other adapters report `rows_affected`; dbt-clickhouse's summary has written_rows.
 _ROW_KEYS = ("rows_affected", "written_rows")
 _MESSAGE_LENGTH = 2000
 
@@ -24,12 +24,12 @@ class Event:
 
     @property
     def is_for_people(self) -> bool:
-        """Whether the line belongs in a log that people read; debug lines carry nodes and do not."""
+        """Whether the line belongs in the log for people; debug lines, which carry nodes, do not."""
         return self.level != "debug"
 
 
 def read_event(line: str) -> Event:
-    """Never raises: a line that is no event of dbt's (a traceback, a warning of Python) is an event of level `raw`."""
+    """Parses a line. Never raises: a line that is not dbt's event (a traceback, a warning of Python) becomes an event of level `raw`."""
     try:
         record = json.loads(line)
         info, data = record["info"], record["data"]
@@ -72,7 +72,7 @@ def _node(name: str, data: dict[str, Any], at: datetime) -> Node | None:
 
 
 def _instant(text: object) -> datetime:
-    """The event's own time; now, where it has none that can be read."""
+    """Returns the event's timestamp; now if it has no valid one."""
     try:
         instant = datetime.fromisoformat(str(text))
     except ValueError:
@@ -81,7 +81,7 @@ def _instant(text: object) -> datetime:
 
 
 def _rows(resource_type: str, result: dict[str, Any]) -> int | None:
-    """Rows that a model wrote, or failing rows of a test, where dbt tells."""
+    """Returns the rows that a model wrote or that failed a test, if dbt reports them."""
     if resource_type in {"test", "unit_test"}:
         return int(_number(result.get("num_failures")) or 0)
     response = result.get("adapter_response")
@@ -94,7 +94,7 @@ def _rows(resource_type: str, result: dict[str, Any]) -> int | None:
 
 
 def _number(value: object) -> float | None:
-    """Numbers, also written as text, that fit into a column; None for anything else."""
+    """Returns a number, also from text, that fits the column; None for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:

@@ -1,17 +1,16 @@
-"""A process that has dbt imported and the project parsed, and forks once for every run.
+"""A warm process: it has imported dbt and parsed the project, and forks for every run.
 
 Started by path, as `python -P host.py WORKER_PID SOCKET_FD PROJECT TARGET_PATH`, so that nothing of this package is on
-dbt's import path. It holds neither threads nor connections, which is what makes forking it safe. The worker asks over the
-socket, one line of JSON for each word:
+dbt's import path. It has no threads and no connections, so forking is safe. Each message on the socket is one line of JSON. The worker sends
+the first, this process the second:
 
     {"run": arguments, "parsed": "prod"} and the file to print to: {"started": true} or {"stale": true}, and then
     {"ended": exit code}; a {"kill": true} in between makes it end at once
 
-`parsed` names the target whose parsed project the run may use, null where it must parse by itself. `stale`: a file of the
-project is not what was parsed, so that the worker starts another host. If the worker dies, even by kill -9, Linux kills
-this process and its run at once: the next worker must not find an older dbt writing the same tables. `python -P host.py
-parse-and-run HOST_PID` is a run that parses by itself; its arguments come on its standard input, since anybody on the
-machine can read a command line and they may hold what is nobody's business.
+`parsed` names the target whose parsed project the run may use; null: the run parses by itself. `stale`: a file of the project has changed
+since the parse, and the worker starts another host. If the worker dies, even by kill -9, Linux kills this process and its run at once: the
+next worker must not find an older dbt that writes the same tables. `python -P host.py parse-and-run HOST_PID` is a run that parses by itself.
+It reads its arguments from standard input, because every user of the machine can read a command line.
 """
 
 import atexit
@@ -44,12 +43,12 @@ _QUIET = [
 _LOOK_SECONDS = 2.0
 _NOT_SOURCE = {"target", "logs", "__pycache__", ".git"}
 
-# dbt imports them only when it runs: a tenth of a second that every run would pay again.
+# dbt imports them lazily, which would cost every run a tenth of a second.
 _IMPORTED_EARLY = ("dbt.adapters.clickhouse.httpclient", "dbt.task.build", "dbt.task.docs.generate")
 
 
 def _beside(name: str) -> Any:
-    """A module from the file beside this one, without putting the folder on dbt's import path."""
+    """Loads a module from the file beside this one, without putting the folder on dbt's import path."""
     spec = spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
     if spec is None or spec.loader is None:
         raise ImportError(f"{name}.py cannot be imported")
@@ -62,26 +61,26 @@ events = _beside("callbacks")
 
 
 def import_early() -> None:
-    """Import what dbt imports late. A version of dbt that lacks a module runs without it."""
+    """Imports modules that dbt imports lazily; skips those that this version of dbt lacks."""
     for name in _IMPORTED_EARLY:
         with contextlib.suppress(ImportError):
             import_module(name)
 
 
 def keep_for_forks() -> None:
-    """Exempt everything in memory from garbage collection: a collection in a fork would copy its pages."""
+    """Exempts all objects from garbage collection: a collection in a fork would copy their pages."""
     gc.collect()
     gc.freeze()
 
 
 def project_hash(project: Path) -> str:
-    """Of every file's name and content in the project, but for what dbt itself writes there."""
+    """Returns a hash of the names and contents of the project's files, without those that dbt writes."""
     digest = hashlib.blake2b()
     for folder, folders, names in os.walk(project):
         folders[:] = sorted(set(folders) - _NOT_SOURCE)
         for name in sorted(names):
             path = Path(folder, name)
-            # A file may vanish between the listing and the reading; then the next look differs.
+            # A file may vanish between listing and reading; then the next hash differs.
             with contextlib.suppress(OSError):
                 content = path.read_bytes()
                 digest.update(f"{path}\0{len(content)}\0".encode("utf-8", "surrogateescape") + content)
@@ -89,12 +88,12 @@ def project_hash(project: Path) -> str:
 
 
 def die_with(parent: int) -> None:
-    """End this process when `parent` does. Raises SystemExit if it has ended already."""
+    """Makes the kernel end this process when `parent` ends. Raises SystemExit if it has ended already."""
     if sys.platform == "linux":
         libc = ctypes.CDLL(None, use_errno=True)
         if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
             raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) failed")
-    # It may have died before prctl took effect.
+    # The parent may have died before prctl took effect.
     if os.getppid() != parent:
         raise SystemExit("the process that started this one is gone")
 
@@ -107,39 +106,39 @@ class Host:
         self._project = project
         self._places = ["--project-dir", str(project), "--profiles-dir", str(project), "--target-path", target_path]
         self._places += ["--log-path", target_path]
-        # Before the first parse: a file that changes while dbt reads makes the host stale, not wrong.
+        # Hash before the first parse: a file that changes during the parse makes the host stale, not wrong.
         self._hash = project_hash(project)
         self._manifests: dict[str, Any] = {}
         self._fds: list[int] = []
 
     def serve(self) -> None:
-        """Answer until the worker closes the socket, or a file of the project has changed."""
+        """Serves until the worker closes the socket or a file of the project changes."""
         rest = b""
         while True:
             while not select.select([self._channel], [], [], _LOOK_SECONDS)[0]:
                 if project_hash(self._project) != self._hash:
-                    # The worker starts another host before anybody asks for a run.
+                    # The worker restarts the host before the next run.
                     return
             chunk, fds, _flags, _address = socket.recv_fds(self._channel, 1 << 20, 1)
             if not chunk:
                 return
             self._fds += fds
             *lines, rest = (rest + chunk).split(b"\n")
-            asked = next((word for word in map(json.loads, lines) if "run" in word), None)
-            if asked is None:
-                # Half a line, or a kill that came when its run had just ended.
+            message = next((word for word in map(json.loads, lines) if "run" in word), None)
+            if message is None:
+                # An incomplete line, or a kill that arrived after the run's end.
                 continue
             output = self._fds.pop()
             if project_hash(self._project) != self._hash:
                 self._say(stale=True)
                 return
-            self._run(asked["run"], asked["parsed"], output)
+            self._run(message["run"], message["parsed"], output)
 
     def parse(self, target: str) -> None:
-        """Parse the project for a target. If that fails there is nothing to share, and each run says for itself why.
+        """Parses the project for a target. If that fails, each run parses by itself and reports why.
 
-        A fork parses and leaves the result in dbt's partial parse, which this process then reads: dbt's parser starts a pool
-        of threads (dbt_extractor, by rayon) that every later fork would lack, and wait for when it asks it for something.
+        A fork parses and writes dbt's partial parse, which this process then reads. dbt's parser starts a thread pool (dbt_extractor, by rayon).
+        Forks do not inherit threads: if this process had the pool, every fork that uses it would hang.
         """
         from dbt.cli.main import dbtRunner
 
@@ -164,7 +163,7 @@ class Host:
         if target is not None and target not in self._manifests:
             self.parse(target)
         manifest = None if target is None else self._manifests[target]
-        # Held by the run alone: it reads as ended when the run does, however that happens.
+        # Only the run holds the write end, so its end of file is the run's end, whatever the cause.
         alive, held = os.pipe()
         host = os.getpid()
         child = os.fork()
@@ -178,13 +177,13 @@ class Host:
                 os.close(output)
                 die_with(host)
                 if manifest is None:
-                    # Held by the new program too: or its end would be seen when it begins, and no kill be heard after that.
+                    # Inherited by the new program too: otherwise the run would seem ended at exec, and a kill would be ignored.
                     os.set_inheritable(held, True)
                     _give_as_input(arguments)
-                    # It starts from nothing: what a parser has left in this process is not made for a second one.
+                    # A new interpreter: dbt's parser leaves state in a process that a second parse cannot use.
                     os.execv(sys.executable, [sys.executable, "-P", __file__, "parse-and-run", str(host)])
                 code = _dbt(arguments, manifest)
-                # Gives back dbt's semaphores, which os._exit would leave in /dev/shm until this host ends.
+                # Releases dbt's semaphores, which os._exit would leave in /dev/shm until this host ends.
                 atexit._run_exitfuncs()
             finally:
                 os._exit(code)
@@ -198,7 +197,7 @@ class Host:
                     # The worker died; the run must not outlive it.
                     os.kill(child, signal.SIGKILL)
                     raise SystemExit(0)
-                # It has not been waited for, so the number is still its own.
+                # Not yet reaped, so the pid cannot have been reused.
                 os.kill(child, signal.SIGKILL)
             if alive in ready:
                 break
@@ -211,7 +210,7 @@ class Host:
 
 
 def _give_as_input(arguments: list[str]) -> None:
-    """Have them on standard input, from a file without a name: a pipe may be too small for them."""
+    """Puts the arguments on standard input, as an anonymous file: a pipe may be too small."""
     with tempfile.TemporaryFile() as file:
         file.write(json.dumps(arguments).encode())
         file.seek(0)
@@ -226,7 +225,7 @@ def _take_from_input() -> list[str]:
 
 
 def _dbt(arguments: list[str], manifest: Any) -> int:
-    """Run dbt, on the parsed project if there is one. Returns the exit code that dbt's command line would have."""
+    """Runs dbt, on the parsed project if there is one. Returns the exit code of dbt's command line."""
     from dbt.cli.main import dbtRunner
 
     printer = events.EventPrinter()
@@ -249,7 +248,7 @@ def main(arguments: list[str]) -> None:
         raise SystemExit(_dbt(_take_from_input(), None))
     worker, channel, project, target_path, target = arguments
     die_with(int(worker))
-    # Ctrl-C at a terminal is the worker's business; in a fork dbt brings its own handlers.
+    # The worker handles Ctrl-C at a terminal; in a fork dbt installs its own handlers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     host = Host(socket.socket(fileno=int(channel)), Path(project), target_path)
     import_early()

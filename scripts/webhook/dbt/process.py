@@ -1,4 +1,4 @@
-"""Starting dbt for a run, as a fork of a process that is warm already; reading what it prints, and ending it."""
+"""Starts dbt as a fork of a warm process, reads its output, and kills it."""
 
 import contextlib
 import json
@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 
 class DbtHost:
-    """The warm process (`host.py`) of one dbt project, as the worker sees it. `python` has dbt."""
+    """The worker's handle of the warm process (`host.py`) of one dbt project. `python` is an interpreter that has dbt."""
 
     def __init__(
         self, project: Path, target_path: Path, environment: Mapping[str, str], *, python: str = sys.executable
@@ -37,7 +37,7 @@ class DbtHost:
         self._heard = b""
 
     def warm_up(self) -> None:
-        """Start the process unless it lives. Returns at once; a run that comes before it is warm waits for it."""
+        """Starts the process unless it is alive. Returns at once; a run that comes early waits until the process is warm."""
         if self._process is not None and self._process.poll() is None:
             return
         self.close()
@@ -51,24 +51,24 @@ class DbtHost:
                 env=self._environment,
                 cwd=self._project,
                 pass_fds=[theirs.fileno()],
-                # A group of its own: Ctrl-C at the worker's terminal is the worker's business, and a kill reaches runs.
+                # Its own process group: Ctrl-C at the terminal reaches the worker only, and a kill of the group reaches runs.
                 start_new_session=True,
             )
 
     def keep_warm(self) -> None:
-        """For idle moments: start anew a process that has ended because the project changed.
+        """Restarts, in idle moments, a process that ended because the project changed.
 
-        One that failed stays away until a run asks for it: what made it fail would most likely do so again.
+        It does not restart one that failed: it would most likely fail again. The next run starts it.
         """
         if self._process is None or self._process.poll() == 0:
             self.warm_up()
 
     def start(self, arguments: Sequence[str], *, parsed: str | None = TARGET) -> "DbtProcess":
-        """A dbt with these arguments, in a fork; `parsed` as host.py has it."""
+        """Starts dbt with these arguments in a fork; host.py explains `parsed`."""
         return DbtProcess(self, arguments, parsed)
 
     def ask(self, arguments: Sequence[str], parsed: str | None, output: int) -> None:
-        """Ask for a run that prints to `output`. If the process has gone, `hear` says so."""
+        """Requests a run that prints to `output`. If the process is gone, `hear` says so."""
         self.warm_up()
         if self._channel is None:
             raise RuntimeError("The process that keeps dbt warm has no channel")
@@ -78,7 +78,7 @@ class DbtHost:
             self._channel.sendall(message[sent:])
 
     def hear(self, seconds: float) -> dict[str, Any] | None:
-        """The next word of the process, {} if it has ended, None if it said nothing for that long."""
+        """Returns the process' next message; {} if it has ended, None after `seconds` without one."""
         deadline = time.monotonic() + seconds
         while self._channel is not None and b"\n" not in self._heard:
             self._channel.settimeout(max(deadline - time.monotonic(), 0.000001))
@@ -100,7 +100,7 @@ class DbtHost:
                 self._channel.sendall(b'{"kill": true}\n')
 
     def exit_code(self) -> int:
-        """How the process ended, after it has said {}."""
+        """Returns the exit code of the process, after `hear` has returned {}."""
         if self._process is None:
             raise RuntimeError("The process that keeps dbt warm was never started")
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -108,16 +108,16 @@ class DbtHost:
         return self._process.returncode or -signal.SIGKILL
 
     def close(self) -> None:
-        """End the process and its run, now."""
+        """Kills the process and its run."""
         if self._channel is not None:
             self._channel.close()
             self._channel = None
         self._heard = b""
         if self._process is not None:
-            # Only while it is ours to signal: after poll() has seen the end the id may belong to somebody else.
+            # Signal only before poll() has reaped the process: afterwards the pid may be reused.
             if self._process.poll() is None:
                 if sys.platform == "linux":
-                    # By prctl its run ends with it, and Python's tracker lives on to give back their semaphores.
+                    # prctl ends the run with it; Python's resource tracker survives and releases their semaphores.
                     self._process.kill()
                 else:
                     with contextlib.suppress(ProcessLookupError):
@@ -127,7 +127,7 @@ class DbtHost:
 
 
 class DbtProcess:
-    """A running dbt. Use as a context manager: leaving it ends the dbt if it still runs."""
+    """A running dbt. A context manager: its exit kills dbt if it still runs."""
 
     def __init__(self, host: DbtHost, arguments: Sequence[str], parsed: str | None) -> None:
         self._host = host
@@ -146,12 +146,12 @@ class DbtProcess:
         os.close(self._inlet)
 
     def lines(self, *, pause: float) -> Iterator[str | None]:
-        """Lines that dbt prints, to its end, and None every `pause` seconds, however much or little it prints."""
+        """Yields the lines that dbt prints until it ends, and None every `pause` seconds, however much or little it prints."""
         while not self._has_started and self._exit_code is None:
             if not self._take(self._host.hear(pause)):
                 yield None
         yield from self._lines(pause)
-        # Silent is not ended: whoever reads must be able to end a dbt that hangs on its way out.
+        # The end of its output is not the end of dbt: the reader must be able to kill a dbt that hangs during exit.
         while self._exit_code is None:
             if not self._take(self._host.hear(pause)):
                 yield None
@@ -178,20 +178,20 @@ class DbtProcess:
             yield rest.decode("utf-8", "replace")
 
     def exit_code(self) -> int:
-        """Wait for the end. Negative: the number of the signal that ended it."""
+        """Waits for the end; returns the exit code, negative for a signal."""
         while self._exit_code is None:
             self._take(self._host.hear(1.0))
         return self._exit_code
 
     def kill(self) -> None:
-        """End this dbt now. The warm process stays, also if it has yet to start the run, unless it does not answer."""
+        """Kills this dbt. The warm process survives, even if it has not started the run yet, unless it does not answer."""
         deadline = time.monotonic() + _KILL_SECONDS
         while self._exit_code is None and time.monotonic() < deadline:
             if self._has_started:
                 self._host.say_kill()
             word = self._host.hear(1.0)
             if word is not None and "stale" in word:
-                # It has ended and started nothing.
+                # The host has ended before it started anything.
                 break
             self._take(word)
         if self._exit_code is None:
@@ -199,7 +199,7 @@ class DbtProcess:
             self._end(-signal.SIGKILL)
 
     def _take(self, word: dict[str, Any] | None) -> bool:
-        """Act on what the host said; False if it said nothing."""
+        """Handles a message of the host; returns False if there was none."""
         if word is None:
             return False
         if "started" in word:
@@ -212,7 +212,7 @@ class DbtProcess:
         elif "ended" in word:
             self._end(int(word["ended"]))
         else:
-            # By prctl its run has ended with it.
+            # prctl has ended its run with it.
             logger.warning("the process that keeps dbt warm has ended, and with it its run")
             code = self._host.exit_code()
             self._host.close()
@@ -224,7 +224,7 @@ class DbtProcess:
         self._close_outlet()
 
     def _close_outlet(self) -> None:
-        # Without it the pipe ends when dbt does.
+        # Without our copy the pipe ends when dbt does.
         if self._outlet >= 0:
             os.close(self._outlet)
             self._outlet = -1

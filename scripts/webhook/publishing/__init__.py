@@ -1,4 +1,4 @@
-"""Write, audit, publish: what dbt has built and tested beside the published tables takes their place, all of it or none."""
+"""Write, audit, publish: dbt builds and tests beside the published tables; the build then replaces all of them or none."""
 
 from webhook.publishing.publisher import Publisher
 

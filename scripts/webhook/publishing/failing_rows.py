@@ -1,4 +1,4 @@
-"""Rows that failed a test: dbt stores them in tables `failed__<test>`, and a person is told what they are."""
+"""Reads the rows that failed a test, which dbt stores in tables `failed__<test>`, for people to see."""
 
 import json
 from collections.abc import Mapping
@@ -26,13 +26,13 @@ class FailingRows:
         return f"{self.count} in {DATABASE}.{self.table}: {', '.join(self.first)}"
 
 
-def failing_tables(there: Mapping[str, Relation]) -> dict[str, UUID]:
-    """Tables of failing rows among `there`."""
-    return {name: found.uuid for name, found in there.items() if name.startswith(FAILED)}
+def failing_tables(existing: Mapping[str, Relation]) -> dict[str, UUID]:
+    """Returns the tables of failing rows among `existing`, with their UUIDs."""
+    return {name: relation.uuid for name, relation in existing.items() if name.startswith(FAILED)}
 
 
 def failing_rows(warehouse: Warehouse, *, before: dict[str, UUID]) -> list[FailingRows]:
-    """Stored rows that were not in `before`."""
+    """Returns the first rows of each table of failing rows that is not in `before`."""
     now = failing_tables(relations(warehouse))
     return [_first_rows(warehouse, name) for name in sorted(now) if before.get(name) != now[name]]
 
@@ -44,7 +44,7 @@ def _first_rows(warehouse: Warehouse, table: str) -> FailingRows:
 
 
 def _short(row: str) -> str:
-    """A row without what is empty, and without the instants of the loader, within a line."""
+    """Returns a row without empty values and without the loader's instants, shortened to one line."""
     kept = {name: value for name, value in json.loads(row).items() if value is not None and name != "loaded_at"}
     text = json.dumps(kept, ensure_ascii=False)
     return text if len(text) <= _WIDTH else text[: _WIDTH - 2] + " …"

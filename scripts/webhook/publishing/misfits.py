@@ -1,4 +1,4 @@
-"""Rows of the journal that do not fit what is in `analytics`: they must not move anything."""
+"""Finds journal entries that contradict the tables in `analytics`; they must not swap anything."""
 
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -18,26 +18,26 @@ NOT_PUBLISHABLE = ("MaterializedView", "Dictionary")
 
 @dataclass(frozen=True)
 class SortedJournal:
-    """Open entries: publishes to go on with, one after the other, and entries to set aside, closed as that."""
+    """Open entries, sorted: publishes to continue in order, and entries to set aside, already closed."""
 
     publishes: tuple[tuple[Entry, ...], ...]
     set_aside: tuple[Entry, ...]
 
 
 def sort_out(warehouse: Warehouse, entries: Sequence[Entry]) -> SortedJournal:
-    """Compare open entries with the runs on record and with what is in `analytics`.
+    """Compares open entries with the recorded runs and the tables in `analytics`.
 
-    An attempt of which one entry does not fit is set aside whole, unless it was cut between its swaps: then the
-    entries that fit go on, so that no half of a publish stays.
+    If one entry does not fit, its whole attempt is set aside. Exception: an attempt interrupted between its swaps; then the entries that fit
+    continue, so that no half of a publish stays.
     """
     known = _known_runs(warehouse, {entry.run_id for entry in entries})
-    there = relations(warehouse)
+    existing = relations(warehouse)
     publishes, set_aside = [], []
     for (run_id, attempt), group in groupby(sorted(entries, key=_by_attempt), key=lambda e: (e.run_id, e.attempt)):
         whole = tuple(group)
-        reasons = {entry.target: reason for entry in whole if (reason := _reason(entry, there, known))}
+        reasons = {entry.target: reason for entry in whole if (reason := _reason(entry, existing, known))}
         fitting = tuple(entry for entry in whole if entry.target not in reasons)
-        if reasons and not any(_is_done(entry, there) for entry in fitting):
+        if reasons and not any(_is_done(entry, existing) for entry in fitting):
             others = (
                 f"nothing of attempt {attempt} of run {run_id} is published, since {', '.join(reasons)} does not fit"
             )
@@ -51,14 +51,14 @@ def sort_out(warehouse: Warehouse, entries: Sequence[Entry]) -> SortedJournal:
 
 
 def describe(entry: Entry) -> str:
-    """A sentence for a person on an entry that was set aside."""
+    """Returns a sentence for people about an entry that was set aside."""
     return (
         f"A row of ops.dbt_publishes was set aside and has moved nothing: {DATABASE}.{entry.target},"
         f" run {entry.run_id}, attempt {entry.attempt}: {entry.error}"
     )
 
 
-def _reason(entry: Entry, there: Mapping[str, Relation], known_runs: AbstractSet[str]) -> str | None:
+def _reason(entry: Entry, existing: Mapping[str, Relation], known_runs: AbstractSet[str]) -> str | None:
     if entry.run_id not in known_runs:
         return "ops.dbt_runs has no such run"
     if not entry.target or MARK in entry.target:
@@ -66,16 +66,16 @@ def _reason(entry: Entry, there: Mapping[str, Relation], known_runs: AbstractSet
     if entry.new_uuid in (NO_UUID, entry.old_uuid):
         return "its new_uuid is not that of a new table"
     for column, uuid in (("new_uuid", entry.new_uuid), ("old_uuid", entry.old_uuid)):
-        name = holder(uuid, there)
+        name = holder(uuid, existing)
         if name not in (None, entry.target) and target_of(name) != entry.target:
             return f"its {column} is that of {DATABASE}.{name}"
-        if column == "new_uuid" and name is not None and there[name].engine in NOT_PUBLISHABLE:
-            return f"its new_uuid is that of a {there[name].engine}"
+        if column == "new_uuid" and name is not None and existing[name].engine in NOT_PUBLISHABLE:
+            return f"its new_uuid is that of a {existing[name].engine}"
     return None
 
 
-def _is_done(entry: Entry, there: Mapping[str, Relation]) -> bool:
-    return holder(entry.new_uuid, there) == entry.target
+def _is_done(entry: Entry, existing: Mapping[str, Relation]) -> bool:
+    return holder(entry.new_uuid, existing) == entry.target
 
 
 def _set_aside(entry: Entry, reason: str) -> Entry:
@@ -83,10 +83,10 @@ def _set_aside(entry: Entry, reason: str) -> Entry:
 
 
 def _known_runs(warehouse: Warehouse, run_ids: AbstractSet[str]) -> set[str]:
-    found = warehouse.rows(
+    rows = warehouse.rows(
         "SELECT DISTINCT id FROM ops.dbt_runs WHERE id IN {ids:Array(String)}", {"ids": sorted(run_ids)}
     )
-    return {run_id for (run_id,) in found}
+    return {run_id for (run_id,) in rows}
 
 
 def _by_attempt(entry: Entry) -> tuple[str, int]:

@@ -1,4 +1,4 @@
-"""Names in `analytics`. The dbt project makes the same ones: dbt/macros/publishing/names.sql."""
+"""Names in `analytics`. dbt/macros/publishing/names.sql makes the same ones."""
 
 import re
 
@@ -7,7 +7,7 @@ from warehouse.swap import Place
 
 DATABASE = "analytics"
 MARK = "__next"
-"""Whatever has it in its name is built and not published, or was published once and waits to be dropped."""
+"""Mark in a name: the relation is built but not published, or was published and waits to be dropped."""
 
 _BUILT = re.compile(rf"(?P<target>.+?){MARK}(?:_[0-9a-f]+)?")
 

@@ -1,4 +1,4 @@
-"""A run of dbt between what a publish needs before it and the publish after it."""
+"""Runs dbt and publishes its build: cleans up before, swaps after."""
 
 import logging
 from collections.abc import Callable
@@ -36,14 +36,14 @@ class PublishError(Exception):
 
 @dataclass(frozen=True)
 class Recovered:
-    """Tables published of publishes that were cut, and a sentence for each entry that was set aside."""
+    """Tables that recovery published, and a sentence for each journal entry that was set aside."""
 
     published: tuple[str, ...] = ()
     set_aside: tuple[str, ...] = ()
 
 
 class Publisher:
-    """For the one worker that works; no two may publish at once."""
+    """Publishes for the active worker; two must never publish at once."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -51,7 +51,7 @@ class Publisher:
         self._writer = Warehouse(settings.warehouse("webhook"), **_TIMEOUTS)
 
     def recover(self) -> Recovered:
-        """Finish publishes that were cut, and set aside entries that do not fit. Raises WarehouseError or TransientError."""
+        """Completes interrupted publishes, and sets aside entries that do not fit. Raises WarehouseError or TransientError."""
         entries = journal.open_entries(self._writer)
         if not entries:
             return Recovered()
@@ -64,9 +64,9 @@ class Publisher:
         return Recovered(published, tuple(map(describe, found.set_aside)))
 
     def run(self, run: Run, attempt: int, execute: Callable[[], Outcome]) -> Outcome:
-        """Have dbt run by `execute`, and publish what it built if all went well.
+        """Runs dbt by `execute` and publishes its build if everything succeeded.
 
-        Whatever fails, what is published stays as it was, and the next build starts from that.
+        After any failure the published tables stay as they were, and the next build starts from them.
         """
         if run.request.command not in ("build", "test"):
             return execute()
@@ -90,15 +90,15 @@ class Publisher:
         return outcome
 
     def _clear(self, request: RunRequest) -> dict[str, UUID]:
-        """Drop what is left of an earlier build. Returns the tables of failing rows that stay.
+        """Drops the rest of an earlier build. Returns the tables of failing rows that stay.
 
-        A whole build tests everything anew, so that none of them stays then.
+        A full build repeats all tests, so none of them stays then.
         """
-        there = relations(self._warehouse)
-        stays = failing_tables(there)
+        existing = relations(self._warehouse)
+        stays = failing_tables(existing)
         if request.command == "build" and not request.select and not request.exclude:
             stays = {}
-        old = [name for name in there if MARK in name or (name.startswith(FAILED) and name not in stays)]
+        old = [name for name in existing if MARK in name or (name.startswith(FAILED) and name not in stays)]
         drop(self._warehouse, sorted(old))
         return stays
 
@@ -111,7 +111,7 @@ class Publisher:
                 log.write_always(f"Published: {', '.join(published)}")
             return outcome
         if not outcome.was_forced:
-            # After a forced end a query may still be writing; the next run drops what it leaves.
+            # After a kill a query may still write; the next run drops the rest.
             drop_unpublished(self._warehouse)
         if outcome.status == "error" and failed:
             told = "; ".join(map(str, failed))[:_ROWS_IN_ERROR]
@@ -129,12 +129,14 @@ class Publisher:
         )
 
     def _publish(self, run_id: str, attempt: int) -> list[str]:
-        """Swap in all that was built. Returns the names published."""
-        there = relations(self._warehouse)
-        built = {name for name in there if name.endswith(MARK)}
+        """Swaps the whole build in. Returns the published names."""
+        existing = relations(self._warehouse)
+        built = {name for name in existing if name.endswith(MARK)}
         if point_to_published(self._warehouse, built):
-            there = relations(self._warehouse)
-        entries = [_entry(run_id, attempt, there[name], there.get(published_name(name))) for name in sorted(built)]
+            existing = relations(self._warehouse)
+        entries = [
+            _entry(run_id, attempt, existing[name], existing.get(published_name(name))) for name in sorted(built)
+        ]
         if not entries:
             return []
         journal.open_journal(self._writer, entries)

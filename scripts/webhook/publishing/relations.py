@@ -22,21 +22,21 @@ class Relation:
 
 
 def relations(warehouse: Warehouse) -> dict[str, Relation]:
-    """All tables and views by name."""
-    found = warehouse.rows(
+    """Returns all tables and views by name."""
+    tables = warehouse.rows(
         "SELECT name, toString(uuid), engine, total_rows FROM system.tables WHERE database = {database:String}",
         {"database": DATABASE},
     )
-    return {name: Relation(name, UUID(uuid), engine, rows) for name, uuid, engine, rows in found}
+    return {name: Relation(name, UUID(uuid), engine, rows) for name, uuid, engine, rows in tables}
 
 
-def holder(uuid: UUID, there: Mapping[str, Relation]) -> str | None:
-    """The name under which the relation of that UUID stands now; None where it is gone."""
-    return next((name for name, relation in there.items() if relation.uuid == uuid != NO_UUID), None)
+def holder(uuid: UUID, existing: Mapping[str, Relation]) -> str | None:
+    """Returns the present name of the relation with that UUID; None if it is gone."""
+    return next((name for name, relation in existing.items() if relation.uuid == uuid != NO_UUID), None)
 
 
 def drop(warehouse: Warehouse, names: Sequence[str]) -> None:
-    """Drop those tables and views that are there. Queries that read them go on to their end."""
+    """Drops those of the tables and views that exist. Queries that read them run to their end."""
     if not names:
         return
     try:
@@ -44,13 +44,13 @@ def drop(warehouse: Warehouse, names: Sequence[str]) -> None:
     except WarehouseError as error:
         if error.code is None or len(names) == 1:
             raise
-        # One that cannot be dropped must not keep the rest, and not every server takes several.
+        # One statement each: a failing drop must not keep the rest, and not every server accepts several.
         for name in names:
             drop(warehouse, [name])
 
 
 def drop_unpublished(warehouse: Warehouse) -> list[str]:
-    """Drop what builds and publishes have left; call it when no journal is open. Returns the names."""
-    left = sorted(name for name in relations(warehouse) if MARK in name)
-    drop(warehouse, left)
-    return left
+    """Drops what builds and publishes leftovers; call it when no journal is open. Returns the names."""
+    leftovers = sorted(name for name in relations(warehouse) if MARK in name)
+    drop(warehouse, leftovers)
+    return leftovers

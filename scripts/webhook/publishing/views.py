@@ -1,4 +1,4 @@
-"""Views among what is to be published: they must read the published names, not those of the build."""
+"""Views of a build: before publication they must read the published names instead of the build's."""
 
 import re
 from collections.abc import Set
@@ -11,29 +11,27 @@ _BUILT = re.compile(rf"\b{DATABASE}\.(`?)(\w+){MARK}\1(?!\w)")
 
 
 class ViewError(Exception):
-    """A view reads something that will not be there; the message names both."""
+    """A view reads a relation that will not exist; the message names both."""
 
 
 def point_to_published(warehouse: Warehouse, built: Set[str]) -> bool:
-    """Make each view of the build anew with the published names of what it reads. `built` are the build's names. Returns
-    whether there was any.
+    """Recreates each view of the build so that it reads published names. `built` are the build's names. Returns whether there was any view.
 
-    Nobody reads such a view until it is published, so it may read the published tables of the build before
-    meanwhile, or none. Raises ViewError.
+    Until its publication nobody reads the view, so it may read older tables or missing ones meanwhile. Raises ViewError.
     """
-    found = warehouse.rows(
+    rows = warehouse.rows(
         "SELECT name, create_table_query FROM system.tables"
         " WHERE database = {database:String} AND engine = 'View' AND name IN {names:Array(String)}",
         {"database": DATABASE, "names": sorted(built)},
     )
-    statements = [statement for name, query in found if (statement := rewritten(name, query, built)) is not None]
+    statements = [statement for name, query in rows if (statement := rewritten(name, query, built)) is not None]
     for statement in statements:
         warehouse.command(statement)
     return bool(statements)
 
 
 def rewritten(name: str, query: str, built: Set[str]) -> str | None:
-    """The statement that makes the view anew, from ClickHouse's CREATE VIEW; None where it reads nothing of the build."""
+    """Returns the statement that recreates the view, made from ClickHouse's CREATE VIEW; None if it reads nothing of the build."""
     match = re.match(rf"CREATE VIEW {DATABASE}\.`?{re.escape(name)}`?(?=[\s(])", query)
     if match is None:
         raise ViewError(f"{DATABASE}.{name} is not a view as ClickHouse writes them: {query[:100]}")

@@ -1,1 +1,1 @@
-"""The record of runs in SQLite: what was asked, what waits, what became of it."""
+"""The queue and record of runs, in SQLite."""

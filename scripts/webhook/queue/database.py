@@ -16,14 +16,14 @@ def now() -> int:
 
 
 class Database:
-    """One connection for each thread; a transaction is all or nothing and survives a kill -9 once it has returned."""
+    """One connection for each thread. Transactions are atomic, and survive a kill -9 once they have returned."""
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path = path
         self._local = threading.local()
         connection = self._connection()
-        # Two processes may open a new file at the same moment; the write lock makes one of them wait.
+        # Two processes may create the file at the same moment; the write lock makes one of them wait.
         with self.transaction():
             for statement in STATEMENTS:
                 connection.execute(statement)
@@ -48,13 +48,13 @@ class Database:
 
     @contextmanager
     def transaction(self, *, waits_for_disk: bool = True) -> Iterator[sqlite3.Connection]:
-        """A write transaction: the write lock is taken at its start, so what it reads stays true to its end.
+        """A write transaction. It takes the write lock at its start, so what it reads stays true to its end.
 
-        One that does not wait for the disk survives any kill as well, but a power cut may take it back unless a later one
-        has waited: for changes whose loss is mended by what happens next.
+        With `waits_for_disk=False` the transaction survives a kill, but a power cut may undo it until a later one has waited. Use that for changes
+        whose loss the next step repairs.
         """
         connection = self._connection()
-        # https://sqlite.org/pragma.html#pragma_synchronous: in WAL mode a power cut never leaves half of one.
+        # https://sqlite.org/pragma.html#pragma_synchronous: in WAL mode a power cut never leaves half a transaction.
         connection.execute(f"PRAGMA synchronous = {'FULL' if waits_for_disk else 'NORMAL'}")
         connection.execute("BEGIN IMMEDIATE")
         try:
@@ -68,7 +68,7 @@ class Database:
         return self._connection().execute(sql, parameters).fetchall()
 
     def close(self) -> None:
-        """Close this thread's connection."""
+        """Closes this thread's connection."""
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
         if connection is not None:
             connection.close()

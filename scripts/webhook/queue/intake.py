@@ -1,4 +1,4 @@
-"""Accepting a request: one run for a key, one queued run for equal requests, and a queue with an end."""
+"""Accepts requests: one run for a key, one queued run for equal requests, a bounded queue."""
 
 import json
 import secrets
@@ -10,11 +10,11 @@ from webhook.queue.runs import UNSUCCESSFUL, RunRequest
 
 
 class QueueFullError(Exception):
-    """As many runs are waiting as may wait."""
+    """The queue has reached its limit."""
 
 
 class KeyConflictError(Exception):
-    """The key belongs to a run that was asked for something else and has not failed."""
+    """The key is bound to a run of a different request, which has not failed."""
 
     def __init__(self, run_id: str) -> None:
         super().__init__(run_id)
@@ -22,14 +22,13 @@ class KeyConflictError(Exception):
 
 
 def accept(database: Database, request: RunRequest, *, key: str | None, requested_by: str, queue_limit: int) -> str:
-    """Return the id of the run that answers this request, made now or before.
+    """Returns the id of the run for this request, an existing or a new one.
 
-    A key is bound to its run until that run fails: while it waits, runs or has succeeded, the same key gives the same
-    run, and a request with the key of a failed, cancelled or interrupted run starts its successor. A request equal to
-    one that still waits shares that run. All of it is one transaction, so it holds between threads and across kills.
+    A key is bound to its run until that run fails. While the run is queued, running or successful, the same key gives the same run. After a
+    failed, cancelled or interrupted run, the key starts a successor. A request that equals a queued one shares its run. All of it is one
+    transaction, so it holds across threads and kills.
 
-    Raises KeyConflictError if the key is bound to a run that was asked for something else, QueueFullError if a new run
-    would be needed and the queue is full.
+    Raises KeyConflictError if the key is bound to a run of a different request; QueueFullError if a new run is needed and the queue is full.
     """
     fingerprint = request.fingerprint
     with database.transaction() as connection:

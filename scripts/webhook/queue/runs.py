@@ -13,10 +13,10 @@ Command = Literal["build", "test", "docs"]
 Status = Literal["queued", "running", "success", "error", "cancelled", "interrupted"]
 
 FINAL: frozenset[str] = frozenset({"success", "error", "cancelled", "interrupted"})
-# A key whose run ended like this starts a successor.
+# After a run with one of these statuses, its key starts a successor.
 UNSUCCESSFUL: frozenset[str] = FINAL - {"success"}
 
-# dbt's selection syntax and nothing else: no blank, no quote, and no leading hyphen, so that an item is never an option.
+# dbt's selection syntax only: no blank, no quote, and no leading hyphen, so that an item is never read as an option.
 _SELECTOR = re.compile(r"[A-Za-z0-9_@+*][A-Za-z0-9_@+*.,:/\[\]?-]{0,199}")
 
 
@@ -122,7 +122,7 @@ class Run:
 
     @property
     def seconds(self) -> float | None:
-        """How long dbt took, for a run that has started and ended."""
+        """Duration of dbt; None for a run that has not started or not ended."""
         if self.started_at is None or self.ended_at is None:
             return None
         return (self.ended_at - self.started_at).total_seconds()
@@ -132,7 +132,7 @@ class Run:
         return self.status in FINAL
 
     def as_json(self) -> dict[str, Any]:
-        """The run as the API shows it, without its nodes."""
+        """Returns the run as the API shows it, without its nodes."""
         return {
             "id": self.id,
             "status": self.status,

@@ -1,15 +1,15 @@
 """The tables of the record of runs.
 
-Instants are microseconds since 1970-01-01 UTC. `revision` counts the changes of a row and `reported` is the revision that
-ClickHouse's ops has, so what is yet to be told is a query and not a queue that could be lost; so is `notice`, the state of
-the message to NOTIFY_URL.
+Instants are microseconds since 1970-01-01 UTC. The rows are their own outbox: `revision` counts the changes of a row, `reported` is the
+revision that ClickHouse's ops has, and `notice` is the state of the message to NOTIFY_URL. A query finds what is still to be sent, so no
+separate queue can be lost.
 """
 
 from webhook.queue.runs import FINAL
 
 _FINAL = ", ".join(f"'{status}'" for status in sorted(FINAL))
 
-# Upper ends, in seconds, of the classes by which durations of runs are counted.
+# Upper bounds, in seconds, of the histogram of run durations.
 DURATIONS = (1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
 _CLASS = "CASE " + " ".join(f"WHEN seconds <= {end} THEN {end}" for end in DURATIONS) + " ELSE 0 END"
 
@@ -64,7 +64,7 @@ CREATE TABLE IF NOT EXISTS nodes (
     PRIMARY KEY (run_id, attempt, node)
 ) WITHOUT ROWID""",
     "CREATE INDEX IF NOT EXISTS nodes_to_report ON nodes (run_id) WHERE reported = 0 AND ended_at IS NOT NULL",
-    # Runs are forgotten after a while; what a counter has counted is not. `le` 0: longer than the last class.
+    # Old runs are pruned; counters never decrease. `le` 0: longer than the last bound.
     """
 CREATE TABLE IF NOT EXISTS ended (
     status TEXT NOT NULL,
@@ -78,7 +78,7 @@ CREATE TABLE IF NOT EXISTS ended (
 
 ADDED_COLUMNS = (("runs", "vars", "TEXT NOT NULL DEFAULT '{}'"), ("runs", "notice", "TEXT NOT NULL DEFAULT ''"))
 
-# After the columns. Every way in which a run can end passes here.
+# Created after the columns are added. Fires for every way in which a run can end.
 TRIGGERS = (
     "DROP INDEX IF EXISTS runs_to_tell",
     "CREATE INDEX IF NOT EXISTS pending_notices ON runs (seq) WHERE notice = 'due'",

@@ -1,4 +1,4 @@
-"""The record of runs: every question and every change of state, each change one transaction."""
+"""The record of runs: all queries and state changes. Each change is one transaction."""
 
 import json
 import sqlite3
@@ -23,7 +23,7 @@ CUT_TWICE = "The worker was killed twice while dbt ran for this run: look at the
 
 @dataclass(frozen=True)
 class Ended:
-    """Runs of one result whose seconds were at most `up_to` and more than the class before; None: more than any class."""
+    """One bucket of the histogram: runs of one status with at most `up_to` seconds; None: longer than the last bound."""
 
     status: Status
     up_to: int | None
@@ -38,14 +38,14 @@ class RunStore:
     def __init__(self, database: Database) -> None:
         self.database = database
 
-    # Questions
+    # Queries
 
     def get(self, run_id: str) -> Run | None:
         rows = self.database.read(f"{_RUN} WHERE id = ?", run_id)
         return _run(rows[0]) if rows else None
 
     def latest(self, *, limit: int, status: str | None = None, before: str | None = None) -> list[Run]:
-        """The newest runs first; `before` continues after a run that a former answer ended with."""
+        """Returns runs, newest first; `before` is the last run of the previous page."""
         where, parameters = ["1"], list[object]()
         if status is not None:
             where.append("status = ?")
@@ -57,7 +57,7 @@ class RunStore:
         return [_run(row) for row in self.database.read(sql, *parameters, limit)]
 
     def nodes(self, run: Run) -> list[Node]:
-        """Nodes that finished in the run's last attempt, in the order in which they did."""
+        """Returns the finished nodes of the run's last attempt, in the order of their end."""
         rows = self.database.read(
             "SELECT * FROM nodes WHERE run_id = ? AND attempt = ? AND ended_at IS NOT NULL ORDER BY ended_at, node",
             run.id,
@@ -66,7 +66,7 @@ class RunStore:
         return [_node(row) for row in rows]
 
     def nodes_at_work(self, run: Run) -> list[str]:
-        """Names of the nodes that dbt has started and not finished."""
+        """Returns the names of the running nodes."""
         rows = self.database.read(
             "SELECT name FROM nodes WHERE run_id = ? AND attempt = ? AND ended_at IS NULL ORDER BY started_at, node",
             run.id,
@@ -75,18 +75,18 @@ class RunStore:
         return [str(row["name"]) for row in rows]
 
     def counts(self) -> dict[str, int]:
-        """Kept runs by status."""
-        found = {
+        """Returns the number of kept runs by status."""
+        numbers = {
             row["status"]: row["n"] for row in self.database.read("SELECT status, count(*) AS n FROM runs GROUP BY 1")
         }
-        return {status: found.get(status, 0) for status in get_args(Status)}
+        return {status: numbers.get(status, 0) for status in get_args(Status)}
 
     def last_final(self) -> Run | None:
         rows = self.database.read(f"{_RUN} WHERE status IN ({_FINAL}) ORDER BY ended_at DESC LIMIT 1")
         return _run(rows[0]) if rows else None
 
     def ended(self) -> list[Ended]:
-        """How many runs have ever ended, by status and class of duration, also those that are forgotten."""
+        """Returns how many runs have ever ended, by status and duration, pruned ones included."""
         rows = self.database.read("SELECT * FROM ended ORDER BY status, le = 0, le")
         return [
             Ended(row["status"], row["le"] or None, row["runs"], row["seconds"], _required_instant(row["last_at"]))
@@ -101,17 +101,17 @@ class RunStore:
         rows = self.database.read("SELECT cancel_requested FROM runs WHERE id = ?", run_id)
         return bool(rows and rows[0]["cancel_requested"])
 
-    # Changes of state. How far a run has come waits for no disk: after a power cut it is queued as before it began, and starts
-    # over. That it was accepted, gave way and ended does.
+    # State changes. Progress of a run does not wait for the disk: after a power cut the run is queued again and starts over.
+    # Acceptance, requeue and end of a run do wait.
 
     def begin(self, run_id: str) -> bool:
-        """queued to running. False if the run no longer waits, because somebody cancelled it."""
+        """Moves the run from queued to running. Returns False if it was cancelled meanwhile."""
         return self._change(
             run_id, "queued", status="running", started_at=now(), heartbeat_at=now(), ended_at=None, note="", error=""
         )
 
     def count_attempt(self, run_id: str) -> int:
-        """Note that dbt is about to be started, and return which start this is, from 1."""
+        """Records that dbt is about to start; returns the number of this attempt, from 1."""
         with self.database.transaction(waits_for_disk=False) as connection:
             connection.execute(
                 "UPDATE runs SET attempts = attempts + 1, nodes_total = 0, revision = revision + 1 WHERE id = ?",
@@ -121,7 +121,7 @@ class RunStore:
         return int(attempt)
 
     def requeue(self, run_id: str, note: str) -> None:
-        """running back to queued, at its old place in the queue. If a cancel came meanwhile the run ends instead."""
+        """Moves the run from running back to queued, at its old place. A run cancelled meanwhile ends instead."""
         with self.database.transaction() as connection:
             connection.execute(
                 "UPDATE runs SET status = iif(cancel_requested, 'cancelled', 'queued'), ended_at = iif(cancel_requested, ?, NULL),"
@@ -131,7 +131,7 @@ class RunStore:
             _end_nodes(connection, run_id)
 
     def finish(self, run_id: str, status: Status, error: str = "") -> None:
-        """End a run that waits or runs. Nodes that had begun and not ended are told to have been skipped."""
+        """Ends a queued or running run. Marks its running nodes as skipped."""
         with self.database.transaction() as connection:
             connection.execute(
                 "UPDATE runs SET status = ?, error = ?, ended_at = ?, note = '', revision = revision + 1"
@@ -141,7 +141,7 @@ class RunStore:
             _end_nodes(connection, run_id)
 
     def request_cancel(self, run_id: str) -> None:
-        """A run that waits is cancelled at once, one that runs as soon as the worker sees it."""
+        """Cancels a queued run at once; a running one ends when the worker sees the request."""
         with self.database.transaction() as connection:
             connection.execute(
                 "UPDATE runs SET cancel_requested = 1, ended_at = iif(status = 'queued', ?, ended_at),"
@@ -151,9 +151,9 @@ class RunStore:
             )
 
     def recover(self) -> list[Run]:
-        """Requeues the runs that a killed worker left running, and returns them as they are now.
+        """Requeues the runs that a killed worker left running; returns them in their new state.
 
-        A second interruption ends the run as interrupted. Call it only while holding the worker's lock.
+        After its second interruption a run ends as interrupted. Call it only while holding the worker's lock.
         """
         interrupted = [row["id"] for row in self.database.read("SELECT id FROM runs WHERE status = 'running'")]
         for run_id in interrupted:
@@ -174,7 +174,7 @@ class RunStore:
         self._change(run_id, "running", heartbeat_at=now())
 
     def save_nodes(self, run_id: str, attempt: int, total: int, nodes: list[Node]) -> None:
-        """Put nodes in the state given, and the number of nodes that dbt selected, on record."""
+        """Records the states of nodes and the number of nodes that dbt selected."""
         at = now()
         with self.database.transaction(waits_for_disk=False) as connection:
             connection.execute(
@@ -210,7 +210,7 @@ class RunStore:
             )
 
     def prune(self, *, keep_days: int, keep_runs: int) -> list[str]:
-        """Forget final runs that are too old or too many, with their keys and nodes; return their ids."""
+        """Deletes final runs that are too old or too many, with their keys and nodes; returns their ids."""
         oldest = now() - keep_days * 86_400_000_000
         with self.database.transaction() as connection:
             gone = connection.execute(
@@ -221,7 +221,7 @@ class RunStore:
             connection.executemany("DELETE FROM runs WHERE id = ?", [(row["id"],) for row in gone])
         return [str(row["id"]) for row in gone]
 
-    # What ClickHouse's ops has yet to hear
+    # Outbox of ClickHouse's ops
 
     def unreported_runs(self, limit: int) -> list[Run]:
         return [
@@ -242,7 +242,7 @@ class RunStore:
                 [(run_id, attempt, node.node) for run_id, attempt, node in nodes],
             )
 
-    # What NOTIFY_URL has yet to hear
+    # Outbox of NOTIFY_URL
 
     def pending_notices(self) -> list[Run]:
         return [_run(row) for row in self.database.read(f"{_RUN} WHERE notice = 'due' ORDER BY seq LIMIT 100")]

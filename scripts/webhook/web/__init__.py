@@ -1,1 +1,1 @@
-"""The HTTP side: calls, pages, who may call, the shapes of questions and answers."""
+"""The HTTP side: calls, pages, authentication, models of requests and responses."""

@@ -35,7 +35,7 @@ _INFO = Info(
 
 
 def create_app(settings: Settings) -> OpenAPI:
-    """The application. Raises SettingsError without a token: an open webhook is not a smaller one but another one."""
+    """Returns the application. Raises SettingsError without a token: the webhook is never open."""
     if settings.token is None:
         raise SettingsError("WEBHOOK_TOKEN is not set: put a random text of at least 16 characters into .env.")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
@@ -48,8 +48,8 @@ def create_app(settings: Settings) -> OpenAPI:
         validation_error_callback=lambda error: _unfit(error).response(),
         static_folder=None,
     )
-    # One byte more than is allowed: Werkzeug cuts a chunked body off at its limit without a word, so that only a body
-    # that reaches beyond ours can be told from one that ends there.
+    # One byte above our limit: Werkzeug silently truncates a chunked body at its limit, and the extra byte shows that ours
+    # was exceeded.
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY + 1
     app.json.sort_keys = False  # type: ignore[attr-defined]
     store = RunStore(Database(settings.database))
@@ -66,7 +66,7 @@ def create_app(settings: Settings) -> OpenAPI:
 def _guard(app: OpenAPI, gate: Gate) -> None:
     @app.before_request
     def check() -> None:
-        # An address that does not exist, or not for this method, has no rule; what it answers is no secret.
+        # Unknown addresses and methods have no rule; their 404 and 405 are no secret.
         if request.url_rule is not None and request.endpoint not in OPEN:
             g.proof = gate.check(request, signed=request.endpoint in SIGNED)
 
@@ -86,7 +86,7 @@ def _answer_errors(app: OpenAPI) -> None:
 
     @app.errorhandler(HTTPException)
     def show_http_exception(error: HTTPException) -> Response:
-        # A refusal of flask-openapi3 carries our own answer.
+        # flask-openapi3 wraps our own response in this exception.
         return error.response if isinstance(error.response, Response) else from_http_exception(error)
 
     @app.errorhandler(Exception)

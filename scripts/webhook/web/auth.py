@@ -1,4 +1,4 @@
-"""Who may call. Nothing depends on the caller's address, and a refusal never says what was wrong."""
+"""Authentication. Nothing depends on the caller's address, and a refusal never says which check failed."""
 
 import hashlib
 import hmac
@@ -14,9 +14,9 @@ from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from webhook.web.problems import Problem
 
-# By what a request has proved itself.
+# How a request was authenticated.
 Proof = Literal["bearer", "basic", "signature"]
-# Of those whom the browser asks for a password.
+# Methods that accept a browser's password (HTTP Basic).
 _SAFE = {"GET", "HEAD"}
 _MINUTE = 60.0
 
@@ -26,7 +26,7 @@ def _digest(text: str) -> bytes:
 
 
 class Token:
-    """Compares in the same time for every wrong token: digests are compared, and all of each."""
+    """Compares tokens in constant time: it compares whole digests."""
 
     def __init__(self, token: SecretStr) -> None:
         self._expected = _digest(token.get_secret_value())
@@ -40,35 +40,35 @@ class Token:
 
 
 class Signatures:
-    """Standard Webhooks 1.0.0: HMAC-SHA256 over id, time and body, with any of the secrets, not older than 5 minutes."""
+    """Verifies Standard Webhooks 1.0.0: HMAC-SHA256 over id, time and body, with any of the secrets, at most 5 minutes old."""
 
     def __init__(self, secrets: tuple[SecretStr, ...]) -> None:
         self._verifiers = [Webhook(secret.get_secret_value()) for secret in secrets]
 
     def hold_for(self, body: bytes, headers: Mapping[str, str]) -> bool:
-        # Every secret is tried, so that the time does not tell which one holds.
+        # Try every secret, so that the time does not reveal which one matches.
         held = [_holds(verifier, body, headers) for verifier in self._verifiers]
         return any(held)
 
 
 def _holds(verifier: Webhook, body: bytes, headers: Mapping[str, str]) -> bool:
-    # The library stops at the first signature without a comma, where the specification skips what it does not know.
+    # The library stops at the first signature without a comma; the specification says to skip unknown ones.
     known = [part for part in headers.get("Webhook-Signature", "").split(" ") if part.startswith("v1,")]
     sent = {name: headers.get(name.title(), "") for name in ("webhook-id", "webhook-timestamp")}
     for part in known[:10]:
         try:
             verifier.verify(body, sent | {"webhook-signature": part}, json_parse=False)
         except (WebhookVerificationError, ValueError):
-            # ValueError: a signature that is no base64, a second comma, a body that is no UTF-8.
+            # ValueError: a signature that is not base64, a second comma, a body that is not UTF-8.
             continue
         return True
     return False
 
 
 class FailureLimiter:
-    """Wrong credentials within the last minute, of all callers together.
+    """Counts wrong credentials of all callers within the last minute.
 
-    Right credentials are never refused for the wrong ones of somebody else: then anybody could lock everybody out.
+    It never refuses right credentials: otherwise anybody could lock out everybody else.
     """
 
     def __init__(self, limit: int) -> None:
@@ -78,7 +78,7 @@ class FailureLimiter:
         self._count = 0
 
     def are_too_many(self) -> bool:
-        """Count one more, and say whether that is beyond the limit."""
+        """Counts one more failure; returns whether that exceeds the limit."""
         minute = int(time.monotonic() // _MINUTE)
         with self._lock:
             if minute != self._minute:
@@ -88,7 +88,7 @@ class FailureLimiter:
 
 
 class Gate:
-    """Decides about a request before anything else of it is read."""
+    """Authenticates a request before anything else reads it."""
 
     def __init__(self, token: SecretStr, signing_secrets: tuple[SecretStr, ...], *, failed_tries: int) -> None:
         self._token = Token(token)
@@ -96,10 +96,10 @@ class Gate:
         self._failed = FailureLimiter(failed_tries)
 
     def check(self, request: Request, *, signed: bool) -> Proof:
-        """By what the request may pass; `signed`: also a signature will do. Raises Problem: 401, or 429 after too many."""
+        """Returns how the request was authenticated; `signed` also accepts a signature. Raises Problem: 401, or 429 after too many failures."""
         if self._token.is_in_bearer(request.headers.get("Authorization", "")):
             return "bearer"
-        # The browser sends a password by itself wherever it is led, so that it must not start or end anything.
+        # A browser adds its stored password to any request that a page makes (CSRF), so a password must not start or cancel runs.
         given = request.authorization
         if (
             request.method in _SAFE

@@ -1,4 +1,4 @@
-"""The shapes of questions and answers: what the OpenAPI document is made of, and what path and query are checked by."""
+"""Models of requests and responses. The OpenAPI document is made of them; paths and queries are validated by them."""
 
 from datetime import datetime
 from http import HTTPStatus
@@ -172,15 +172,15 @@ SECURITY_SCHEMES: dict[str, Any] = {
 
 
 _IN_FRONT = (HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_URI_TOO_LONG, HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
-# As flask-openapi3 takes them.
+# The type that flask-openapi3 takes.
 Answers = dict[str | int | HTTPStatus, type[BaseModel] | dict[Any, Any] | None]
 
 
 def answers(good: Answers, *problems: HTTPStatus, guarded: bool = True) -> Answers:
-    """All answers of a call, for the document: the good ones, and its problems.
+    """All responses of a call, for the OpenAPI document: the good ones, and its problems.
 
-    Any may meet 422, a guarded one 401 and 429. Where a request is no HTTP, or its first line or a header is too long,
-    gunicorn answers in front of the application, in its own words.
+    Every call may answer 422; a guarded one also 401 and 429. gunicorn itself answers a request that is not HTTP, or whose first line or header
+    is too long.
     """
     statuses = {HTTPStatus.UNPROCESSABLE_ENTITY, *problems}
     if guarded:
@@ -196,6 +196,6 @@ def answers(good: Answers, *problems: HTTPStatus, guarded: bool = True) -> Answe
 
 
 def text(*media_types: str) -> Answers:
-    """A good answer that is not JSON, for the document."""
+    """A good response that is not JSON, for the OpenAPI document."""
     content = {media_type: {"schema": {"type": "string"}} for media_type in media_types}
     return {HTTPStatus.OK: {"description": "OK", "content": content}}

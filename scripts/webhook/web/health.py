@@ -1,4 +1,4 @@
-"""Whether the service could do its work now: what `GET /health` says, without secrets."""
+"""Health checks: the content of `GET /health`, without secrets."""
 
 import os
 import threading
@@ -18,7 +18,7 @@ _KEPT = 3.0
 
 
 class Health:
-    """Checks of worker, warehouse and dbt project. What takes time is kept for a moment: the page is open to everybody."""
+    """Checks worker, warehouse and dbt project. Caches slow checks briefly, because the page is open to everybody."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -31,11 +31,11 @@ class Health:
         self._checks: dict[str, dict[str, Any]] = {}
 
     def checks(self) -> dict[str, dict[str, Any]]:
-        """Each check as {"ok": bool, "detail": sentence}."""
+        """Returns each check as {"ok": bool, "detail": sentence}."""
         return {"worker": self._worker(), **self._slow_checks()}
 
     def _slow_checks(self) -> dict[str, dict[str, Any]]:
-        # While one caller checks, the others get the answer before: a slow warehouse must not hold every thread.
+        # While one caller checks, the others get the cached answer: a slow warehouse must not block every thread.
         if not self._turn.acquire(blocking=not self._checks):
             return self._checks
         try:

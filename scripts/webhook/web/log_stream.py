@@ -1,7 +1,7 @@
 """A run's log as server-sent events, from where the reader left off to the end of the run.
 
-`log` events carry one line and its place in the file as id, `progress` events the run as GET /runs/<id> has it without its
-nodes, and one `end` event the final state; a comment now and then keeps the connection and finds out that a reader has gone.
+A `log` event carries one line; its id is the offset after that line. A `progress` event carries the run as GET /runs/<id> shows it, without
+nodes. One `end` event carries the final state. A comment every few seconds keeps the connection open and detects a reader that has gone.
 """
 
 import json
@@ -16,13 +16,13 @@ _KEEPALIVE = 10.0
 
 
 def follow(store: RunStore, run_id: str, log: Path, *, last_event_id: str = "") -> Iterator[str]:
-    """Server-sent events to the end of the run. `last_event_id` is the place after the last line that the reader has."""
+    """Yields server-sent events until the run ends. `last_event_id` is the offset after the last line that the reader has."""
     offset = (
         int(last_event_id) if last_event_id.isascii() and last_event_id.isdigit() and len(last_event_id) < 16 else 0
     )
     revision, said_at = 0, time.monotonic()
     while True:
-        # Asked before the log is read: what was written before the end is told before the end.
+        # Read the state before the log: otherwise lines written just before the end would be lost.
         run = store.get(run_id)
         for line, offset in _lines(log, offset):  # noqa: B020 - goes on where the last line ended
             said_at = time.monotonic()
@@ -42,7 +42,7 @@ def follow(store: RunStore, run_id: str, log: Path, *, last_event_id: str = "") 
 
 
 def _lines(log: Path, offset: int) -> Iterator[tuple[str, int]]:
-    """Whole lines after a place in the file, each with the place after it."""
+    """Yields whole lines after an offset in the file, each with the offset after it."""
     try:
         file = log.open("rb")
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""The record of runs as Prometheus metrics, read at every scrape, so that web process and worker need not meet."""
+"""The record of runs as Prometheus metrics. Each scrape reads the database, so web process and worker share no memory."""
 
 from collections.abc import Iterator
 
@@ -21,7 +21,7 @@ __all__ = ["CONTENT_TYPE", "exposition"]
 
 
 def exposition(store: RunStore, settings: Settings) -> bytes:
-    """The text that Prometheus reads."""
+    """Returns the metrics in Prometheus' text format."""
     registry = CollectorRegistry()
     registry.register(_Runs(store, settings))
     return generate_latest(registry)

@@ -1,4 +1,4 @@
-"""Pages for a browser: what runs and ran, and dbt's documentation of the last good run. Rendered here, no build step."""
+"""Pages for a browser: runs, and dbt's documentation of the last good run. Rendered on the server, no build step."""
 
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -14,14 +14,14 @@ from webhook.web.problems import Problem
 from webhook.worker.lock import is_held
 
 _SHOWN = 25
-# Nothing from elsewhere, and no script but the page's own file.
+# No resource of another host, and no script but the page's own file.
 _POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'"
 )
 
 
 def make_pages(settings: Settings, store: RunStore) -> Blueprint:
-    """The pages, bound to what they show."""
+    """Returns the pages as a blueprint."""
     pages = Blueprint("pages", __name__, template_folder="templates", static_folder="static", static_url_path="/static")
 
     @pages.get("/")
@@ -87,7 +87,7 @@ def _has_worker(lock: Path) -> bool:
 
 
 def _is_good(node: Node) -> bool:
-    """Sorts first what a reader looks for."""
+    """Sort key: nodes that failed come first."""
     return node.status not in {"error", "fail", "warn"}
 
 
@@ -98,7 +98,7 @@ def _page(template: str, **content: object) -> Response:
 
 
 def _duration(run: Run | Node) -> str:
-    """Of what has ended, or until now; nothing where nothing has begun."""
+    """Duration to the end, or until now; empty before the start."""
     if isinstance(run, Node):
         return f"{run.seconds:.2f} s"
     if run.started_at is None:

@@ -10,7 +10,7 @@ from werkzeug.exceptions import HTTPException
 
 
 class Problem(Exception):  # noqa: N818 - the word of RFC 9457
-    """Raised anywhere in a request; becomes its answer. `members` are added to the problem's JSON."""
+    """An error that becomes the request's response. `members` are added to the problem's JSON."""
 
     def __init__(
         self,
@@ -45,7 +45,7 @@ _DETAILS = {
 
 
 def from_http_exception(error: HTTPException) -> Response:
-    """Werkzeug's own errors in the same shape, keeping their headers (Allow, for one)."""
+    """Converts an error of Werkzeug to a problem; keeps its headers (Allow, for one)."""
     status = HTTPStatus(error.code or 500)
     detail = _DETAILS.get(status) or error.description or status.phrase
     answer = Problem(status, detail).response()
@@ -56,7 +56,7 @@ def from_http_exception(error: HTTPException) -> Response:
 
 
 def unfit(what: str, error: ValidationError) -> Problem:
-    """A 422 that names every field that does not fit, and repeats nothing of what was sent."""
+    """Returns a 422 that names every invalid field and repeats nothing of what was sent."""
     errors = [
         {"field": ".".join(map(str, one["loc"])), "message": one["msg"].removeprefix("Value error, ")}
         for one in error.errors(include_input=False, include_context=False, include_url=False)

@@ -1,4 +1,4 @@
-"""The calls of the API. Each asks the record of runs and answers; none of them touches dbt."""
+"""The calls of the API. They read and write the record of runs; none of them touches dbt."""
 
 import logging
 import threading
@@ -35,7 +35,7 @@ from webhook.web.metrics import CONTENT_TYPE, exposition
 from webhook.web.problems import Problem
 from webhook.web.starting import read_body
 
-# Waiting requests hold a thread each; beyond this number a request is answered at once, so that some stay free.
+# Each waiting request holds a thread. Beyond this number requests are answered at once, so that some threads stay free.
 MAX_WAITERS = 8
 _LOOK = 0.02
 _RETRY_AFTER = "30"
@@ -50,16 +50,18 @@ logger = logging.getLogger(__name__)
 
 
 def make_routes(settings: Settings, store: RunStore, health: Health) -> APIBlueprint:
-    """The API, bound to what it works with. The gate (`app`) has let a request pass before it comes here."""
+    """Returns the API as a blueprint. The gate (`app`) has authenticated a request before it arrives here."""
     routes = APIBlueprint("webhook", __name__)
     waiters = threading.BoundedSemaphore(MAX_WAITERS)
 
     def start(requested_by: str, header: StartHeaders, wait: int) -> Response:
-        asked = read_body(request, settings.project)
-        # Of a signed request nothing else of the head is signed.
+        wanted = read_body(request, settings.project)
+        # The signature covers only `webhook-id`, so a signed request's Idempotency-Key is ignored.
         key = header.webhook_id if g.proof == "signature" else header.idempotency_key or header.webhook_id
         try:
-            run_id = accept(store.database, asked, key=key, requested_by=requested_by, queue_limit=settings.queue_limit)
+            run_id = accept(
+                store.database, wanted, key=key, requested_by=requested_by, queue_limit=settings.queue_limit
+            )
         except QueueFullError:
             raise Problem(
                 HTTPStatus.SERVICE_UNAVAILABLE,
@@ -78,7 +80,7 @@ def make_routes(settings: Settings, store: RunStore, health: Health) -> APIBluep
         return _json(_with_nodes(store, run) if run.is_final else run.as_json(), status, {"Location": run.url})
 
     def _await(run_id: str, seconds: int) -> Run:
-        """The run as it is when it ends or the wait does."""
+        """Waits until the run ends or the seconds have passed; returns the run."""
         run = existing(store, run_id)
         if seconds and waiters.acquire(blocking=False):
             try:
@@ -193,7 +195,7 @@ def make_routes(settings: Settings, store: RunStore, health: Health) -> APIBluep
 
 
 def existing(store: RunStore, run_id: str) -> Run:
-    """The run. Raises Problem if there is none."""
+    """Returns the run. Raises Problem if there is none."""
     run = store.get(run_id)
     if run is None:
         raise Problem(
@@ -204,13 +206,13 @@ def existing(store: RunStore, run_id: str) -> Run:
 
 
 def _with_nodes(store: RunStore, run: Run) -> dict[str, Any]:
-    """The run with the nodes that finished, and the names of those at work."""
+    """Returns the run as JSON, with finished nodes and the names of running ones."""
     nodes = [node.as_json() for node in store.nodes(run)]
     return run.as_json() | {"at_work": store.nodes_at_work(run), "nodes": nodes}
 
 
 def _brief(run: Run) -> dict[str, Any]:
-    """The public part of a run: no error text and no key."""
+    """Returns the public part of a run: no error text and no key."""
     shown = ("id", "status", "command", "queued_at", "started_at", "ended_at", "progress")
     whole = run.as_json()
     return {name: whole[name] for name in shown}

@@ -1,4 +1,4 @@
-"""Whether a selector can match anything, judged by the names of the project's files: cheap enough for every request."""
+"""Checks selectors against the names of the project's files: cheap enough for every request."""
 
 import difflib
 import re
@@ -14,7 +14,7 @@ _PLAIN = re.compile(r"^[A-Za-z0-9_.]+$")
 
 
 def known_names(project: Path) -> set[str]:
-    """Names by which dbt selects without a method: models, tests, seeds, snapshots, folders and the project itself."""
+    """Returns the names that dbt selects without a method: models, tests, seeds, snapshots, folders and the project itself."""
     names = set(re.findall(r"^name:\s*['\"]?(\w+)", _text(project / "dbt_project.yml"), re.MULTILINE))
     for folder in _FOLDERS:
         for path in (project / folder).rglob("*"):
@@ -23,13 +23,13 @@ def known_names(project: Path) -> set[str]:
             elif path.suffix in _SUFFIXES:
                 names.add(path.stem)
             elif path.suffix in {".yml", ".yaml"}:
-                # Tests and unit tests that are named in a yml; also other things, which makes the check milder.
+                # Named tests and unit tests of a yml. The pattern also matches other names, which only makes the check more lenient.
                 names.update(re.findall(r"name:\s*['\"]?(\w+)", _text(path)))
     return names
 
 
 def _text(path: Path) -> str:
-    """Nothing for a file that cannot be read, or was there a moment ago: dbt will say what is wrong with it."""
+    """Returns the file's text; empty if the file cannot be read or has just vanished, which dbt will report."""
     try:
         return path.read_text(errors="replace")
     except OSError:
@@ -37,10 +37,9 @@ def _text(path: Path) -> str:
 
 
 def unknown_names(request: RunRequest, project: Path) -> dict[str, list[str]]:
-    """Names in `select` and `exclude` that nothing in the project has, each with the nearest that exist.
+    """Returns the names in `select` and `exclude` that the project does not have, each with the nearest names that exist.
 
-    Only plain names are judged; methods (`tag:`, `source:`), paths and wildcards are left to dbt, and so are names of
-    generic tests, which dbt makes up.
+    It checks plain names only. dbt itself checks methods (`tag:`, `source:`), paths, wildcards and the generated names of generic tests.
     """
     if not request.select and not request.exclude:
         return {}
@@ -58,5 +57,5 @@ def unknown_names(request: RunRequest, project: Path) -> dict[str, list[str]]:
 
 
 def _is_generic_test(name: str, known: set[str]) -> bool:
-    # dbt calls them <test>_<model>_<column>..., so they contain the name of something known.
+    # dbt names them <test>_<model>_<column>..., so they contain a known name.
     return any(f"_{other}_" in name or name.endswith(f"_{other}") for other in known)

@@ -1,4 +1,4 @@
-"""Reading the body of a start, and what of it the dbt project does not know."""
+"""Reads and validates the body of a request that starts a run."""
 
 from http import HTTPStatus
 from pathlib import Path
@@ -15,19 +15,19 @@ MAX_BODY = 64 * 1024
 
 
 def read_body(request: Request, project: Path) -> RunRequest:
-    """Reads the request, whatever the content type: curl sends JSON as a form unless told otherwise. Raises Problem."""
+    """Returns the request, whatever its content type: curl labels JSON as a form by default. Raises Problem."""
     body = request.get_data()
     if len(body) > MAX_BODY:
         raise RequestEntityTooLarge
     try:
-        asked = RunRequest.model_validate_json(body) if body.strip() else RunRequest()
+        wanted = RunRequest.model_validate_json(body) if body.strip() else RunRequest()
     except ValidationError as error:
         if any(one["type"] == "json_invalid" for one in error.errors(include_input=False, include_context=False)):
             raise Problem(
                 HTTPStatus.BAD_REQUEST, "The body is no valid JSON: send an object such as {} or leave it out."
             ) from None
         raise unfit("body", error) from None
-    unknown = unknown_names(asked, project)
+    unknown = unknown_names(wanted, project)
     if unknown:
         said = [
             f"Nothing in the dbt project is called '{name}'" + (f"; near it are {', '.join(near)}" if near else "")
@@ -38,4 +38,4 @@ def read_body(request: Request, project: Path) -> RunRequest:
             ". ".join(said) + ". Name models, folders, tags or paths of the project.",
             unknown=unknown,
         )
-    return asked
+    return wanted

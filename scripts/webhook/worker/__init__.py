@@ -1,1 +1,1 @@
-"""The worker: takes what waits, one run at a time, and tells what became of it."""
+"""The worker: executes queued runs, one at a time, and reports their results."""

@@ -26,7 +26,7 @@ from webhook.worker.publish_barrier import PublishBarrier
 from webhook.worker.reporter import HEARTBEAT, Reporter
 from webhook.worker.stop import Stop
 
-# Often enough that nobody waits for it; a look at an idle queue takes 50 microseconds.
+# Short enough that nobody notices the wait; one poll of an idle queue takes 50 microseconds.
 _IDLE = 0.01
 _BEAT = 1.0
 _PRUNE_EVERY = 3600.0
@@ -38,7 +38,7 @@ logger = logging.getLogger(__name__)
 
 
 class Worker:
-    """Does what the queue says, one run after the other."""
+    """Executes the queue, one run after the other."""
 
     def __init__(self, settings: Settings, stop: Stop) -> None:
         self._settings = settings
@@ -58,7 +58,7 @@ class Worker:
         self._pruned_at = 0.0
 
     def work(self) -> None:
-        """Settle what a killed worker left, then run until told to stop. Call it only while holding the lock."""
+        """Recovers what a killed worker left, then executes runs until told to stop. Call it only while holding the lock."""
         self._prepare()
         self._host.warm_up()
         for cut in self._store.recover():
@@ -79,7 +79,7 @@ class Worker:
         self._reporter.stop(5.0)
 
     def _rest(self) -> None:
-        """Idle work; none of it may keep a run waiting."""
+        """Idle work; none of it may delay a run."""
         self._host.keep_warm()
         self._prune()
         if self._documentation.is_due:
@@ -118,7 +118,7 @@ class Worker:
         logger.info("run %s: %s%s", run.id, outcome.status, f": {outcome.error}" if outcome.error else "")
 
     def _end_leftovers(self) -> None:
-        """No query of an earlier dbt may write beside the next one."""
+        """Kills queries of an earlier dbt, which must not write beside the next one."""
         if not self._may_have_leftovers:
             return
         try:
@@ -128,7 +128,7 @@ class Worker:
             logger.warning("%s; queries of an ended dbt may still run", error)
 
     def _recover_publish(self) -> None:
-        """Readers should not wait for the next run to see the rest of a publish that a kill cut."""
+        """Completes an interrupted publish now, so that readers need not wait for the next run."""
         try:
             published = self._publisher.recover().published
         except PipelineError as error:
@@ -142,7 +142,7 @@ class Worker:
             folder.mkdir(parents=True, exist_ok=True)
 
     def _beat(self) -> None:
-        # Without its reporter a worker would run dbt without a heartbeat that the loader can see.
+        # Without the reporter the loader would see no heartbeat of a running dbt.
         if not self._reporter.is_alive:
             raise RuntimeError("the reporter of ops events has failed, see the traceback above; the worker starts anew")
         if not self._beaten_at or time.monotonic() - self._beaten_at > _BEAT:

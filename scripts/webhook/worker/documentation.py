@@ -1,4 +1,4 @@
-"""dbt's documentation of the project and its tables as one page, written after a good run."""
+"""dbt's documentation of project and tables as one page, written after a good run."""
 
 import logging
 from collections.abc import Callable
@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 
 
 class Documentation:
-    """Writes the page when nothing else wants dbt; a run that comes meanwhile goes first, and the page is written later."""
+    """Writes the page when the queue is empty. A run that arrives meanwhile goes first; the page is written later."""
 
     def __init__(self, settings: Settings, host: DbtHost, *, was_built: bool) -> None:
         self._settings = settings
@@ -22,7 +22,7 @@ class Documentation:
         self.is_due = was_built and not settings.documentation.exists()
 
     def write(self, *, is_wanted: Callable[[], bool]) -> None:
-        """Write the page; give up, and stay due, as soon as it is not wanted. A failure is logged and not tried again."""
+        """Writes the page; gives up, and stays due, as soon as `is_wanted` is false. A failure is logged and not retried."""
         said = ""
         with self._host.start(documentation_arguments(self._settings), parsed=None) as dbt:
             for line in dbt.lines(pause=_LOOK):
@@ -35,5 +35,5 @@ class Documentation:
         if code != 0:
             logger.warning("dbt's documentation was not written (exit code %d): %s", code, said)
             return
-        # In one step: a reader gets the old page or the new one.
+        # Atomic: a reader gets the old page or the new one.
         (self._settings.documentation_target / "static_index.html").replace(self._settings.documentation)

@@ -1,4 +1,4 @@
-"""One attempt of a run: start dbt, follow it, end it if it must end, and say how it went."""
+"""One attempt of a run: starts dbt, follows it, ends it if necessary, and returns the outcome."""
 
 import time
 from collections.abc import Callable
@@ -19,8 +19,7 @@ _LOOK = 0.2
 
 @dataclass(frozen=True)
 class Outcome:
-    """How an attempt ended. `stopped`: the worker has to go, and the run wants another attempt. `was_forced`: dbt did not
-    end by itself."""
+    """How an attempt ended. `stopped`: the worker stops, and the run needs another attempt. `was_forced`: dbt was killed."""
 
     status: Literal["success", "error", "cancelled", "stopped"]
     error: str = ""
@@ -28,7 +27,7 @@ class Outcome:
 
 
 class Execution:
-    """Runs dbt for a run whose turn it is, and keeps the record of its nodes up to date meanwhile."""
+    """Runs dbt for one run and records its nodes meanwhile."""
 
     def __init__(
         self, store: RunStore, host: DbtHost, settings: Settings, run: Run, *, attempt: int, stop: Stop
@@ -46,7 +45,7 @@ class Execution:
         self._nodes: dict[str, Node] = {}
 
     def run(self, on_look: Callable[[], None]) -> Outcome:
-        """Run dbt to its end. `on_look` is called several times a second."""
+        """Runs dbt to its end. Calls `on_look` several times a second."""
         arguments = dbt_arguments(self._run.request, self._settings)
         deadline = time.monotonic() + self._settings.run_timeout
         log_path = self._settings.run_log(self._run.id)
@@ -62,8 +61,8 @@ class Execution:
                     outcome = self._reason_to_end(deadline)
                     if outcome is not None:
                         log.write_always(f"Ending dbt: {outcome.error or outcome.status}")
-                        # At once: what holds for a kill -9 at any moment holds here too, and dbt would first wait for
-                        # its queries.
+                        # Kill at once: every promise holds after a kill -9, and a polite end would first wait for dbt's
+                        # queries.
                         dbt.kill()
                         return replace(outcome, was_forced=True)
                 self._save()
@@ -95,14 +94,14 @@ class Execution:
         if event.total is not None:
             self._total = event.total
         if event.node is not None:
-            # Between two looks a node may begin and end.
+            # A node may start and finish between two looks.
             begun = self._nodes.get(event.node.node, event.node)
             self._nodes[event.node.node] = replace(event.node, started_at=begun.started_at)
             if event.node.status in {"error", "fail"} and not self._failed_node:
                 self._failed_node = f"{event.node.name}: {_first_line(event.node.message)}"
 
     def _save(self) -> None:
-        """Put what came since the last look on record, in one transaction: dbt must not wait for the disk."""
+        """Records the events since the last look in one transaction: dbt must not wait for the disk."""
         if self._nodes:
             self._store.save_nodes(self._run.id, self._attempt, self._total, list(self._nodes.values()))
             self._nodes.clear()
@@ -125,5 +124,5 @@ class Execution:
 
 def _first_line(text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    # dbt begins with a heading such as "Database Error in model x (path)"; the cause is in the next line.
+    # dbt's first line is a heading such as "Database Error in model x (path)"; the cause is the next line.
     return " ".join(lines[:2])[:500].rstrip(".;")

@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 @contextmanager
 def worker_lock(path: Path, stop: Stop) -> Iterator[bool]:
-    """Hold the lock; yields False if told to stop before it came free."""
+    """Waits for the lock and holds it; yields False if told to stop before."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("ab") as file:
         tries = 0
@@ -24,7 +24,7 @@ def worker_lock(path: Path, stop: Stop) -> Iterator[bool]:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 tries += 1
-                # Not at the first: it may have been a look by `is_held`.
+                # Not after the first try: `is_held` may have held the lock for an instant.
                 if tries == 2:
                     logger.info("another worker holds %s; waiting until it ends", path)
                 stop.wait(_PAUSE)

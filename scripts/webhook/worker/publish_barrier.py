@@ -1,7 +1,7 @@
 """Keeps dbt from reading raw while the loader swaps its tables.
 
-Each side first writes its own row to `ops` and then reads the other's, so that of two that start together at least one sees
-the other. dbt yields: its run goes back to `queued`, which lets a waiting publish go on, and is tried again.
+Each side first writes its own row to `ops`, then reads the other's. Of two that start together, at least one sees the other. dbt yields: its
+run is requeued, which lets a waiting publish go on, and is tried again.
 """
 
 import time
@@ -21,7 +21,7 @@ _PAUSE = 1.0
 
 
 class PublishBarrier:
-    """Holds a dbt run back until no publish is open."""
+    """Delays a dbt run until no publish is open."""
 
     def __init__(self, store: RunStore, reporter: Reporter, warehouse: Warehouse, *, patience: float) -> None:
         self._store = store
@@ -30,10 +30,10 @@ class PublishBarrier:
         self._patience = patience
 
     def wait(self, run: Run, stop: Stop, beat: Callable[[], None]) -> bool:
-        """Waits until dbt may start. True: the run is `running` and no publish is open.
+        """Waits until dbt may start. Returns True when the run is `running` and no publish is open.
 
-        False: it was cancelled, the worker is stopping (the run keeps its place in the queue), or it ended as an error
-        because the loader or ClickHouse was not ready within `patience` seconds.
+        Returns False if the run was cancelled, if the worker is stopping (the run keeps its place in the queue), or if the loader or ClickHouse was
+        not ready within `patience` seconds; then the run has ended as an error.
         """
         deadline = time.monotonic() + self._patience
         while self._store.begin(run.id):
@@ -57,7 +57,7 @@ class PublishBarrier:
         return False
 
     def _obstacle(self, *, report: bool) -> str | None:
-        """The reason why dbt may not start, as a sentence with the cure; None if nothing does."""
+        """Returns why dbt must not start yet, as a sentence with the cure; None if it may."""
         try:
             if report:
                 self._reporter.report()

@@ -1,4 +1,4 @@
-"""Telling ClickHouse's `ops` what the record of runs says. ClickHouse may be away; the record may not."""
+"""Copies the record of runs to ClickHouse's `ops`. ClickHouse may be down; the record may not."""
 
 import logging
 import threading
@@ -17,10 +17,9 @@ logger = logging.getLogger(__name__)
 
 
 class Reporter:
-    """Copies every change of runs and nodes to `ops`, in the order of the record, from a thread of its own and on demand.
+    """Copies every change of runs and nodes to `ops`, in the order of the record, from its own thread and on demand.
 
-    A change is told again until ClickHouse has taken it; telling twice does no harm, since the tables keep the row of the
-    highest version.
+    It repeats a change until ClickHouse has accepted it. Duplicates do no harm: the tables keep the row of the highest version.
     """
 
     def __init__(self, store: RunStore, warehouse: Warehouse) -> None:
@@ -41,17 +40,17 @@ class Reporter:
         return self._thread.is_alive()
 
     def wake(self) -> None:
-        """Report soon, without waiting for it."""
+        """Makes the thread report soon; does not wait."""
         self._wake.set()
 
     def stop(self, seconds: float) -> None:
-        """Report what is left and end, waiting no longer than `seconds`; the rest is told by the next worker."""
+        """Reports what is left and ends, within `seconds`; the next worker reports the rest."""
         self._ending = True
         self._wake.set()
         self._thread.join(seconds)
 
     def report(self) -> None:
-        """Tell all that is untold, now. Raises WarehouseError."""
+        """Reports all unreported changes now. Raises WarehouseError."""
         with self._turn:
             while True:
                 runs = self._store.unreported_runs(_BATCH)

@@ -1,4 +1,4 @@
-"""The text log of a run: what `GET /runs/<id>/logs` shows, within bounds."""
+"""The text log of a run, of bounded size: the content of `GET /runs/<id>/logs`."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -8,7 +8,7 @@ _CUT = "The rest is left out: the log has reached its limit."
 
 
 class RunLog:
-    """Appends lines to a file until it has `limit` bytes, then says once that the rest is left out."""
+    """Appends lines to a file up to `limit` bytes, then notes once that the rest is omitted."""
 
     def __init__(self, path: Path, *, limit: int) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -24,7 +24,7 @@ class RunLog:
         self._file.close()
 
     def write(self, text: str) -> None:
-        """Write a line with the time (UTC) before it, at once visible to readers, if there is room."""
+        """Writes a line with a timestamp (UTC), unbuffered, if there is room."""
         if self._file.tell() >= self._limit:
             return
         room = self._limit - self._file.tell()
@@ -32,7 +32,7 @@ class RunLog:
         self._put(line if len(line) < room else _line(_CUT).rjust(room))
 
     def write_always(self, text: str) -> None:
-        """Write one of the few short lines that a log must not end without, room or not."""
+        """Writes a short line that the log must not lack, even beyond the limit."""
         self._put(_line(text[:1000]))
 
     def _put(self, line: bytes) -> None:

@@ -1,12 +1,12 @@
-"""The wish that the worker ends."""
+"""The request that the worker stops."""
 
 import time
 
 
 class Stop:
-    """Asked for by SIGTERM; what runs may go on for `grace` seconds.
+    """Set by SIGTERM; a running run may continue for `grace` seconds.
 
-    No lock and no threading.Event inside: a signal handler that takes the lock its own thread holds waits for ever.
+    It uses no lock and no threading.Event: a signal handler that takes a lock of its own thread deadlocks.
     """
 
     def __init__(self, grace: float) -> None:
@@ -26,7 +26,7 @@ class Stop:
         return self._asked_at is not None and time.monotonic() - self._asked_at >= self._grace
 
     def wait(self, seconds: float) -> None:
-        """Wait, but not much longer than until a stop is asked for."""
+        """Waits for the seconds, or until shortly after a stop is asked for."""
         deadline = time.monotonic() + seconds
         while not self.is_asked and (left := deadline - time.monotonic()) > 0:
             time.sleep(min(left, 0.1))

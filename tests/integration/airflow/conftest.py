@@ -8,7 +8,6 @@ import secrets
 import signal
 import subprocess
 import threading
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -19,6 +18,7 @@ from typing import Any
 
 import psycopg2
 import pytest
+from waiting import until
 
 BYTECODE = "PYTHONPYCACHEPREFIX"
 
@@ -39,15 +39,6 @@ def http(method: str, url: str, body: object = None, token: str = "", timeout: f
             return error.code, error.read().decode()
     except OSError as error:
         return 0, str(error)
-
-
-def until(condition: Callable[[], Any], seconds: float, what: str) -> Any:
-    # `seconds` is ample for a quiet machine; a loaded one gets three times that.
-    end = time.monotonic() + 3 * seconds
-    while not (value := condition()):
-        assert time.monotonic() < end, f"{what}: not within {3 * seconds} s"
-        time.sleep(0.2)
-    return value
 
 
 @dataclass
@@ -169,8 +160,8 @@ class Stack:
         status, answer = self.api("GET", f"/dags/{dag}/dagRuns/{run}/taskInstances/{task}/logs/{attempt}")
         return json.dumps(answer) if status == 200 else ""
 
-    def finished(self, run: str, seconds: float = 60, dag: str = "elt_pipeline") -> str:
-        """Waits for the end of a run; its state. A task that waits for a retry fails the test with its log."""
+    def finished(self, run: str, dag: str = "elt_pipeline") -> str:
+        """Waits for the end of a run; returns its state. A task that waits for a retry fails the test with its log."""
 
         def state() -> str:
             found = {each["dag_run_id"]: each["state"] for each in self.runs(dag)}.get(run, "")
@@ -179,7 +170,7 @@ class Stack:
                     raise AssertionError(f"{name} failed:\n{self.task_log(run, name, task['try_number'], dag)[-6000:]}")
             return found if found in ("success", "failed") else ""
 
-        return str(until(state, seconds, f"end of {run}"))
+        return str(until(state, f"the end of {run}", 360))
 
     def dbt_runs(self, key_part: str = "") -> list[dict[str, Any]]:
         status, answer = http("GET", f"{self.webhook_url}/runs?limit=100", token=self.webhook_token)
@@ -325,11 +316,11 @@ def stack(
     try:
         for name, service in stack.services.items():
             if name == "airflow-scheduler":
-                until(lambda: stack.health(), 90, "the api-server, without which a task fails at once")
+                until(lambda: stack.health(), "the api-server, without which a task fails at once", 270)
             service.start()
         up = ("metadatabase", "scheduler", "dag_processor")
-        until(lambda: [stack.health().get(part) for part in up] == ["healthy"] * 3, 60, "Airflow's health")
-        until(lambda: http("GET", f"{stack.webhook_url}/health")[0] == 200, 30, "the webhook's health")
+        until(lambda: [stack.health().get(part) for part in up] == ["healthy"] * 3, "Airflow's health", 180)
+        until(lambda: http("GET", f"{stack.webhook_url}/health")[0] == 200, "the webhook's health", 90)
         yield stack
     finally:
         for service in reversed(stack.services.values()):

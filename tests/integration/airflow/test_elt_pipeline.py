@@ -4,27 +4,26 @@ import json
 import os
 import re
 import signal
-import time
 from pathlib import Path
 from typing import Any
 
 import psycopg2
 import pytest
+from waiting import until
 
 TABLES = ("customers", "products", "orders", "order_items")
 DBT = "run_dbt_transformations"
 HOLD = "load_data.hold_snapshot"
+# Airflow's client logs so before it repeats a call to the api-server; a running task's calls are in the scheduler's log.
+RETRIED_CALL = "Starting call to 'airflow.sdk.api.client.Client.request'"
 
 
 @pytest.fixture(scope="module")
 def first_run(stack: Any) -> str:
     """The run that the schedule starts by itself at the first boot, when it is over."""
-    end = time.monotonic() + 60
-    while not (runs := stack.runs()):
-        assert time.monotonic() < end, "no run was scheduled"
-        time.sleep(0.5)
+    runs = until(stack.runs, "a run of the schedule", 180)
     run = str(runs[-1]["dag_run_id"])
-    stack.finished(run, 120)
+    stack.finished(run)
     return run
 
 
@@ -35,7 +34,7 @@ def clear(stack: Any, run: str, *tasks: str) -> None:
         body["task_ids"] = list(tasks)
     status, answer = stack.api("POST", "/dags/elt_pipeline/clearTaskInstances", body)
     assert status == 200, answer
-    until(lambda: {each["dag_run_id"]: each["state"] for each in stack.runs()}[run] != "success", 10, "the cleared run")
+    until(lambda: {each["dag_run_id"]: each["state"] for each in stack.runs()}[run] != "success", "the cleared run")
 
 
 def count(postgres: Any, table: str) -> int:
@@ -103,18 +102,21 @@ def test_table_that_is_not_in_the_plan_is_refused(stack: Any, first_run: str) ->
 def one_table_run(stack: Any, first_run: str) -> str:
     """A finished run for one table, whose api-server was killed and started again while dbt was under way."""
     worker, server = stack.services["webhook-worker"], stack.services["airflow-webserver"]
-    before = len(stack.dbt_runs())
+    scheduler = stack.services["airflow-scheduler"]
+    before, retried = len(stack.dbt_runs()), scheduler.log.count(RETRIED_CALL)
     worker.signal_group(signal.SIGSTOP)
     try:
         run = str(stack.trigger(tables=["products"]))
-        until(lambda: len(stack.dbt_runs()) > before, 60, "the dbt run")
+        until(lambda: len(stack.dbt_runs()) > before, "the dbt run", 180)
         server.kill()
-        time.sleep(3)
+        until(
+            lambda: scheduler.log.count(RETRIED_CALL) > retried, "a call of the running task that finds no api-server"
+        )
         server.start()
-        until(lambda: stack.runs(), 60, "the api-server")
+        until(lambda: stack.runs(), "the api-server", 180)
     finally:
         worker.signal_group(signal.SIGCONT)
-    stack.finished(run, 90)
+    stack.finished(run)
     assert len(stack.dbt_runs()) == before + 1
     return run
 
@@ -137,12 +139,12 @@ def test_scheduler_killed_while_dbt_is_under_way_gives_one_dbt_run(stack: Any, f
     worker.signal_group(signal.SIGSTOP)
     try:
         run = stack.trigger()
-        until(lambda: len(stack.dbt_runs()) > before, 60, "the dbt run")
-        until(lambda: "dbt run" in stack.task_log(run, DBT), 30, "the stored id of the dbt run")
+        until(lambda: len(stack.dbt_runs()) > before, "the dbt run", 180)
+        until(lambda: "dbt run" in stack.task_log(run, DBT), "the stored id of the dbt run", 90)
         scheduler.kill()
         scheduler.start()
-        until(lambda: tried(stack, run) == 2, 90, "the second attempt")
-        until(lambda: "Reconnecting" in stack.task_log(run, DBT, 2), 30, "the second attempt to join the run")
+        until(lambda: tried(stack, run) == 2, "the second attempt", 270)
+        until(lambda: "Reconnecting" in stack.task_log(run, DBT, 2), "the second attempt to join the run", 90)
     finally:
         worker.signal_group(signal.SIGCONT)
     assert stack.finished(run) == "success"
@@ -160,7 +162,7 @@ def test_cleared_dbt_task_takes_the_result_that_is_there(stack: Any, first_run: 
 def test_run_cleared_from_its_start_loads_and_builds_again(stack: Any, first_run: str) -> None:
     before = len(stack.dbt_runs())
     clear(stack, first_run)
-    assert stack.finished(first_run, 90) == "success"
+    assert stack.finished(first_run) == "success"
     assert len(stack.dbt_runs()) == before + 1
 
 
@@ -178,7 +180,7 @@ def test_failed_dbt_test_is_named_in_log_and_news_and_not_tried_again(
         sql(sample_shop, "ALTER TABLE products ADD CONSTRAINT products_cost_check CHECK (cost >= 0)")
     assert stack.tasks(run)[DBT]["try_number"] == 1
     assert "stg_products_rules" in stack.task_log(run, DBT)
-    (event,) = until(lambda: stack.notifications.events, 20, "the news of the failure")
+    (event,) = until(lambda: stack.notifications.events, "the news of the failure")
     assert (event["type"], event["data"]["task"]) == ("airflow.task.failed", DBT)
     assert "stg_products_rules (fail)" in event["data"]["error"]
 
@@ -199,13 +201,13 @@ def test_load_that_can_only_fail_again_fails_at_once_and_reaches_notify_url(
         assert (tasks[HOLD]["state"], tasks[HOLD]["try_number"]) == ("failed", 1)
         assert {tasks[f"load_data.load_{table}"]["state"] for table in TABLES} == {"skipped"}
         assert tasks["publish_raw"]["state"] == "upstream_failed"
-        until(lambda: stack.notifications.events, 20, "the news of the failure")
+        until(lambda: stack.notifications.events, "the news of the failure")
         (event,) = stack.notifications.events
         data = event["data"]
         assert (data["dag"], data["run"], data["task"]) == ("elt_pipeline", run, HOLD)
         assert "products" in data["error"]
         assert stack.env["SOURCE_URL"] not in json.dumps(event)
-        closed = until(lambda: closed_run(client, run), 30, "the closed run in ops.runs")
+        closed = until(lambda: closed_run(client, run), "the closed run in ops.runs", 90)
         assert HOLD in closed
         assert client.query("SELECT max(_elt_run) FROM raw.orders").first_row[0] == published
 
@@ -216,7 +218,7 @@ def test_load_that_fails_under_on_error_keep_is_green_with_a_warning_and_reaches
     pipeline = Path(stack.env["ELT_PIPELINE"])
     before = pipeline.read_text()
     # A table that is kept must be one that dbt takes: an earlier test has left a product that it refuses.
-    assert stack.finished(stack.trigger(), 120) == "success"
+    assert stack.finished(stack.trigger()) == "success"
     with clickhouse.client("loader") as client:
         newest = "SELECT (SELECT max(_elt_run) FROM raw.products), (SELECT max(_elt_run) FROM raw.customers)"
         products, customers = client.query(newest).first_row
@@ -225,13 +227,13 @@ def test_load_that_fails_under_on_error_keep_is_green_with_a_warning_and_reaches
         try:
             stack.notifications.events.clear()
             run = stack.trigger()
-            assert stack.finished(run, 120) == "success"
+            assert stack.finished(run) == "success"
         finally:
             sql(sample_shop, "GRANT SELECT ON products TO elt_reader")
             pipeline.write_text(before)
         assert {name: task["state"] for name, task in stack.tasks(run).items() if task["state"] != "success"} == {}
         assert "keeps what was published before" in stack.task_log(run, "load_data.load_products")
-        (event,) = until(lambda: stack.notifications.events, 20, "the news of the kept table")
+        (event,) = until(lambda: stack.notifications.events, "the news of the kept table")
         assert (event["type"], event["data"]["table"], event["data"]["run"]) == ("airflow.table.kept", "products", run)
         assert "permission denied" in event["data"]["error"]
         of_run = "SELECT status, error FROM ops.runs FINAL WHERE run_key = {key:String}"
@@ -246,7 +248,7 @@ def test_holder_that_loses_its_snapshot_fails_the_run_at_once_and_publishes_noth
     with clickhouse.client("loader") as client:
         published = client.query("SELECT max(_elt_run) FROM raw.orders").first_row[0]
         run = stack.trigger()
-        until(lambda: ended_holders(sample_shop, f"elt snapshot elt_pipeline/{run}"), 60, "the held snapshot")
+        until(lambda: ended_holders(sample_shop, f"elt snapshot elt_pipeline/{run}"), "the held snapshot", 180)
         # No task waits for a retry that could only repeat the failure: Stack.finished fails on one.
         assert stack.finished(run) == "failed"
         tasks = stack.tasks(run)
@@ -285,15 +287,6 @@ def test_scheduler_stops_gracefully(stack: Any, first_run: str) -> None:
     scheduler.process.terminate()
     assert scheduler.process.wait(20) == 0
     scheduler.start()
-
-
-def until(condition: Any, seconds: float, what: str) -> Any:
-    # `seconds` is ample for a quiet machine; a loaded one gets three times that.
-    end = time.monotonic() + 3 * seconds
-    while not (value := condition()):
-        assert time.monotonic() < end, f"{what}: not within {3 * seconds} s"
-        time.sleep(0.2)
-    return value
 
 
 def tried(stack: Any, run: str) -> int:

@@ -18,7 +18,7 @@ Dbt = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 def fill_raw(clickhouse: Any, folder: Path) -> None:
-    """Make raw.* as the loader would have left them, whatever is there."""
+    """Makes raw.* as the loader would have left them, whatever is there."""
     with clickhouse.client("loader") as loader:
         for statement in (folder / "raw_shop.sql").read_text().split(";\n"):
             if statement.strip():

@@ -7,11 +7,11 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from warehouse.client import Warehouse
 from webhook.publishing import Publisher, journal
 from webhook.publishing.swap import roll_forward
 from webhook.queue.runs import RunRequest
 from webhook.settings import Settings
-from webhook.warehouse import Warehouse
 from webhook.worker.execution import Outcome
 
 NONE = UUID(int=0)
@@ -154,7 +154,7 @@ def test_a_publisher_looks_again_before_it_swaps(marts: Marts, replaced: str, co
     warehouse = Interrupted(
         marts.settings, f"EXCHANGE TABLES analytics.{replaced} AND analytics.another", "DROP TABLE analytics.another"
     )
-    records = Warehouse(marts.settings, "webhook")
+    records = Warehouse(marts.settings.warehouse("webhook"))
     (entry,) = roll_forward(warehouse, records, journal.open_entries(records))
     assert entry.status == "abandoned" and marts.content("mart_one") == content
 

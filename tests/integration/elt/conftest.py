@@ -23,6 +23,7 @@ from elt.runs.progress import Progress
 from elt.runs.run import hold_snapshot
 from elt.runs.whole_run import Listener, WholeRun, load_everything
 from elt.settings import Settings
+from waiting import until
 from warehouse import ops
 from warehouse.client import Warehouse
 
@@ -75,6 +76,15 @@ class Shop:
             finally:
                 over.set()
             holder.result(30)
+
+    def until_locked_out(self, table: str) -> None:
+        """Waits until a session waits for a lock of this table of the source."""
+        waiting = f"SELECT 1 FROM pg_locks WHERE NOT granted AND relation = '{table}'::regclass"
+        until(lambda: self.sql(waiting), f"a session that waits for a lock of {table}")
+
+    def copying(self, part: str) -> str:
+        """A condition on pg_stat_activity: the sessions of this source that run a COPY of a query with this text."""
+        return f"datname = current_database() AND state = 'active' AND query LIKE 'COPY (%{part}%'"
 
     def warehouse(self, sql: str) -> list[tuple[Any, ...]]:
         """A query as the warehouse's admin."""

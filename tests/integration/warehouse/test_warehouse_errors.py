@@ -30,7 +30,7 @@ def test_a_wrong_password_is_told_with_the_variable_and_without_the_password(add
 def test_a_client_connects_again_after_its_server_was_away(address: Address) -> None:
     nobody = Address(address.host, 1, "loader", address.password)
     with Warehouse(nobody) as warehouse:
-        with pytest.raises(WarehouseUnavailableError, match="127.0.0.1:1 does not answer") as away:
+        with pytest.raises(WarehouseUnavailableError, match=r":1 does not answer") as away:
             warehouse.ping()
         assert away.value.code is None
         warehouse.address = address

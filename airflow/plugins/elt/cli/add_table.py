@@ -1,4 +1,4 @@
-"""From a table of the live source to its entry in pipeline.yml, its rows in `raw` and its staging view: scripts/add_table."""
+"""scripts/add_table: adds a table of the source to pipeline.yml, loads it into `raw`, and writes its staging view."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ WHERE d.objoid = %s AND d.classoid = 'pg_class'::regclass
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Runs scripts/add_table; returns the exit code, as elt.cli.main.main does."""
+    """Runs scripts/add_table; returns the exit code, with the meanings of elt.cli.main."""
     options = _parser().parse_args(arguments)
     out, err = Console(highlight=False, soft_wrap=True), Console(stderr=True, soft_wrap=True, highlight=False)
     try:
@@ -75,19 +75,19 @@ def _add_one(settings: Settings, options: argparse.Namespace, out: Console) -> i
         given["lookback"] = int(options.lookback) if options.lookback.isdigit() else options.lookback
     given |= {key: value for key in ("exclude", "mask") if (value := getattr(options, key))}
     name = _full_name(options.name)
-    # Before anything is written: whether it is there, may be read, and can be what is asked for.
+    # Before anything is written, check that the table exists, is readable, and can be copied with these options.
     try:
-        asked = TableEntry.model_validate({"name": name, **given})
+        wanted = TableEntry.model_validate({"name": name, **given})
     except ValidationError as error:
         raise TerminalError(
             f"{name} cannot be added: {error.errors()[0]['msg'].removeprefix('Value error, ')}"
         ) from None
     with Source(settings, "elt add") as source:
-        map_table(read_table(source, asked.name), asked, WIDE)
+        map_table(read_table(source, wanted.name), wanted, WIDE)
     entry = add_entry(settings.elt_pipeline, name, given)
     out.print(f"{escape(str(entry.name))} stands in {escape(str(settings.elt_pipeline))}")
     write_plan(settings)
-    # A view without its table would fail the next run of dbt.
+    # A staging view without its table would fail the next dbt run.
     with shown_progress(out) as listener:
         done = load_everything(settings, listener, tables=[entry.target_name])
     out.print(f"raw.{escape(entry.target_name)} has {sum(table.rows for table in done.published.tables):,} rows")
@@ -101,14 +101,14 @@ def _add_one(settings: Settings, options: argparse.Namespace, out: Console) -> i
 def _add_all(settings: Settings, options: argparse.Namespace, out: Console) -> int:
     with Warehouse(settings.warehouse) as warehouse:
         ops.check_tables(warehouse)
-        there = publish.uuids(warehouse)
-    found = all_entries(settings)
-    loaded = [entry for entry in found if entry.target_name in there]
+        existing = publish.uuids(warehouse)
+    entries = all_entries(settings)
+    loaded = [entry for entry in entries if entry.target_name in existing]
     written = _stage(settings, loaded, options.dbt)
     _told(written, out)
     new = sum(1 for one in written if one.files)
     out.print(f"{new} staging views written, {len(written) - new} were there already")
-    if waiting := [entry.target_name for entry in found if entry.target_name not in there]:
+    if waiting := [entry.target_name for entry in entries if entry.target_name not in existing]:
         out.print(
             f"Not in raw yet: {escape(', '.join(waiting))}. Next: python -m elt load, then scripts/add_table --all"
         )
@@ -120,7 +120,7 @@ def _add_all(settings: Settings, options: argparse.Namespace, out: Console) -> i
 def _stage(settings: Settings, entries: Sequence[TableEntry], dbt: Path) -> list[Written]:
     written = []
     name = read_pipeline(settings.elt_pipeline).source.name
-    # A table whose name is plain already comes before one that is only made plain for the view.
+    # Tables with plain names come first, so they keep their names; others get a converted name.
     in_order = sorted(entries, key=lambda entry: (slug(entry.target_name) != entry.target_name, entry.target_name))
     with Source(settings, "elt add") as source:
         for entry in in_order:
@@ -146,7 +146,7 @@ def _told(written: Sequence[Written], out: Console) -> None:
 
 
 def _full_name(text: str) -> str:
-    """NAME alone is of schema public."""
+    """Returns schema.table; a bare NAME is in schema public."""
     try:
         return str(TableName.parse(text))
     except ValueError:

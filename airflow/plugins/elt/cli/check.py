@@ -1,4 +1,4 @@
-"""Compares pipeline.yml with the live source and looks whether the warehouse is set up, and changes nothing."""
+"""Checks pipeline.yml against the live source, and the warehouse's setup; changes nothing."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ BLIND = (
     "can be missed by incremental loads; create that function, GRANT pg_read_all_stats, or give a longer lookback:"
 )
 
-# Postgres gives the first two to every role, and before version 15 the third.
+# Postgres grants the first two to every role, and before version 15 also the third.
 _LEFTOVERS = """
 SELECT has_function_privilege('pg_catalog.lo_create(oid)', 'EXECUTE'),
        has_database_privilege(current_database(), 'TEMPORARY'),
@@ -54,7 +54,7 @@ class Checked:
 
 
 def check(settings: Settings) -> Checked:
-    """The tables that would be copied, and every mistake that can be found without copying.
+    """Returns the tables that a run would copy, and every mistake that can be found without copying.
 
     Raises PipelineError only where nothing more can be looked at: the file is wrong or the source does not answer.
     """
@@ -64,22 +64,22 @@ def check(settings: Settings) -> Checked:
     notes: list[str] = []
     with Source(settings, "elt check") as source:
         selection = select_tables(file, source)
-        for entry in (found := selection.entries):
+        for entry in (entries := selection.entries):
             try:
                 tables.append(_check_table(settings, source, entry))
             except PipelineError as error:
                 mistakes.append(str(error.naming(str(entry.name))))
-        if any(entry.mode == "incremental" for entry in found) and not sees_transactions(source):
+        if any(entry.mode == "incremental" for entry in entries) and not sees_transactions(source):
             notes.append(BLIND)
         if leftovers := _leftovers(source):
             notes.append(
                 f"The role of SOURCE_URL may leave {', '.join(leftovers)} in the source and needs to read only; "
                 "docs/source.md has the REVOKEs"
             )
-        if any(entry.mask for entry in found) and not settings.mask_salt.get_secret_value():
+        if any(entry.mask for entry in entries) and not settings.mask_salt.get_secret_value():
             mistakes.append("pipeline.yml masks columns and MASK_SALT is empty; set it, once and for all")
         try:
-            # What a load does before it copies: the session beside this one, and a snapshot for it.
+            # The first steps of a load: a second session, and a snapshot for it.
             source.begin((), copies=True)
         except PipelineError as error:
             mistakes.append(str(error))
@@ -94,13 +94,13 @@ def check(settings: Settings) -> Checked:
 
 
 def _leftovers(source: Source) -> list[str]:
-    """Kinds of things that the role may leave behind in the source's database."""
+    """Returns the kinds of objects that the role may create in the source's database."""
     kinds = ("large objects", "temporary tables", "objects of its own")
     return [kind for kind, may in zip(kinds, source.rows(_LEFTOVERS)[0], strict=True) if may]
 
 
 def _not_chosen(source: SourceEntry, selection: Selection) -> list[str]:
-    """A sentence for each table that `all` leaves out, and on what `exclude:` names."""
+    """Returns a sentence for each table that `all` leaves out, and one on tables of `exclude:`."""
     notes = [f"{table.name} is left out: {table.reason}" for table in selection.left_out]
     if selection.excluded:
         notes.append(f"excluded in pipeline.yml: {', '.join(map(str, selection.excluded))}")
@@ -114,56 +114,56 @@ def _not_chosen(source: SourceEntry, selection: Selection) -> list[str]:
 
 def _check_table(settings: Settings, source: Source, entry: TableEntry) -> CheckedTable:
     table = read_table(source, entry.name)
-    found = map_table(table, entry, WIDE)
-    # Reading no row takes the same rights as reading them all.
-    columns = ", ".join(quote_postgres(column.source_name) for column in found.columns)
-    source.rows(f"SELECT {columns} FROM {entry.name.sql}{where(found)} LIMIT 0")
+    mapping = map_table(table, entry, WIDE)
+    # A query without rows needs the same rights as a full read.
+    columns = ", ".join(quote_postgres(column.source_name) for column in mapping.columns)
+    source.rows(f"SELECT {columns} FROM {entry.name.sql}{where(mapping)} LIMIT 0")
     return CheckedTable(
         str(entry.name),
         entry.target_name,
         table.estimated_rows,
-        len(found.columns),
-        found.key,
-        _notes(settings, source, table, found),
+        len(mapping.columns),
+        mapping.key,
+        _notes(settings, source, table, mapping),
     )
 
 
-def _notes(settings: Settings, source: Source, table: SourceTable, found: TableMapping) -> tuple[str, ...]:
-    kept = {column.source_name for column in found.columns}
+def _notes(settings: Settings, source: Source, table: SourceTable, mapping: TableMapping) -> tuple[str, ...]:
+    kept = {column.source_name for column in mapping.columns}
     columns = [column for column in table.columns if column.name in kept]
     notes = []
-    if texts := [c.name for c in found.columns if c.as_text]:
+    if texts := [c.name for c in mapping.columns if c.as_text]:
         notes.append(f"as text: {', '.join(texts)}")
-    if renamed := [f"{c.source_name} as {c.name}" for c in found.columns if c.renamed_from]:
+    if renamed := [f"{c.source_name} as {c.name}" for c in mapping.columns if c.renamed_from]:
         notes.append(f"renamed, as ClickHouse takes arrays under dotted names for one: {', '.join(renamed)}")
     if unbounded := [c.name for c in columns if _is_unbounded(c)]:
         notes.append(f"numeric without precision: {', '.join(unbounded)}")
     if table.kind != "table":
         notes.append(table.kind)
-    if found.entry.mask:
-        notes.append(f"masked: {', '.join(found.entry.mask)}")
-    if sessions(found.entry, (source.host, settings.clickhouse_host)) < found.entry.ranges:
+    if mapping.entry.mask:
+        notes.append(f"masked: {', '.join(mapping.entry.mask)}")
+    if sessions(mapping.entry, (source.host, settings.clickhouse_host)) < mapping.entry.ranges:
         notes.append(
-            f"ranges: {found.entry.ranges} is one session here: it keeps all {processors()} processors busy, "
+            f"ranges: {mapping.entry.ranges} is one session here: it keeps all {processors()} processors busy, "
             "which the loader shares with source and warehouse"
         )
-    if found.incremental:
-        notes.append(f"incremental by {found.entry.cursor}; deletes are not followed")
-        if future := _count_future(source, table, found):
-            notes.append(f"{future:,} rows have a {found.entry.cursor} that no clock shows yet: every run reads them")
-        if not _indexed(source, table, str(found.entry.cursor)):
-            notes.append(f"no index begins with {found.entry.cursor}, so that every load reads the whole table")
+    if mapping.incremental:
+        notes.append(f"incremental by {mapping.entry.cursor}; deletes are not followed")
+        if future := _count_future(source, table, mapping):
+            notes.append(f"{future:,} rows have a {mapping.entry.cursor} that no clock shows yet: every run reads them")
+        if not _indexed(source, table, str(mapping.entry.cursor)):
+            notes.append(f"no index begins with {mapping.entry.cursor}, so that every load reads the whole table")
     return tuple(notes)
 
 
-def _count_future(source: Source, table: SourceTable, found: TableMapping) -> int:
-    """Rows whose cursor is later than any clock on earth shows now."""
-    (column,) = [column for column in table.columns if column.name == found.entry.cursor]
+def _count_future(source: Source, table: SourceTable, mapping: TableMapping) -> int:
+    """Counts rows whose cursor is later than the present in every time zone."""
+    (column,) = [column for column in table.columns if column.name == mapping.entry.cursor]
     if column.base not in TIMES:
         return 0
     hours = FARTHEST_ZONE.total_seconds() / 3600
     latest = f"(now() AT TIME ZONE 'UTC' + interval '{hours:.0f} hours')::{column.base}"
-    counted = where(found, f"{quote_postgres(column.name)} > {latest}")
+    counted = where(mapping, f"{quote_postgres(column.name)} > {latest}")
     return int(source.rows(f"SELECT count(*) FROM {table.name.sql}{counted}")[0][0])
 
 

@@ -1,6 +1,6 @@
-"""`python -m elt`: the loader by hand. Each command says what it does and what to do next.
+"""`python -m elt`: the command line of the loader. Each command prints what it does and what to do next.
 
-Exit codes: 0 done, 1 an error told in one sentence, 2 wrong usage, 130 interrupted.
+Exit codes: 0 done, 1 an error in one sentence, 2 wrong usage, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _ME = "python -m elt"
 def main(arguments: Sequence[str]) -> int:
     """Runs one command; returns the exit code."""
     options = _parser().parse_args(arguments)
-    # Where nobody looks at a screen, a line is as long as it is.
+    # Do not wrap lines off a terminal.
     out = Console(highlight=False, width=None if sys.stdout.isatty() else 250)
     err = Console(stderr=True, soft_wrap=True, highlight=False)
     try:
@@ -204,7 +204,9 @@ def _verify_published(options: argparse.Namespace, settings: Settings, out: Cons
 
 
 def _reconcile(options: argparse.Namespace, settings: Settings, out: Console) -> int:
-    found = reconcile.reconcile(settings, tables=options.tables, step=lambda text: out.print(escape(text), style="dim"))
+    result = reconcile.reconcile(
+        settings, tables=options.tables, step=lambda text: out.print(escape(text), style="dim")
+    )
     table = Table(
         "table",
         "rows at the source",
@@ -214,7 +216,7 @@ def _reconcile(options: argparse.Namespace, settings: Settings, out: Console) ->
         "deleted at the source",
         "of these",
     )
-    for one in found:
+    for one in result:
         seen = one.found
         counts = (
             f"{seen.rows:,}",
@@ -225,9 +227,9 @@ def _reconcile(options: argparse.Namespace, settings: Settings, out: Console) ->
         )
         table.add_row(*map(escape, (f"raw.{one.target}", *counts, " ".join(seen.examples))))
     out.print(table)
-    for one in found:
+    for one in result:
         _print_not_verified(one.target, one.found.not_compared, out)
-    anew = [one.target for one in found if not one.found.is_right or (one.found.deleted and options.deleted)]
+    anew = [one.target for one in result if not one.found.is_right or (one.found.deleted and options.deleted)]
     if anew and not options.dry_run:
         out.print(f"Copying {escape(', '.join(anew))} anew")
         with shown_progress(out) as listener:
@@ -240,7 +242,7 @@ def _reconcile(options: argparse.Namespace, settings: Settings, out: Console) ->
     elif anew:
         out.print(f"Next: {_ME} reconcile, which copies {escape(', '.join(anew))} anew")
         return 1
-    kept = [one.target for one in found if one.found.deleted and one.target not in anew]
+    kept = [one.target for one in result if one.found.deleted and one.target not in anew]
     if kept:
         out.print(
             f"Rows deleted at the source stay in {escape(', '.join(kept))}. Next, to drop them: {_ME} reconcile --deleted"
@@ -251,52 +253,52 @@ def _reconcile(options: argparse.Namespace, settings: Settings, out: Console) ->
 
 
 def _recover(options: argparse.Namespace, settings: Settings, out: Console) -> int:
-    found = run.recover(
+    recovered = run.recover(
         settings, holder=f"{run_key()}, recovering", tell=lambda text: out.print(escape(text), style="dim")
     )
-    for target in found.published:
+    for target in recovered.published:
         out.print(f"finished the publish of raw.{escape(target)}")
-    for number in found.closed_runs:
+    for number in recovered.closed_runs:
         out.print(f"closed run {number}, which was cut")
-    for name in found.dropped:
+    for name in recovered.dropped:
         out.print(f"dropped leftover raw.{escape(name)}")
-    for told in found.set_aside:
-        out.print(f"[yellow]note[/yellow]: {escape(told)}")
-    if found.nothing:
+    for sentence in recovered.set_aside:
+        out.print(f"[yellow]note[/yellow]: {escape(sentence)}")
+    if recovered.nothing:
         out.print("There was nothing to recover.")
     out.print(f"Next: {_ME} status, or {_ME} load")
     return 0
 
 
 def _status(options: argparse.Namespace, settings: Settings, out: Console) -> int:
-    found = status.read_status(settings)
+    state = status.read_status(settings)
     runs = Table("run", "by", "status", "began (UTC)", "seconds", "tables", "error", title="last runs")
-    for one in found.runs:
+    for one in state.runs:
         seconds = "" if one.ended_at is None else f"{(one.ended_at - one.started_at).total_seconds():.1f}"
         began = one.started_at.strftime("%Y-%m-%d %H:%M:%S")
         cells = (str(one.run), one.run_key, one.status, began, seconds, str(len(one.tables)), one.error)
         runs.add_row(*map(escape, cells))
     out.print(runs)
     tables = Table("table", "rows", "published (UTC)", "run", title="published")
-    for table in found.tables:
+    for table in state.tables:
         at = table.published_at.strftime("%Y-%m-%d %H:%M:%S")
         tables.add_row(escape(f"raw.{table.target}"), f"{table.rows:,}", at, str(table.run))
     out.print(tables)
-    for entry in found.set_aside:
+    for entry in state.set_aside:
         out.print(f"[yellow]note[/yellow]: {escape(describe(entry))}")
-    if found.absences:
+    if state.absences:
         absent = Table("table", "source", "state", "since (UTC)", "why", title="not copied")
-        for absence in found.absences:
+        for absence in state.absences:
             at = absence.since.strftime("%Y-%m-%d %H:%M:%S")
             absent.add_row(*map(escape, (f"raw.{absence.target}", absence.source, absence.status, at, absence.reason)))
         out.print(absent)
-    for number in found.dbt_runs:
+    for number in state.dbt_runs:
         out.print(f"dbt run {escape(number)} is at work; a publish waits for it")
-    if found.open_publishes:
-        names = ", ".join(sorted({f"raw.{entry.target}" for entry in found.open_publishes}))
+    if state.open_publishes:
+        names = ", ".join(sorted({f"raw.{entry.target}" for entry in state.open_publishes}))
         out.print(f"The publish of {escape(names)} is open. Next, unless a run is at work: {_ME} recover")
     else:
-        out.print(f"Next: {_ME} load" if not found.runs or found.runs[0].status != "running" else "A run is at work.")
+        out.print(f"Next: {_ME} load" if not state.runs or state.runs[0].status != "running" else "A run is at work.")
     return 0
 
 

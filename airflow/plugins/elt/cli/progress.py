@@ -1,4 +1,4 @@
-"""Progress of a run on a terminal as bars, elsewhere as a line now and then."""
+"""Progress of a run: bars on a terminal, elsewhere a line every few seconds."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LINE_SECONDS = 5.0
 
 @contextmanager
 def shown_progress(out: Console) -> Iterator[Listener]:
-    """A listener that shows on `out` what a run tells. Loads call it from several threads."""
+    """Yields a listener that shows a run's progress on `out`. Loads call it from several threads."""
     if out.is_terminal:
         with _bars(out) as listener:
             yield listener

@@ -1,6 +1,6 @@
-"""The staging view of a raw table, and what dbt must know of it, as files that their owner may go on writing.
+"""Writes the staging view of a raw table and its yml; afterwards the files belong to the user.
 
-One view for each raw table, which is the only reader of its source: columns under plain names, nothing computed.
+Each raw table has one staging view, its only reader: it renames columns to plain names and computes nothing.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from elt.sources.postgres.catalogue import SourceTable
 
 FOLDER = Path("models/staging/own")
 SAMPLE = "shop"
-"""Name of the folders with the models of the sample shop."""
+"""Name of the folders with the sample shop's models."""
 GROUP, OWN_GROUP = "raw", "raw_own"
-"""Sources of dbt: the raw tables, and those that have the name of one of the sample shop's."""
+"""dbt's sources: the raw tables, and raw tables with a name of the sample shop's."""
 
 
 @dataclass(frozen=True)
 class Written:
     model: str
     files: tuple[Path, ...]
-    """Empty where the model was there already."""
+    """Empty if the model existed already."""
 
 
 def slug(name: str) -> str:
-    """A name that needs no quotes anywhere: lower case letters, digits and underscores, and no digit first."""
+    """Returns a name that needs no quotes anywhere: lower case letters, digits and underscores, no digit first."""
     plain = re.sub(r"_+", "_", re.sub(r"[^a-z0-9]+", "_", name.lower())).strip("_") or "column"
     return f"_{plain}" if plain[0].isdigit() else plain
 
@@ -41,11 +41,10 @@ def slug(name: str) -> str:
 def write_staging(
     dbt: Path, mapping: TableMapping, target: str, comments: dict[str, str], *, source: str, with_sample: bool
 ) -> Written:
-    """Writes the view and its yml into the dbt project, unless a model that reads the raw table is there.
+    """Writes the view and its yml into the dbt project, unless a model reads the raw table already.
 
-    The view is `stg_<table>` in plain letters. Where a model of another table has that name, it is `stg_<source>__<table>`, and where that
-    is taken too, a mark made from the table's exact name follows. Models of the sample shop count for its tables only where it is in use,
-    and keep their names in any case.
+    The view is `stg_<table>` in plain letters. If a model of another table has that name, it is `stg_<source>__<table>`; if that is taken too, a hash of
+    the table's exact name is appended. Models of the sample shop count as readers only if the sample shop is in use; their names stay taken in any case.
     """
     models = sorted((dbt / "models").rglob("*.sql"))
     for file in models:
@@ -61,7 +60,7 @@ def write_staging(
     files = (folder / f"{model}.sql", folder / f"{model}.yml")
     group = _group(dbt, target)
     files[1].write_text(_yml(model, group, target, mapping, columns, comments), encoding="utf-8")
-    # Last, and whole: a model that is there is never written again.
+    # Last, and atomically: an existing model is never written again.
     scratch = files[0].with_suffix(".sql.new")
     scratch.write_text(_sql(group, target, columns), encoding="utf-8")
     scratch.replace(files[0])
@@ -69,13 +68,13 @@ def write_staging(
 
 
 def _reads(sql: str, target: str) -> bool:
-    """Whether a model of this module, or one written in its way, reads the raw table."""
+    """Whether the model's SQL reads the raw table by source(), in the form that this module writes."""
     names = "|".join((GROUP, OWN_GROUP))
     return re.search(rf"source\(\s*['\"](?:{names})['\"]\s*,\s*{re.escape(_literal(target))}\s*\)", sql) is not None
 
 
 def _group(dbt: Path, target: str) -> str:
-    """The dbt source that the table is declared in: dbt takes each table once, also of a source that is not in use."""
+    """Returns the dbt source for the table: dbt accepts each table once in a source, even in a disabled one."""
     for file in sorted((dbt / "models").rglob("*.yml")):
         if file.parent.name != SAMPLE:
             continue
@@ -87,12 +86,12 @@ def _group(dbt: Path, target: str) -> str:
 
 
 def in_jinja(text: str) -> str:
-    """Text that dbt renders as it stands: an opening of Jinja is written as an expression that gives it."""
+    """Escapes text for Jinja: dbt renders the result to the same text."""
     return re.sub(r"\{(?=[{%#])", "{{ '{' }}", text)
 
 
 def _named(columns: Sequence[str]) -> list[tuple[str, str]]:
-    """(column of `raw`, column of the view); a second column of one plain name gets a number."""
+    """Returns (column of `raw`, column of the view); duplicate plain names get a number."""
     named: list[tuple[str, str]] = []
     taken = {"loaded_at"}
     for column in columns:
@@ -106,7 +105,7 @@ def _named(columns: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def _sql(group: str, target: str, columns: Sequence[tuple[str, str]]) -> str:
-    # Qualified, since ClickHouse takes a bare name for an alias of the same SELECT where there is one.
+    # Qualified, because ClickHouse prefers an alias of the same SELECT to a column.
     selected = [
         f"        {plain}," if name == plain else f"        source.{in_jinja(quote(name))} as {plain},"
         for name, plain in columns
@@ -187,10 +186,10 @@ def _described(table: SourceTable, comments: dict[str, str]) -> str:
 
 
 def _text(text: str) -> str:
-    """A scalar of YAML, rendered by dbt to just this text."""
+    """Returns a YAML scalar that dbt renders to exactly this text."""
     return json.dumps(in_jinja(text))
 
 
 def _literal(text: str) -> str:
-    # Within a Jinja expression; a name that holds a quote is still one string.
+    # Inside a Jinja expression; a name with a quote must stay one string.
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"

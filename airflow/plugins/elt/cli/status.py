@@ -1,4 +1,4 @@
-"""State as the loader's events tell it: the last runs, and what is published."""
+"""State of the loader from its events: the last runs and the published tables."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ class Status:
     """Newest first."""
     tables: tuple[TableStatus, ...]
     absences: tuple[ops.Absence, ...]
-    """Tables that are not copied, and those whose copy was dropped."""
+    """Tables that are not copied any more, and tables whose copy was dropped."""
     open_publishes: tuple[ops.Publish, ...]
     set_aside: tuple[ops.Publish, ...]
-    """Rows of the journal that did not fit, of the last week."""
+    """Rows of the journal that were set aside in the last week."""
     dbt_runs: tuple[str, ...]
 
 

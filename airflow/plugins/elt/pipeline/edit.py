@@ -1,4 +1,4 @@
-"""Adds an entry to pipeline.yml as a person would: one line at the end of the list, everything else as it was."""
+"""Adds an entry to pipeline.yml: one line at the end of the list, everything else unchanged."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from elt.pipeline.file import TableEntry, read_pipeline
 
 
 def add_entry(path: Path, name: str, options: Mapping[str, object]) -> TableEntry:
-    """Adds `name` with its options and returns the entry; returns the one that is there already, as it is.
+    """Adds `name` with its options and returns the entry; returns an existing entry unchanged.
 
-    Where the file says `tables: all`, the table is in it and the file stays as it is. Raises PipelineFileError, with the
-    file unchanged, when the entry would be a mistake.
+    With `tables: all` the table is included already, and the file stays unchanged. Raises PipelineFileError, with the file unchanged, if the entry would be
+    invalid.
     """
     before = path.read_text(encoding="utf-8")
     file = read_pipeline(path)
@@ -31,8 +31,8 @@ def add_entry(path: Path, name: str, options: Mapping[str, object]) -> TableEntr
             )
         return special or found
     wanted = TableEntry.model_validate({"name": name}).name
-    if known := next((entry for entry in file.source.tables if entry.name == wanted), None):
-        return known
+    if existing := next((entry for entry in file.source.tables if entry.name == wanted), None):
+        return existing
     path.write_text(_with_line(path, before, _line(name, options)), encoding="utf-8")
     try:
         tables = read_pipeline(path).source.tables
@@ -45,7 +45,7 @@ def add_entry(path: Path, name: str, options: Mapping[str, object]) -> TableEntr
 
 
 def _line(name: str, options: Mapping[str, object]) -> str:
-    # JSON is YAML, and quotes where it must.
+    # JSON is valid YAML, with all necessary quotes.
     pairs = [f"{key}: {_plain(value)}" for key, value in {"name": name, **options}.items()]
     return f"- {{{', '.join(pairs)}}}" if options else f"- name: {_plain(name)}"
 
@@ -69,7 +69,7 @@ def _with_line(path: Path, text: str, line: str) -> str:
     end = tables.end_mark.line if tables.end_mark.column == 0 or tables.end_mark.line < len(lines) else len(lines)
     while not lines[end - 1].strip() or lines[end - 1].lstrip().startswith("#"):
         end -= 1
-    # The mark of an entry is behind its dash.
+    # The position of an entry is after its dash.
     indent = lines[tables.value[0].start_mark.line].index("-")
     return "\n".join([*lines[:end], " " * indent + line, *lines[end:]]) + "\n"
 

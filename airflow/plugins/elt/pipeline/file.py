@@ -1,4 +1,4 @@
-"""pipeline.yml: what is copied. The file is validated whole, and every mistake is named with its line."""
+"""pipeline.yml: the tables to copy. The whole file is validated, and every mistake is reported with its line."""
 
 from __future__ import annotations
 
@@ -91,17 +91,17 @@ class TableEntry(_Strict):
     partition_by: Annotated[str, Field(min_length=1)] | None = None
     """Expression of ClickHouse."""
     ranges: Annotated[int, Field(ge=1, le=16)] = 1
-    """How many sessions read the table at once, each a range of its blocks; see `copying.sessions`."""
+    """Number of sessions that read the table in parallel, each a range of its blocks; see `copying.sessions`."""
     cursor: str | None = None
     """Incremental: the column that grows with every change of a row."""
     key: tuple[str, ...] = ()
-    """Incremental: the columns that tell rows apart; the primary key when empty."""
+    """Incremental: the columns that identify a row; the primary key when empty."""
     lookback: Annotated[timedelta | int | None, BeforeValidator(_lookback)] = None
-    """Incremental: how far behind the watermark rows are read again; a time, or units of a number."""
+    """Incremental: how far behind the watermark a load starts to read; a duration, or units of a number."""
     cursor_timezone: Annotated[str, AfterValidator(_timezone)] | None = None
-    """Incremental by a timestamp or a date: the time zone of its wall clock; the database's own where nothing is said."""
+    """Incremental by a timestamp or a date: the cursor's time zone; the database's by default."""
     on_error: OnError | None = None
-    """Whether a failed load fails the run, or the table keeps what is published; as the source says where nothing is said."""
+    """Whether a failed load fails the run, or the published table stays; the source's value by default."""
 
     @model_validator(mode="after")
     def _fits(self) -> TableEntry:
@@ -146,17 +146,17 @@ class SourceEntry(_Strict):
     kind: Literal["postgres"]
     tables: Tables
     verify: Literal["every_run", "daily", "never"] = "daily"
-    """Which loads are compared with the source, column by column, before they are published; `daily` is the first of a table on each day, UTC."""
+    """Which loads are compared with the source, column by column, before publication; `daily`: a table's first load of each day, UTC."""
     any_host: bool = False
-    """Whether the host in SOURCE_URL may change without the source being another one: replicas, failover, a new name."""
+    """Whether another host in SOURCE_URL still means the same source: replicas, failover, a new name."""
     options: tuple[TableEntry, ...] = ()
-    """Beside `tables: all`: the tables that are not copied as they are, and what `all` leaves out, such as views."""
+    """Beside `tables: all`: tables with options, and relations that `all` leaves out, such as views."""
     exclude: tuple[Annotated[TableName, BeforeValidator(_table_name)], ...] = ()
     """Beside `tables: all`: tables that are not copied; `*` stands for any characters."""
     on_gone: Literal["keep", "drop"] = "keep"
-    """Beside `tables: all`: what becomes of the copy of a table that is gone at the source; see elt.runs.gone."""
+    """Beside `tables: all`: the fate of the copy of a table that is gone at the source; see elt.runs.gone."""
     on_error: OnError = "fail"
-    """For every table that does not say it itself."""
+    """Default for the tables of the source."""
 
     @model_validator(mode="after")
     def _beside_all(self) -> SourceEntry:
@@ -189,9 +189,9 @@ class PipelineFile(_Strict):
 
 
 def read_pipeline(path: Path) -> PipelineFile:
-    """The validated content of pipeline.yml.
+    """Returns the validated content of pipeline.yml.
 
-    Raises PipelineFileError with every mistake and its line, TerminalError when the file cannot be read.
+    Raises PipelineFileError with every mistake and its line, TerminalError if the file cannot be read.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -220,7 +220,7 @@ def read_pipeline(path: Path) -> PipelineFile:
 
 
 def collisions(targets: list[tuple[TableName, str]]) -> list[str]:
-    """One sentence for each name in `raw` that two source tables would share."""
+    """Returns a sentence for each name in `raw` that two source tables would share."""
     counts = Counter(target for _, target in targets)
     return [
         f"{' and '.join(str(n) for n, t in targets if t == target)} would both be raw.{target}; give one a target:"
@@ -231,20 +231,20 @@ def collisions(targets: list[tuple[TableName, str]]) -> list[str]:
 
 def _cross(pipeline: PipelineFile) -> list[tuple[int, str]]:
     tables = pipeline.source.options if pipeline.source.tables == "all" else pipeline.source.tables
-    found: list[tuple[int, str]] = []
+    mistakes: list[tuple[int, str]] = []
     first: dict[str, int] = {}
     for i, entry in enumerate(tables):
         if problem := target_problem(entry.target_name):
-            found.append((i, f"raw.{entry.target_name} {problem}"))
+            mistakes.append((i, f"raw.{entry.target_name} {problem}"))
         if entry.target_name in first:
             other = tables[first[entry.target_name]].name
-            found.append((i, collisions([(other, entry.target_name), (entry.name, entry.target_name)])[0]))
+            mistakes.append((i, collisions([(other, entry.target_name), (entry.name, entry.target_name)])[0]))
         first.setdefault(entry.target_name, i)
-    return found
+    return mistakes
 
 
 def _index(node: yaml.Node | None, at: Location, lines: dict[Location, int]) -> list[str]:
-    """Fills `lines` with the line of each value; returns the keys that are given twice."""
+    """Fills `lines` with the line of each value; returns duplicate keys."""
     if node is None:
         return []
     lines.setdefault(at, node.start_mark.line + 1)
@@ -263,7 +263,7 @@ def _index(node: yaml.Node | None, at: Location, lines: dict[Location, int]) -> 
 
 
 def _mistake(location: tuple[int | str, ...], message: str, kind: str, lines: dict[Location, int]) -> str:
-    # Pydantic adds the tag of the branch to the location; it is no part of the file.
+    # Pydantic adds the tag of the union's branch to the location; the tag is not in the file.
     path: Location = tuple(part for part in location if part not in (_ALL, _LIST))
     known = path
     while known and known not in lines:

@@ -1,4 +1,4 @@
-"""Names on both sides: how they are quoted, and what a source table is called in the warehouse."""
+"""Names on both sides: quoting, and the names of source tables in the warehouse."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from warehouse.quoting import qualified
 
 LOADING = re.compile(r"__loading_(?P<run>\d{16})_(?P<try>\d+)(?:_[0-9a-f]+)?$")
-"""Suffix of the table's name in a loading table: the run, the attempt, and the publisher's own mark."""
+"""Suffix of a loading table's name: run, attempt, and the publisher's mark."""
 
 _PART = r'(?:"(?P<{q}>(?:[^"]|"")+)"|(?P<{p}>[^."]+))'
 _QUALIFIED = re.compile("^" + _PART.format(q="qs", p="s") + r"\." + _PART.format(q="qt", p="t") + "$")
 
-# ClickHouse keeps a table's name in a file name of at most 255 bytes, beside the database and a UUID.
+# ClickHouse stores a table's name in a file name of at most 255 bytes, together with the database and a UUID.
 _LONGEST_TARGET = 190
 _LONGEST_STEM = 120
 
@@ -28,7 +28,7 @@ class TableName:
 
     @classmethod
     def parse(cls, text: str) -> TableName:
-        """From `schema.table`; a part that holds a dot or a quote is written as a quoted identifier. Raises ValueError."""
+        """Parses `schema.table`; a part with a dot or a quote must be a quoted identifier. Raises ValueError."""
         match = _QUALIFIED.match(text)
         if match is None:
             raise ValueError(f"{text!r} is not a table name; write schema.table, as in public.orders")
@@ -40,18 +40,18 @@ class TableName:
         return f"{_plain(self.schema)}.{_plain(self.table)}"
 
     def matches(self, name: TableName) -> bool:
-        """Whether `name` fits this one as a pattern, in which `*` stands for any characters."""
+        """Whether `name` matches this name as a pattern, in which `*` stands for any characters."""
         pairs = ((self.schema, name.schema), (self.table, name.table))
         return all(re.fullmatch(re.escape(pattern).replace(r"\*", ".*"), part, re.DOTALL) for pattern, part in pairs)
 
     @property
     def sql(self) -> str:
-        """Quoted for Postgres."""
+        """The name, quoted for Postgres."""
         return f"{quote_postgres(self.schema)}.{quote_postgres(self.table)}"
 
     @property
     def target(self) -> str:
-        """Its name in `raw`: the table's own for schema public, else schema__table."""
+        """Name in `raw`: the table's own for schema public, else schema__table."""
         return self.table if self.schema == "public" else f"{self.schema}__{self.table}"
 
 
@@ -69,28 +69,28 @@ def raw(table: str) -> str:
 
 
 def loading_table(target: str, run: int, attempt: int) -> str:
-    """Where an attempt of a run loads a target: nobody else writes there."""
+    """Returns the table into which only this attempt of the run loads the target."""
     return f"{_stem(target)}__loading_{run}_{attempt}"
 
 
 def publisher_table(loading: str, mark: str) -> str:
-    """The name that only the publisher that chose `mark` (hex digits) knows; it takes the place of any earlier mark."""
+    """Returns the loading table's name with a publisher's unique `mark` (hex digits), which replaces any earlier mark."""
     return f"{unmarked(loading)}_{mark}"
 
 
 def unmarked(name: str) -> str:
-    """A loading table's name as its attempt gave it, without the mark of a publisher; any other name as it is."""
+    """Returns a loading table's name without a publisher's mark; any other name unchanged."""
     return LOADING.sub(r"__loading_\g<run>_\g<try>", name)
 
 
 def run_of_loading_table(name: str) -> int | None:
-    """The run that a table of `raw` belongs to as a loading table; None for any other table."""
+    """Returns the run of a loading table; None for any other table of `raw`."""
     match = LOADING.search(name)
     return int(match["run"]) if match else None
 
 
 def target_problem(target: str) -> str | None:
-    """Why `target` cannot be a table of `raw`, or None."""
+    """Returns why `target` cannot be a table of `raw`, or None."""
     if run_of_loading_table(target) is not None:
         return "has the name of a loading table"
     if _file_name_length(target) > _LONGEST_TARGET:

@@ -1,4 +1,4 @@
-"""Which tables a run copies: from pipeline.yml, the source's catalogue, or the plan file that remembers both.
+"""The tables of a run: from pipeline.yml, the source's catalogue, or the plan file, which caches both.
 
 The DAG file reads the plan file and never the source.
 """
@@ -27,7 +27,7 @@ TASKS_OF_THEIR_OWN = 12
 SMALL_BYTES = 64 << 20
 SHARED_TABLES = 50
 SHARED_BYTES = 512 << 20
-"""When there are more small tables than so many, they share tasks, each of so many tables and bytes at most."""
+"""With more small tables than this, they share tasks, each with a limited number of tables and bytes."""
 
 
 @dataclass(frozen=True)
@@ -38,17 +38,17 @@ class PlannedTable:
     """Table in `raw`."""
     mode: str
     task: str = ""
-    """Name of the task that loads it together with other small tables; empty for a task of its own."""
+    """Name of the task that it shares with other small tables; empty for its own task."""
 
 
 Plan = tuple[PlannedTable, ...]
 
 
 def read_plan(path: Path | str, pipeline: Path | str | None = None) -> Plan:
-    """The tables of the plan file, in its order. Touches no source.
+    """Returns the tables of the plan file, in its order. Does not connect to the source.
 
-    Where there is no plan file yet, the tables of pipeline.yml (`pipeline`, or the file that ELT_PIPELINE names) when
-    they are a list, and none when they are `all`. Raises TerminalError when a file is malformed.
+    Without a plan file it returns the tables of pipeline.yml (`pipeline`, or the file of ELT_PIPELINE) if they are a list, and none if they are `all`. Raises
+    TerminalError if a file is malformed.
     """
     path = Path(path)
     try:
@@ -71,7 +71,7 @@ def read_plan(path: Path | str, pipeline: Path | str | None = None) -> Plan:
 
 
 def write_plan(settings: Settings) -> Plan:
-    """Writes the plan file whole or not at all, and returns it. Reads the source where `tables` is `all`."""
+    """Writes the plan file atomically, and returns the plan. Connects to the source if `tables` is `all`."""
     file = read_pipeline(settings.elt_pipeline)
     if file.source.tables == "all":
         with Source(settings, "elt plan") as source:
@@ -86,7 +86,7 @@ def write_plan(settings: Settings) -> Plan:
             "w", encoding="utf-8", dir=path.parent, prefix=path.name, delete=False
         ) as scratch:
             scratch.write(text + "\n")
-        # Other users read it: Airflow's processes in a container are not the one that wrote it.
+        # Other users read the file: in a container Airflow's processes run as another user.
         Path(scratch.name).chmod(0o644)
         Path(scratch.name).replace(path)
     except OSError as error:
@@ -95,9 +95,9 @@ def write_plan(settings: Settings) -> Plan:
 
 
 def share_tasks(plan: Plan, size: Mapping[str, int]) -> Plan:
-    """The plan, with small tables sharing tasks where there are many: a task costs a second, and most tables less.
+    """Returns the plan; many small tables share tasks, because a task costs a second and most tables less.
 
-    `size` is in bytes, by schema.table; a table that is not in it is taken for a large one.
+    `size` is in bytes, by schema.table; a table without a size counts as large.
     """
     small = [table for table in plan if table.mode == "full" and size.get(table.source, SMALL_BYTES) < SMALL_BYTES]
     if len(small) <= TASKS_OF_THEIR_OWN:
@@ -114,30 +114,30 @@ def share_tasks(plan: Plan, size: Mapping[str, int]) -> Plan:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A table that `tables: all` does not copy, because it cannot."""
+    """A table that `tables: all` cannot copy."""
 
     name: TableName
     target: str
     reason: str
-    """As a clause."""
+    """Reason, as a clause."""
 
 
 @dataclass(frozen=True)
 class Selection:
-    """The tables that pipeline.yml asks for; with `tables: all` also what the source has beside them."""
+    """The tables of pipeline.yml; with `tables: all` also the other tables of the source."""
 
     entries: tuple[TableEntry, ...]
     left_out: tuple[LeftOut, ...] = ()
     excluded: tuple[TableName, ...] = ()
-    """Tables that `exclude:` names."""
+    """Tables of `exclude:`."""
     withheld: tuple[TableName, ...] = ()
-    """Tables that this role may not read."""
+    """Tables that this role cannot read."""
     source: str = ""
-    """The source's identity as text (elt.sources.postgres.origin); empty for a list, which is known without asking the source."""
+    """The source's identity as text (elt.sources.postgres.origin); empty for a list, which needs no connection."""
 
 
 def read_selection(settings: Settings) -> Selection:
-    """As `select_tables`, with a session of its own where the file says `all`."""
+    """Calls `select_tables`, with its own session if the file says `all`."""
     file = read_pipeline(settings.elt_pipeline)
     if file.source.tables != "all":
         return select_tables(file, None)
@@ -146,9 +146,9 @@ def read_selection(settings: Settings) -> Selection:
 
 
 def select_tables(file: PipelineFile, source: Source | None) -> Selection:
-    """The entries of pipeline.yml, with `all` spelled out and its options.
+    """Returns the entries of pipeline.yml, with `all` expanded and options applied.
 
-    `source` is asked where the file says `all`. Raises TerminalError when two tables would share a name in `raw`.
+    Reads `source` if the file says `all`. Raises TerminalError if two tables would share a name in `raw`.
     """
     entry = file.source
     if entry.tables != "all":
@@ -163,7 +163,7 @@ def select_tables(file: PipelineFile, source: Source | None) -> Selection:
     for table in list_tables(source):
         name = table.name
         if name in special:
-            # A table that is named fails with its own sentence, and is not left out.
+            # An explicitly named table is not left out; its load fails with a message of its own.
             chosen.append(special.pop(name))
         elif any(pattern.matches(name) for pattern in entry.exclude):
             excluded.append(name)
@@ -173,9 +173,9 @@ def select_tables(file: PipelineFile, source: Source | None) -> Selection:
             left_out.append(LeftOut(name, name.target, table.problem))
         else:
             chosen.append(TableEntry(name=name))
-    found = _with_on_error((*chosen, *special.values()), entry.on_error)
-    mistakes = collisions([(one.name, one.target_name) for one in found])
-    for one in found:
+    entries = _with_on_error((*chosen, *special.values()), entry.on_error)
+    mistakes = collisions([(one.name, one.target_name) for one in entries])
+    for one in entries:
         if problem := target_problem(one.target_name):
             mistakes.append(f"raw.{one.target_name} {problem}")
     if mistakes:
@@ -183,38 +183,38 @@ def select_tables(file: PipelineFile, source: Source | None) -> Selection:
             f"tables: all does not work here ({'; '.join(mistakes)}); name the tables under options: or exclude: in pipeline.yml"
         )
     identity = read_identity(source, source.address).text()
-    return Selection(found, tuple(left_out), tuple(excluded), tuple(withheld), identity)
+    return Selection(entries, tuple(left_out), tuple(excluded), tuple(withheld), identity)
 
 
-def _with_on_error(found: Sequence[TableEntry], on_error: OnError) -> tuple[TableEntry, ...]:
+def _with_on_error(entries: Sequence[TableEntry], on_error: OnError) -> tuple[TableEntry, ...]:
     return tuple(
-        entry if entry.on_error is not None else entry.model_copy(update={"on_error": on_error}) for entry in found
+        entry if entry.on_error is not None else entry.model_copy(update={"on_error": on_error}) for entry in entries
     )
 
 
 def choose(
-    found: Sequence[TableEntry], wanted: Sequence[str] | None, left_out: Sequence[LeftOut] = ()
+    entries: Sequence[TableEntry], wanted: Sequence[str] | None, left_out: Sequence[LeftOut] = ()
 ) -> tuple[TableEntry, ...]:
-    """The entries that are `wanted`, by their name in `raw` or in the source; all when None or empty.
+    """Returns the `wanted` entries, by their name in `raw` or in the source; all if None or empty.
 
-    Raises TerminalError that names what is not in pipeline.yml, or is `left_out`.
+    Raises TerminalError that names tables that are not in pipeline.yml, or are `left_out`.
     """
     if not wanted:
-        if not found:
+        if not entries:
             reasons = "".join(f"; {table.name} is left out: {table.reason}" for table in left_out)
             raise TerminalError(
                 f"There is no table to copy; list some in pipeline.yml, or grant this role SELECT on them{reasons}"
             )
-        return tuple(found)
+        return tuple(entries)
     for table in left_out:
         if {table.target, str(table.name)} & set(wanted):
             raise TerminalError(f"{table.name} is left out of tables: all: {table.reason}")
-    unknown = [name for name in wanted if not any(name in (e.target_name, str(e.name)) for e in found)]
+    unknown = [name for name in wanted if not any(name in (e.target_name, str(e.name)) for e in entries)]
     if unknown:
-        known = ", ".join(entry.target_name for entry in found)
-        raise TerminalError(f"pipeline.yml has no table {', '.join(unknown)}; it has {known}")
-    return tuple(entry for entry in found if {entry.target_name, str(entry.name)} & set(wanted))
+        names = ", ".join(entry.target_name for entry in entries)
+        raise TerminalError(f"pipeline.yml has no table {', '.join(unknown)}; it has {names}")
+    return tuple(entry for entry in entries if {entry.target_name, str(entry.name)} & set(wanted))
 
 
-def _planned(found: Sequence[TableEntry]) -> Plan:
-    return tuple(PlannedTable(str(entry.name), entry.target_name, entry.mode) for entry in found)
+def _planned(entries: Sequence[TableEntry]) -> Plan:
+    return tuple(PlannedTable(str(entry.name), entry.target_name, entry.mode) for entry in entries)

@@ -1,1 +1,1 @@
-"""Publishing: the journal of swaps, whose turn it is, and what a cut run left."""
+"""Publishing: the journal of swaps, the exclusion of dbt, and recovery after interrupted runs."""

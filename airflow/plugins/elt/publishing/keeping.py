@@ -1,4 +1,4 @@
-"""`on_error: keep`: a table whose load fails keeps what is published, and the others are published without it."""
+"""`on_error: keep`: if a table's load fails, its published version stays, and the run publishes the other tables."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ KEPT = "kept"
 
 
 def on_error(source: SourceEntry, target: str) -> OnError:
-    """The `on_error` of pipeline.yml for a table by its name in `raw`. Touches no source."""
+    """Returns the `on_error` of pipeline.yml for a table, by its name in `raw`. Does not connect to the source."""
     listed = source.options if source.tables == "all" else source.tables
     entry = next((one for one in listed if one.target_name == target), None)
     return (entry.on_error if entry is not None else None) or source.on_error
@@ -26,10 +26,10 @@ def on_error(source: SourceEntry, target: str) -> OnError:
 def keep_published(
     settings: Settings, warehouse: Warehouse, run: ops.Run, entry: TableEntry, error: PipelineError, attempt: int
 ) -> ops.Load:
-    """Records the failed load as one after which the published table stays, and returns it.
+    """Records the failed load as `kept` and returns it.
 
-    Raises `error` where that cannot be: the table was never published, does not say `on_error: keep`, or it is the snapshot that is gone,
-    without which no table can be loaded.
+    Raises `error` if the table cannot be kept: it was never published, has no `on_error: keep`, or the run's snapshot is gone, without which no
+    table can be loaded.
     """
     target = entry.target_name
     if entry.on_error != "keep" or isinstance(error, SnapshotGoneError) or target not in ops.published_runs(warehouse):
@@ -47,10 +47,10 @@ def keep_published(
 
 
 def kept(attempts: Iterable[ops.Load]) -> list[ops.Load]:
-    """Of the attempts of a run, the latest of a target last, those after which the published table stays."""
+    """Returns the attempts of a run that kept the published table; `attempts` has the latest of each target last."""
     return [load for load in {load.target: load for load in attempts}.values() if load.status == KEPT]
 
 
 def describe(loads: Iterable[ops.Load]) -> str:
-    """The sentence in ops.runs on the tables that keep what was published; empty where there are none."""
+    """Returns the sentence for ops.runs on the kept tables; empty without any."""
     return "; ".join(f"raw.{load.target} keeps what was published before: {load.error}" for load in loads)

@@ -1,4 +1,4 @@
-"""Rows of ops.publishes that do not fit what is there: they must not move a table."""
+"""Finds rows of ops.publishes that contradict the tables in `raw`; they must not swap anything."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from elt.publishing.publish import uuids
 
 @dataclass(frozen=True)
 class SortedJournal:
-    """Open rows of the journal: those to go on with, and those to set aside, closed as that."""
+    """Open rows of the journal, sorted: rows to continue, and rows to set aside, already closed."""
 
     publishes: tuple[ops.Publish, ...]
     set_aside: tuple[ops.Publish, ...]
 
 
 def sort_out(warehouse: Warehouse, journal: Sequence[ops.Publish]) -> SortedJournal:
-    """Compares open rows with the runs and loads on record and with the tables of `raw`.
+    """Compares open rows with the recorded runs and loads and with the tables of `raw`.
 
-    A run whose journal has a row that does not fit, or lacks a table, is set aside whole, unless it was cut between its
-    swaps: then the rows that fit go on, so that no half of a publish stays.
+    If a row does not fit, or a table is missing, the whole run is set aside. Exception: a run interrupted between its swaps; then the rows that fit
+    continue, so that no half of a publish stays.
     """
     tables = {uuid: name for name, uuid in uuids(warehouse).items()}
     runs = ops.known_runs(warehouse, (entry.run for entry in journal))
@@ -43,14 +43,14 @@ def sort_out(warehouse: Warehouse, journal: Sequence[ops.Publish]) -> SortedJour
 
 
 def describe(entry: ops.Publish) -> str:
-    """A sentence for a person on a row that was set aside."""
+    """Returns a sentence for people about a row that was set aside."""
     return f"A row of ops.publishes was set aside and has moved nothing: raw.{entry.target}, run {entry.run}: {entry.error}"
 
 
 def _reasons(
     warehouse: Warehouse, run: ops.Run | None, entries: Sequence[ops.Publish], tables: Mapping[UUID, str]
 ) -> dict[str, str]:
-    """By target: why its row is set aside."""
+    """Returns, by target, why its row is set aside."""
     if run is None:
         return {entry.target: "ops.runs has no such run" for entry in entries}
     loads = ops.loads(warehouse, run.run)
@@ -63,7 +63,7 @@ def _reasons(
             reasons[entry.target] = reason
     fitting = {entry.target for entry in entries if entry.target not in reasons}
     closed = {entry.target for entry in ops.publishes(warehouse, run.run) if entry.status == "done"}
-    # A table that keeps what is published stands in no journal.
+    # A kept table has no row in the journal.
     lacking = set(run.tables) - fitting - closed - {load.target for load in kept(loads)}
     begun = closed or any(tables.get(e.new_uuid) == e.target for e in entries if e.target in fitting)
     if lacking and not begun:
@@ -73,12 +73,12 @@ def _reasons(
 
 
 def _attempts(loads: Sequence[ops.Load]) -> dict[str, set[str]]:
-    """By target: the tables that its finished attempts have loaded, without a publisher's mark."""
-    found: dict[str, set[str]] = {}
+    """Returns, by target, the loading tables of its finished attempts, without a publisher's mark."""
+    tables: dict[str, set[str]] = {}
     for load in loads:
         if load.status in ("loaded", "published"):
-            found.setdefault(load.target, set()).add(loading_table(load.target, load.run, load.try_))
-    return found
+            tables.setdefault(load.target, set()).add(loading_table(load.target, load.run, load.try_))
+    return tables
 
 
 def _reason(

@@ -1,4 +1,4 @@
-"""Publishing: every table of a run is put in its place by a swap, all of them or none, whenever it is cut.
+"""Publishes the tables of a run by swaps: all of them or none, even if interrupted at any moment.
 
 A journal of all swaps (ops.publishes, one insert) is written before the first one; warehouse.swap says why that is safe.
 """
@@ -29,7 +29,7 @@ _COUNTED_AT_ONCE = 50
 
 @dataclass(frozen=True)
 class Opened:
-    """A journal that was written this moment, with what was read for it."""
+    """A journal just written, with the data read for it."""
 
     run: ops.Run
     journal: list[ops.Publish]
@@ -43,14 +43,12 @@ def open_journal(
     attempts: Sequence[ops.Load] | None = None,
     before: Sequence[Callable[[], None]] = (),
 ) -> Opened:
-    """Checks what the run has loaded and writes its journal. `attempts` are the run's loads where the caller knows them.
+    """Checks the loads of the run and writes its journal. `attempts` are the run's loads, if the caller knows them.
 
-    What is to be done `before` the journal is there is done beside the checks.
+    The calls of `before` run in parallel with the checks and end before the journal is written. Kept tables (elt.publishing.keeping) are not in the journal.
 
-    A table that keeps what is published (elt.publishing.keeping) is not in it.
-
-    Raises TerminalError when no table or not every other one is loaded, when one has not the rows it had when it was counted, was not read from
-    the run's snapshot, or when a newer run has published meanwhile.
+    Raises TerminalError if no table is loaded or one is missing, if a table lost rows since it was counted or was not read from the run's snapshot,
+    or if a newer run has published meanwhile.
     """
     with ThreadPoolExecutor(2 + len(before)) as pool:
         ended = [pool.submit(call) for call in before]
@@ -79,7 +77,7 @@ def open_journal(
             raise TerminalError(
                 f"Run {run.run} has not loaded {target}; nothing was published, load it and publish again"
             )
-        # A run of one table may have read an instant of its own.
+        # A run of one table may have its own snapshot.
         if load.snapshot != (run.snapshot or (load.snapshot if len(run.tables) == 1 else None)):
             raise TerminalError(
                 f"{target} was not read from the snapshot of run {run.run}; nothing was published, start the whole run again"
@@ -107,13 +105,13 @@ def open_journal(
 
 
 def confirm(warehouse: Warehouse, opened: Opened) -> None:
-    """Raises TransientError when the journal is not there as it was written."""
+    """Raises TransientError if the journal in the warehouse differs from what was written."""
     if ops.open_uuids(warehouse, opened.run.run) != {entry.new_uuid for entry in opened.journal}:
         raise TransientError(f"The journal of run {opened.run.run} is not in ops.publishes as written; publish again")
 
 
 def _count(warehouse: Warehouse, loads: Sequence[ops.Load]) -> dict[str, tuple[int, int]]:
-    """By loading table: rows that its run has loaded, and all rows."""
+    """Returns, by loading table, the rows that its run has loaded, and all rows."""
     counts: dict[str, tuple[int, int]] = {}
     for start in range(0, len(loads), _COUNTED_AT_ONCE):
         some = loads[start : start + _COUNTED_AT_ONCE]
@@ -127,15 +125,15 @@ def _count_of(number: int, load: ops.Load) -> str:
     table, own = raw(load.loading_table), f"_elt_run = {load.run}"
     if load.mode == "full":
         return f"SELECT {number} AS number, countIf({own}) AS own, count() AS present FROM {table}"
-    # Of what was there before only the numbers of the runs are read, and how many rows there are is known of each part.
+    # Of older rows only `_elt_run` is read; the number of rows comes from the parts' metadata.
     return (
         f"SELECT {number} AS number, count() AS own, (SELECT count() FROM {table}) AS present FROM {table} WHERE {own}"
     )
 
 
 def _check_rows(load: ops.Load, own: int, present: int) -> None:
-    """Raises TerminalError when the table no longer has the rows that it had when it was counted."""
-    # What this run has loaded, and what it began with: merges collapse older rows of a key, never the newest.
+    """Raises TerminalError if the table has lost rows since it was counted."""
+    # This run's rows, and the rows before it: merges collapse older rows of a key, never the newest.
     if own != load.rows_sent or present < load.rows_present:
         found, loaded = (own, load.rows_sent) if own != load.rows_sent else (present, load.rows_present)
         raise TerminalError(
@@ -152,10 +150,10 @@ def await_turn(
     wait_seconds: float = WAIT_SECONDS,
     tell: Callable[[str], None] = lambda _: None,
 ) -> None:
-    """Returns when no dbt run is at work, with the open journal written before, so that none begins.
+    """Waits until no dbt run is running. The journal is already open, so no new one starts.
 
-    `tell` gets a sentence for each dbt run that is waited for.
-    Raises TransientError when dbt does not end in time or the lease is lost; no swap was done here then.
+    `tell` gets a sentence for each dbt run that delays the publish. Raises TransientError if dbt does not end in time or the lease is lost;
+    then no swap was done here.
     """
     beat = time.monotonic()
 
@@ -180,9 +178,9 @@ def execute_journal(warehouse: Warehouse, opened: Opened) -> list[ops.Publish]:
 
 
 def roll_forward(warehouse: Warehouse, journal: Sequence[ops.Publish]) -> list[ops.Publish]:
-    """Does every swap of `journal` that is not done, and closes it. Returns it closed.
+    """Does the remaining swaps of `journal` and closes it. Returns the closed rows.
 
-    A swap is done only where `raw` still has the old UUID, so that it is never done twice and never swaps back.
+    A swap happens only while `raw` still has the old UUID, so it is never repeated and never undone.
     """
     closed: list[ops.Publish] = []
     for run in sorted({entry.run for entry in journal}):
@@ -195,7 +193,7 @@ def roll_forward(warehouse: Warehouse, journal: Sequence[ops.Publish]) -> list[o
 
 
 def close_run(warehouse: Warehouse, run: int, journal: Sequence[ops.Publish]) -> None:
-    """Writes into ops.loads and ops.runs what the closed journal of a run says."""
+    """Records the result of a closed journal in ops.loads and ops.runs."""
     attempts = ops.loads(warehouse, run)
     _mark_loads(warehouse, attempts, journal)
     _end_run(warehouse, ops.find_run(warehouse, run), journal, attempts)
@@ -227,9 +225,9 @@ def _drop(warehouse: Warehouse, names: Sequence[str]) -> None:
 
 
 def abandon(warehouse: Warehouse, journal: Sequence[ops.Publish]) -> None:
-    """Closes a journal of which no swap is done, so that it holds up nobody. The run may publish again.
+    """Closes a journal without any done swap, so that it blocks nobody. The run may publish again.
 
-    Its tables get new names first: a publisher that still believes in this journal finds nothing to swap.
+    It renames the tables first, so that a late publisher of this journal finds nothing to swap.
     """
     tables = {uuid: name for name, uuid in uuids(warehouse).items()}
     for entry in journal:
@@ -249,8 +247,8 @@ def uuids(warehouse: Warehouse) -> dict[str, UUID]:
 
 
 def _uuids_and_newest(warehouse: Warehouse, targets: Sequence[str]) -> tuple[dict[str, UUID], int]:
-    """Tables of `raw` by name, and the newest run that has published one of `targets`; 0 when none has."""
-    # Nothing comes after `done`, so that it does not matter which of a swap's events are merged.
+    """Returns the UUIDs of the tables of `raw` by name, and the newest run that has published one of `targets`; 0 without one."""
+    # `done` is a swap's last status, so it does not matter which of its events are merged.
     found = warehouse.rows(
         "SELECT name, toString(uuid), (SELECT max(run) FROM ops.publishes"
         " WHERE status = 'done' AND has({targets:Array(String)}, target)) FROM system.tables WHERE database = 'raw'",

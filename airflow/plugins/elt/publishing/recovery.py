@@ -1,4 +1,4 @@
-"""Cleans up after earlier runs: publishes that were cut are finished, dead runs closed, leftovers dropped."""
+"""Cleans up after earlier runs: completes interrupted publishes, closes dead runs, drops leftovers."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from elt.publishing.leases import publishing_lease
 CLI_PREFIX = "cli/"
 _log = logging.getLogger(__name__)
 SILENT_AFTER = timedelta(hours=1)
-"""A run of the scheduler's holds no lease between its tasks; one that writes no event for so long is dead."""
+"""A scheduled run holds no lease between its tasks; without an event for this long it counts as dead."""
 
 
 @dataclass(frozen=True)
 class Recovered:
-    """The work of a recovery, for a person to read."""
+    """The result of a recovery, for people."""
 
     published: tuple[str, ...] = ()
     closed_runs: tuple[int, ...] = ()
     dropped: tuple[str, ...] = ()
     set_aside: tuple[str, ...] = ()
-    """A sentence for each row of the journal that did not fit what is there."""
+    """A sentence for each row of the journal that was set aside."""
 
     @property
     def nothing(self) -> bool:
@@ -45,30 +45,30 @@ def recover(
     wait_seconds: float = WAIT_SECONDS,
     tell: Callable[[str], None] = lambda _: None,
 ) -> Recovered:
-    """Under the lease of the source: rolls open journals forward, closes its dead runs, drops what final runs of it left.
+    """Rolls open journals forward, closes dead runs of the source, and drops what its final runs left, under the lease of the source.
 
-    `own_run` is the caller's, which is alive. Journals of all sources are rolled forward, under the lease for publishing. Safe to
-    call at any time, and to be interrupted anywhere.
+    `own_run` is the caller's living run. The journals of all sources are rolled forward, under the lease for publishing. Safe to
+    call at any time, and safe to interrupt anywhere.
     """
-    found, finished = misfits.SortedJournal((), ()), []
+    sorted_journal, finished = misfits.SortedJournal((), ()), []
     if ops.open_publishes(warehouse):
         with publishing_lease(warehouse, holder=holder, wait_seconds=wait_seconds, tell=tell) as lease:
-            found = _sort_out(warehouse)
-            if found.publishes:
-                publish.await_turn(warehouse, found.publishes, lease, wait_seconds=wait_seconds, tell=tell)
-                finished = publish.roll_forward(warehouse, found.publishes)
+            sorted_journal = _sort_out(warehouse)
+            if sorted_journal.publishes:
+                publish.await_turn(warehouse, sorted_journal.publishes, lease, wait_seconds=wait_seconds, tell=tell)
+                finished = publish.roll_forward(warehouse, sorted_journal.publishes)
     closed = _close_dead_runs(warehouse, source_name, own_run)
     dropped = _sweep(warehouse, source_name)
     return Recovered(
         tuple(entry.target for entry in finished if entry.status == "done"),
         tuple(closed),
         tuple(dropped),
-        tuple(map(misfits.describe, found.set_aside)),
+        tuple(map(misfits.describe, sorted_journal.set_aside)),
     )
 
 
 def _sort_out(warehouse: Warehouse) -> misfits.SortedJournal:
-    """The open journal, after rows that do not fit what is there were reported and set aside."""
+    """Reports and sets aside rows that do not fit; returns the rest of the open journal."""
     journal = ops.open_publishes(warehouse)
     if not journal:
         return misfits.SortedJournal((), ())
@@ -91,7 +91,7 @@ def _close_dead_runs(warehouse: Warehouse, source_name: str, own_run: int | None
             continue
         journal = ops.publishes(warehouse, run.run)
         if journal and all(entry.status == "done" for entry in journal):
-            # It was cut after its last swap: everything it wanted is in place.
+            # The run was interrupted after its last swap: all its tables are published.
             publish.close_run(warehouse, run.run, journal)
         elif run.run != own_run and _is_dead(warehouse, run):
             error = "The run was cut before it published; nothing was changed, run again"
@@ -103,7 +103,7 @@ def _close_dead_runs(warehouse: Warehouse, source_name: str, own_run: int | None
 
 
 def _is_dead(warehouse: Warehouse, run: ops.Run) -> bool:
-    # A run by hand holds the lease from begin to end, and now it is ours.
+    # A manual run holds the lease from begin to end, and now we hold it.
     if run.run_key.startswith(CLI_PREFIX):
         return True
     return records.now() - ops.last_sign(warehouse, run.run) > SILENT_AFTER

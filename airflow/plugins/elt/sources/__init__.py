@@ -1,1 +1,1 @@
-"""Sources: one folder for each kind."""
+"""Sources: one package for each kind."""

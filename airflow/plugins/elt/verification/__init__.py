@@ -1,1 +1,1 @@
-"""Whether a table of raw is as the source has it, by checksums that both databases compute."""
+"""Verifies tables of raw against the source, by checksums that both databases compute."""

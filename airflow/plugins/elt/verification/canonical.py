@@ -1,7 +1,7 @@
-"""One number for each value, made in the same way by Postgres of its value and by ClickHouse of the copy: what a verification compares.
+"""Canonical numbers: Postgres and ClickHouse compute the same 64-bit number from a value and its copy. Verification compares these.
 
-Values that fit into 64 bits are that number: integers, booleans, days, microseconds, decimals without their point, the bits of floats. Of all others it
-is the first half of the MD5 of a text that both sides print alike. NULL stays NULL.
+A value that fits into 64 bits is that number: integers, booleans, days, microseconds, decimals without their point, the bits of floats. The number
+of any other value is the first half of the MD5 of a text that both sides print alike. NULL stays NULL.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from elt.sources.postgres.catalogue import SourceColumn
 _DECIMAL = re.compile(r"Decimal\((\d+), (\d+)\)")
 _DIGITS_OF_INT64 = 18
 _NAN = -1
-"""Stands for any NaN, of which there are many; as bits it is one, too, so that no other float has it."""
+"""Number of every NaN, of which there are many bit patterns. It is itself a NaN's pattern, so no other float has it."""
 _MD5_HALF = "('x' || substr(md5({}), 1, 16))::bit(64)::bigint", "reinterpretAsInt64(reverse(substring(MD5({}), 1, 8)))"
 
 
 @dataclass(frozen=True)
 class Canonical:
-    """The expressions that make a number of a column's values, signed and of 64 bits."""
+    """SQL expressions for a column's canonical number, a signed 64-bit integer."""
 
     name: str
     """In `raw`."""
@@ -34,17 +34,17 @@ class Canonical:
 
 
 def canonical(column: ColumnMapping, source: SourceColumn, *, as_sent: bool, in_key: bool) -> Canonical:
-    """The pair of expressions for one column.
+    """Returns the pair of expressions for one column.
 
-    With `as_sent`, which masked and replaced columns are, Postgres starts from what it is asked to send. A float `in_key` is the same as 0 where it is -0,
-    as Postgres' indexes and FINAL see it.
+    With `as_sent` (masked and replaced columns) Postgres starts from the expression that it sends. For a float `in_key`, -0 equals 0, as in Postgres'
+    indexes and in FINAL.
     """
     name, kind, inner = quote(column.name), column.clickhouse, _inner(column.clickhouse)
     if depth := kind.count("Array("):
         return Canonical(column.name, *_array(quote_postgres(column.source_name), name, depth, inner, source), False)
     nullable = "Nullable(" in kind
     if kind.startswith("LowCardinality("):
-        # The number of a value in a dictionary would be in a dictionary, too.
+        # A function of a LowCardinality value returns LowCardinality too.
         name = f"CAST({name}, '{kind.removeprefix('LowCardinality(')[:-1]}')"
     value, base = quote_postgres(column.source_name), source.base
     if as_sent or (inner == "String" and base not in ("bytea", "bpchar", "enum")) or column.as_text:
@@ -55,7 +55,7 @@ def canonical(column: ColumnMapping, source: SourceColumn, *, as_sent: bool, in_
 
 
 def _inner(kind: str) -> str:
-    """The type of ClickHouse within arrays, dictionaries and Nullable."""
+    """Returns ClickHouse's type inside Array, LowCardinality and Nullable."""
     for wrapper in ("Array(", "LowCardinality(", "Nullable("):
         while kind.startswith(wrapper):
             kind = kind[len(wrapper) : -1]
@@ -69,7 +69,7 @@ def _typed(select: str, inner: str) -> str:
 
 
 def _scalar(value: str, name: str, inner: str, base: str) -> tuple[str, str]:
-    """Expressions over a value of Postgres, whose base type is `base`, and one of ClickHouse, whose type is `inner`."""
+    """Returns expressions over a Postgres value of base type `base`, and over a ClickHouse value of type `inner`."""
     if inner in ("Int16", "Int32", "Int64", "UInt32"):
         return f"{value}::bigint", f"toInt64({name})"
     if inner == "Bool":
@@ -78,7 +78,7 @@ def _scalar(value: str, name: str, inner: str, base: str) -> tuple[str, str]:
         return f"({value} - date '1970-01-01')::bigint", f"toInt64(toInt32({name}))"
     if inner.startswith("DateTime64"):
         at = f"({value} AT TIME ZONE 'UTC')" if base == "timestamptz" else value
-        # Each step is exact; extract(epoch) is a numeric and costs three times as much.
+        # Each step is exact; extract(epoch) returns a numeric and costs three times as much.
         micros = f"(date_part('epoch', {at}::time) * 1000000)::bigint"
         return f"({at}::date - date '1970-01-01') * 86400000000 + {micros}", f"toUnixTimestamp64Micro({name})"
     if inner == "Float64":
@@ -97,7 +97,7 @@ def _scalar(value: str, name: str, inner: str, base: str) -> tuple[str, str]:
         return _text(f"trim_scale({value})::text", f"toString({name})")
     if base == "bytea":
         return _MD5_HALF[0].format(value), _MD5_HALF[1].format(name)
-    # A cast to text takes off the blanks that char(n) is padded with.
+    # A cast to text removes the padding of char(n).
     printed = f"CASE WHEN {value} IS NOT NULL THEN concat({value}) END" if base == "bpchar" else f"{value}::text"
     return _text(printed, f"toString({name})" if inner == "UUID" else name)
 
@@ -107,10 +107,10 @@ def _text(value: str, name: str) -> tuple[str, str]:
 
 
 def _array(value: str, name: str, depth: int, inner: str, source: SourceColumn) -> tuple[str, str]:
-    """Of an array: the lengths of its dimensions and the numbers of its elements, as one text. NULL counts as empty, which is how it arrives."""
+    """Returns expressions for an array: lengths of its dimensions and numbers of its elements, as one text. NULL counts as empty, which is how it arrives."""
     of_element, of_copy = _scalar("e", "x", inner, source.base)
     lengths = " || ',' || ".join(f"array_length({value}, {level})" for level in range(1, depth + 1))
-    # Of composite values unnest makes columns.
+    # unnest expands composite values into columns.
     elements_of = value if inner != "String" or source.base in ("bytea", "bpchar") else f"{value}::text[]"
     elements = (
         f"(SELECT string_agg(coalesce(({of_element})::text, 'N'), ',' ORDER BY n)"
@@ -130,7 +130,7 @@ def _array(value: str, name: str, depth: int, inner: str, source: SourceColumn) 
 
 
 def _between(parts: list[str]) -> list[str]:
-    found = [parts[0]]
+    pieces = [parts[0]]
     for part in parts[1:]:
-        found += ["','", part]
-    return found
+        pieces += ["','", part]
+    return pieces

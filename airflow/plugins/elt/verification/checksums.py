@@ -1,7 +1,7 @@
-"""Checksums of every column of a table, computed by both databases in one pass each, whatever the order of the rows.
+"""Checksums of a table's columns. Each database computes them in one pass; the order of rows does not matter.
 
-A column's checksum is the sum, modulo 2^64, of a mix of each value's number (elt.verification.canonical); that of the rows sums up a mix of all numbers of a row, so
-that values that have changed places between rows are found, too. Only sums leave a database.
+A column's checksum is the sum, modulo 2^64, of a mix of each value's number (elt.verification.canonical). The checksum of the rows sums a mix of all
+numbers of a row, so it also finds values that were swapped between rows. Only sums leave a database.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from elt.verification.canonical import Canonical, canonical
 
 _COLUMNS_AT_ONCE = 200
 BUCKETS = 256
-"""Parts of a table by its key, so that only parts that differ are read row by row."""
+"""Number of buckets of a table's keys; only buckets that differ are read row by row."""
 
-# Primes and offsets so small that no product leaves 64 signed bits, which is an error in Postgres. Two moduli tell any two numbers apart that
-# are less than 2^61 from each other.
+# The primes and offsets are so small that no product overflows 64 signed bits, an error in Postgres. The two moduli distinguish any two numbers
+# less than 2^61 apart.
 _MIX = "({0} % {c}2147483647{d} + 715827883) * ({0} % {c}2147483629{d} + 536870909)"
 _PRIME = 2147483587
 _FACTOR = 1640531527
@@ -37,27 +37,27 @@ AS_READERS = {
     "max_ast_elements": 5_000_000,
     "max_expanded_ast_elements": 5_000_000,
 }
-"""Settings of the warehouse for these queries: FINAL for the tables that know it, and room for columns by the hundred."""
+"""Settings for these queries: FINAL where the engine supports it, and limits for hundreds of columns."""
 
 ROWS = ""
-"""Stands among names of columns, of which none is empty, for the rows as such: their number, and which values stand in one row."""
+"""Pseudo-column for whole rows: their number, and which values share a row. It is empty, which no column's name is."""
 
 Sums = Mapping[int, tuple[int, ...]]
-"""By bucket: the number of rows, the checksum of the rows, and that of each column."""
+"""By bucket: the number of rows, the checksum of the rows, and the checksum of each column."""
 
 
 @dataclass(frozen=True)
 class Comparable:
-    """A table and the columns of it that are compared."""
+    """A table and its compared columns."""
 
     mapping: TableMapping
     columns: tuple[Canonical, ...]
     keys: tuple[int, ...]
-    """Places of the key's columns among `columns`."""
+    """Indexes of the key's columns in `columns`."""
 
 
 def comparable(mapping: TableMapping) -> Comparable:
-    """Every column of the table with its pair of expressions."""
+    """Returns all columns of the table with their expressions."""
     declared = {column.name: column for column in mapping.table.columns}
     sent = {*mapping.entry.mask, *mapping.entry.replace}
     columns = tuple(
@@ -74,7 +74,7 @@ def comparable(mapping: TableMapping) -> Comparable:
 
 
 def in_parts(table: Comparable) -> list[Comparable]:
-    """The table as several with some of its columns each, and the key in each: ClickHouse takes seconds to plan a query over many hundreds."""
+    """Splits the columns into several tables, each with the key: ClickHouse needs seconds to plan a query over many hundreds of columns."""
     if len(table.columns) <= _COLUMNS_AT_ONCE:
         return [table]
     keys = [table.columns[place] for place in table.keys]
@@ -93,7 +93,7 @@ def sums_of_both(
     *,
     buckets: int,
 ) -> tuple[Sums, Sums]:
-    """The checksums of the source as the session's transaction sees it, and of `raw.<target>` as a reader with FINAL does, computed side by side."""
+    """Returns the checksums of the source in the session's transaction, and of `raw.<target>` with FINAL, computed in parallel."""
     with ThreadPoolExecutor(1, thread_name_prefix="checksums") as pool:
         in_raw = pool.submit(warehouse.rows, _in_clickhouse(table, target, buckets), None, AS_READERS)
         in_source = _sums(_read(session.copy(in_postgres(table, buckets)), beat))
@@ -101,29 +101,29 @@ def sums_of_both(
 
 
 def sums_again(source: Source, table: Comparable, *, buckets: int) -> Sums:
-    """The checksums of the source by another session and transaction, at the same instant."""
+    """Returns the checksums of the source by another session, in the same snapshot."""
     return _sums(source.rows(in_postgres(table, buckets)))
 
 
 def different(table: Comparable, one: Sums, other: Sums) -> dict[int, tuple[str, ...]]:
-    """By bucket that differs: the columns that do, and ROWS where numbers of rows, or what stands in one row, do."""
+    """Returns, by bucket that differs, the columns that differ, and ROWS if the number of rows or the combination of values differs."""
     names = [column.name for column in table.columns]
-    found = {}
+    differing = {}
     for bucket in sorted({*one, *other}):
         nothing = (0,) * (2 + len(names))
         a, b = one.get(bucket, nothing), other.get(bucket, nothing)
         if a != b:
             columns = [name for name, x, y in zip(names, a[2:], b[2:], strict=True) if x != y]
             rows = [ROWS] if a[0] != b[0] or not columns else []
-            found[bucket] = (*rows, *columns)
-    return found
+            differing[bucket] = (*rows, *columns)
+    return differing
 
 
 def in_postgres(table: Comparable, buckets: int) -> str:
-    """The query for the source: a line for each bucket."""
+    """Returns the query for the source, with a line for each bucket."""
     numbers = ", ".join(f"{column.postgres} AS {number(i)}" for i, column in enumerate(table.columns))
     summed = ", ".join(_postgres_sums(table))
-    # OFFSET 0 keeps the numbers from being computed again wherever they stand.
+    # OFFSET 0 prevents Postgres from inlining the subquery, which would compute the numbers again at each use.
     return (
         f"SELECT {_bucket(table, buckets, postgres=True)}, count(*), {summed}"
         f" FROM (SELECT {numbers} FROM {table.mapping.table.name.sql}{where(table.mapping)} OFFSET 0) AS numbers GROUP BY 1"
@@ -131,7 +131,7 @@ def in_postgres(table: Comparable, buckets: int) -> str:
 
 
 def numbers_in_postgres(table: Comparable, wanted: Sequence[int]) -> str:
-    """A query of the source for the numbers of the rows in the `wanted` buckets, and a 0 behind each row."""
+    """Returns a query of the source for the numbers of the rows in the `wanted` buckets, with a 0 after each row."""
     numbers = ", ".join(f"{column.postgres} AS {number(i)}" for i, column in enumerate(table.columns))
     names = ", ".join(number(i) for i in range(len(table.columns)))
     return (
@@ -150,7 +150,7 @@ def numbers_in_clickhouse(table: Comparable, target: str, wanted: Sequence[int])
 
 
 def in_buckets(table: Comparable, wanted: Sequence[int]) -> str:
-    """A condition of the warehouse on rows of numbers."""
+    """Returns a condition in ClickHouse's SQL on rows of numbers."""
     return f"{_bucket(table, BUCKETS, postgres=False)} IN ({', '.join(map(str, wanted))})"
 
 
@@ -186,17 +186,17 @@ def _clickhouse_sums(table: Comparable) -> list[str]:
 
 
 def number(place: int) -> str:
-    """The name of a column's number in queries. No column of a source may have it: ClickHouse takes an alias for the column of the same name."""
+    """Returns the alias of a column's number. No source column may have this name: in ClickHouse an alias hides the column of the same name."""
     return f"_elt_number_{place}"
 
 
 def _factor(place: int) -> int:
-    """Another odd number below 2^31 for each column, so that values that change their columns are found."""
+    """Returns a different odd number below 2^31 for each column, so that values swapped between columns are found."""
     return (_FACTOR + 2 * 48271 * place) % (1 << 31) | 1
 
 
 def _folded(parts: Sequence[str], form: str) -> str:
-    """All parts joined by an operator, in a tree so flat that parsers take any number of columns."""
+    """Joins all parts by an operator, in a tree flat enough for the parsers at any number of columns."""
     if len(parts) == 1:
         return parts[0]
     middle = len(parts) // 2

@@ -1,7 +1,7 @@
-"""Compares a table of `raw` with the source at one instant: checksums first, and row by row only where those of an incremental table differ.
+"""Compares a table of `raw` with the source at one instant: by checksums, and then row by row in differing buckets of an incremental table.
 
-A row that the source has must be in `raw` with the same values. A row that only `raw` has is wrong in a table that is copied whole; in an
-incremental one it was deleted at the source, which a cursor does not see: it is counted, and no failure.
+Every row of the source must be in `raw` with the same values. A row that only `raw` has is an error in a fully copied table. In an incremental
+table it was deleted at the source, which a cursor cannot see: it is counted, not an error.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from elt.verification.checksums import (
 _UNSTABLE = "the source gives other values each time it is read"
 _EXAMPLES = 5
 _NUMBERS_AT_ONCE = 40_000_000
-"""Numbers of the source that are joined at once where buckets differ, so that memory does not grow with the table."""
+"""Numbers (rows times columns) of the source joined at once in differing buckets, so that memory does not grow with the table."""
 
 
 @dataclass(frozen=True)
@@ -46,19 +46,19 @@ class Verified:
     """The result of comparing one table."""
 
     columns: tuple[str, ...]
-    """Columns that were compared."""
+    """Compared columns."""
     not_compared: tuple[str, ...] = ()
-    """Columns that could not be, each with the reason."""
+    """Columns that cannot be compared, each with the reason."""
     rows: int = 0
     """Rows of the source."""
     wrong: tuple[str, ...] = ()
-    """Columns with other values than at the source; ROWS where there are too few or too many rows, or values stand in other rows."""
+    """Columns whose values differ from the source; ROWS if rows are missing, extra, or combine other values."""
     missing: int = 0
-    """Rows of the source that readers do not see. Counted, as what follows, for incremental tables only."""
+    """Rows of the source that are missing in `raw`. Counted, like the next fields, for incremental tables only."""
     changed: int = 0
-    """Rows with other values than at the source."""
+    """Rows whose values differ from the source."""
     deleted: int = 0
-    """Rows that the source has no more."""
+    """Rows that were deleted at the source."""
     examples: tuple[str, ...] = ()
     """Keys of a few rows that were deleted at the source."""
     changed_examples: tuple[str, ...] = ()
@@ -70,28 +70,28 @@ class Verified:
 
     @property
     def difference(self) -> str:
-        """The differences, as a clause."""
-        found = [f"{self.missing:,} rows are missing"] if self.missing else []
+        """Returns the differences, as a clause."""
+        clauses = [f"{self.missing:,} rows are missing"] if self.missing else []
         columns = [name for name in self.wrong if name != ROWS]
         if self.changed:
             where = f" ({', '.join(self.changed_examples)})" if self.changed_examples else ""
-            found.append(f"{self.changed:,} rows{where} have other values in {', '.join(columns)}")
+            clauses.append(f"{self.changed:,} rows{where} have other values in {', '.join(columns)}")
         elif columns:
-            found.append(f"other values in {', '.join(columns)}")
+            clauses.append(f"other values in {', '.join(columns)}")
         if ROWS in self.wrong:
-            found.append("another number of rows, or values in other rows")
-        return ", ".join(found)
+            clauses.append("another number of rows, or values in other rows")
+        return ", ".join(clauses)
 
     @property
     def note(self) -> str:
-        """A sentence on rows that were deleted at the source; empty where there are none."""
+        """Returns a sentence on rows deleted at the source; empty without any."""
         if not self.deleted:
             return ""
         return f"{self.deleted:,} rows were deleted at the source and stay until python -m elt reconcile --deleted"
 
 
 def is_due(warehouse: Warehouse, source: SourceEntry, target: str) -> bool:
-    """Whether the load of the table is to be verified, as pipeline.yml says."""
+    """Whether pipeline.yml requires verification of this load."""
     if source.verify != "daily":
         return source.verify == "every_run"
     last = ops.last_verified(warehouse, target)
@@ -106,9 +106,9 @@ def verify(
     scratch: str,
     beat: Callable[[], None] = lambda: None,
 ) -> Verified:
-    """Compares `raw.<target>` with the source as the transaction of `source.copying` sees it.
+    """Compares `raw.<target>` with the source in the snapshot of `source.copying`.
 
-    `scratch` names a table of `raw` that may be made and is dropped again. `beat` is called while the source works.
+    `scratch` names a temporary table of `raw`, created if needed and dropped again. `beat` is called while the source works.
     """
     table, not_compared = _comparable_columns(warehouse, comparable(mapping), target)
     if len(table.keys) < len(mapping.key) or not table.columns:
@@ -116,7 +116,7 @@ def verify(
     result, sums = _compare(warehouse, source, table, target, scratch, not_compared, beat)
     if result.is_right:
         return result
-    # Random numbers, and the time in a view: another transaction reads something else at the same instant.
+    # Volatile expressions of a view, such as random() or the time, differ between transactions of one snapshot.
     unstable = {
         name
         for part, before in zip(in_parts(table), sums, strict=True)
@@ -147,25 +147,25 @@ def _compare(
     not_compared: tuple[str, ...],
     beat: Callable[[], None],
 ) -> tuple[Verified, list[Sums]]:
-    """The differences, and the source's checksums of each part of the columns."""
+    """Returns the differences, and the source's checksums of each part of the columns."""
     sums: list[Sums] = []
-    found: dict[int, tuple[str, ...]] = {}
+    differing: dict[int, tuple[str, ...]] = {}
     for part in in_parts(table):
         in_source, in_raw = sums_of_both(warehouse, source.copying, part, target, beat, buckets=_buckets(table.mapping))
         sums.append(in_source)
         for bucket, names in different(part, in_source, in_raw).items():
-            found[bucket] = tuple(dict.fromkeys((*found.get(bucket, ()), *names)))
+            differing[bucket] = tuple(dict.fromkeys((*differing.get(bucket, ()), *names)))
     rows = sum(values[0] for values in sums[0].values())
     result = Verified(tuple(column.name for column in table.columns), not_compared, rows)
-    if found and table.mapping.incremental:
-        result = _by_row(warehouse, source, table, target, scratch, sums[0], found, result, beat)
-    elif found:
-        result = replace(result, wrong=found[0])
+    if differing and table.mapping.incremental:
+        result = _by_row(warehouse, source, table, target, scratch, sums[0], differing, result, beat)
+    elif differing:
+        result = replace(result, wrong=differing[0])
     return result, sums
 
 
 def _comparable_columns(warehouse: Warehouse, table: Comparable, target: str) -> tuple[Comparable, tuple[str, ...]]:
-    """The table with those of its columns that `raw` has in the type that they would be copied in, and words on the others."""
+    """Returns the table with the columns that `raw` has in their mapped type, and a text for each other column."""
     types: Mapping[str, str] = dict(
         warehouse.rows(
             "SELECT name, type FROM system.columns WHERE database = 'raw' AND table = {table:String}", {"table": target}
@@ -197,7 +197,7 @@ def _by_row(
     result: Verified,
     beat: Callable[[], None],
 ) -> Verified:
-    """Counts the rows that differ in the buckets that do. What the source has in them goes through the warehouse, as numbers."""
+    """Counts differing rows in differing buckets. The source's rows are inserted into the warehouse, as numbers."""
     names = [number(i) for i in range(len(table.columns))]
     key = ", ".join(names[place] for place in table.keys)
     kinds = ", ".join(
@@ -226,11 +226,11 @@ def _by_row(
         warehouse.drop(raw(scratch))
 
 
-def _slices(found: Mapping[int, tuple[str, ...]], in_source: Sums, most: int) -> Iterator[list[int]]:
-    """The buckets in groups of at most so many rows, but for a bucket that has more by itself."""
+def _slices(differing: Mapping[int, tuple[str, ...]], in_source: Sums, most: int) -> Iterator[list[int]]:
+    """Yields groups of buckets with at most `most` rows together; a larger bucket is a group of its own."""
     some: list[int] = []
     rows = 0
-    for bucket in sorted(found):
+    for bucket in sorted(differing):
         count = in_source[bucket][0] if bucket in in_source else 0
         if some and rows + count > most:
             yield some
@@ -254,7 +254,7 @@ def _count(
     ]
     changed = " OR ".join(differs)
     counts = ", ".join(f"countIf({both} AND {one})" for one in differs)
-    found = warehouse.rows(
+    rows = warehouse.rows(
         f"SELECT countIf(NOT r.present), countIf(NOT s.present), countIf({both} AND ({changed})),"
         f" groupArrayIf({_EXAMPLES})(r._elt_key, NOT s.present), groupArrayIf({_EXAMPLES})(r._elt_key, {both} AND ({changed})), [{counts}]"
         f" FROM (SELECT {', '.join(names)}, true AS present FROM {raw(scratch)} WHERE {in_buckets(table, wanted)}) AS s"
@@ -262,7 +262,7 @@ def _count(
         None,
         AS_READERS,
     )[0]
-    missing, deleted, other, gone, examples, by_column = found
+    missing, deleted, other, gone, examples, by_column = rows
     wrong = {column.name for column, count in zip(table.columns, by_column, strict=True) if count} | {*result.wrong}
     return replace(
         result,

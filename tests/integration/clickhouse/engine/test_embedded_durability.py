@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -228,15 +227,10 @@ def test_memory_of_a_large_insert_goes_back_to_the_machine(own_server: Any) -> N
     admin.ask("CREATE TABLE raw.large (a UInt64, s String) ENGINE = MergeTree ORDER BY a")
     block = b"".join(b"%d\tvalue %d\n" % (n, n % 1000) for n in range(100_000))
 
-    def insert(blocks: int) -> None:
-        assert admin.call([block] * blocks, query="INSERT INTO raw.large FORMAT TSV").status == 200
-
     def resident() -> float:
         lines = Path(f"/proc/{own_server.process.pid}/status").read_text().splitlines()
         return int(next(line.split()[1] for line in lines if line.startswith("RssAnon:"))) / 1024
 
-    insert(1)
-    time.sleep(1.5)
     idle = resident()
-    insert(60)
+    assert admin.call([block] * 60, query="INSERT INTO raw.large FORMAT TSV").status == 200
     until(lambda: resident() < idle + 60, "the memory of the insert is given back", 20)

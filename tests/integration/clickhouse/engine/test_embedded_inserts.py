@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import datetime
 import json
+import secrets
 import socket
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -90,17 +90,18 @@ def test_failed_insert_tells_why_and_leaves_nothing(admin: Any, table: str, sql:
 def test_client_that_leaves_in_the_middle_commits_nothing(admin: Any, table: str) -> None:
     admin.ask(f"CREATE TABLE {table} (a UInt32) ENGINE = MergeTree ORDER BY a")
     for kind in ("FORMAT TSV", "SELECT a FROM input('a UInt32') FORMAT TSV"):
+        query_id = secrets.token_hex(8)
         plain = socket.create_connection((admin.host, admin.port), timeout=10)
         token = admin.authorization["Authorization"]
-        body = f"INSERT INTO {table} {kind}\n1\n2\n".encode()
-        head = f"POST / HTTP/1.1\r\nHost: x\r\nAuthorization: {token}\r\nTransfer-Encoding: chunked\r\n\r\n"
-        plain.sendall(head.encode() + b"%x\r\n%b\r\n" % (len(body), body))
-        time.sleep(0.3)
+        # More than the server reads in search of the statement's end, so that the query begins.
+        body = f"INSERT INTO {table} {kind}\n".encode() + b"1\n" * 100_000
+        head = f"POST /?query_id={query_id} HTTP/1.1\r\nHost: x\r\nAuthorization: {token}\r\n"
+        plain.sendall(head.encode() + b"Transfer-Encoding: chunked\r\n\r\n" + b"%x\r\n%b\r\n" % (len(body), body))
         # A large chunk of which a part has come.
         plain.sendall(b"%x\r\n%b" % (1 << 20, b"3\n" * 100_000))
-        time.sleep(0.3)
+        admin.until_running(query_id)
         plain.close()
-        time.sleep(0.5)
+        admin.until_running(query_id, 0)
         assert admin.ask(f"SELECT count() FROM {table}") == "0"
 
 

@@ -486,8 +486,8 @@ def test_a_truncate_under_way_cannot_fake_an_empty_table(two: Any) -> None:
             target=lambda: results.append(load_table(two.settings, run=run, target="a", attempt=1).rows)
         )
         load.start()
-        time.sleep(0.7)
-        assert load.is_alive() and results == []
+        two.until_locked_out("a")
+        assert results == []
         connection.rollback()
     load.join(20)
     connection.close()

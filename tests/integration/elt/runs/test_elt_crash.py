@@ -10,6 +10,7 @@ import time
 from typing import Any
 
 import pytest
+from waiting import until
 
 KILLS = 10
 MANY_KILLS = 100
@@ -123,16 +124,17 @@ def finish(process: subprocess.Popen[str]) -> str:
     return out.strip()
 
 
+def until_loading(shop: Any, run: int) -> None:
+    loads = f"SELECT 1 FROM ops.loads WHERE run = {run} AND status = 'running'"
+    until(lambda: shop.warehouse(loads), f"a load of run {run}", every=0.005)
+
+
 def test_a_stopped_attempt_that_wakes_up_late_touches_nothing(versions: Any) -> None:
     run = int(finish(step(versions, "begin(settings, run_key='dag/stalled', tables=None, full_refresh=False)")))
     with contextlib.ExitStack() as stack:
         with versions.held(run):
             stalled = stack.enter_context(step(versions, f"load_table(settings, run={run}, target='big', attempt=1)"))
-            deadline = time.monotonic() + 20
-            while time.monotonic() < deadline and not versions.warehouse(
-                f"SELECT 1 FROM ops.loads WHERE run = {run} AND status = 'running'"
-            ):
-                time.sleep(0.005)
+            until_loading(versions, run)
             stalled.send_signal(signal.SIGSTOP)
             finish(step(versions, f"load_table(settings, run={run}, target='big', attempt=2)"))
             finish(step(versions, f"load_table(settings, run={run}, target='small', attempt=1)"))
@@ -154,11 +156,7 @@ def test_a_holder_that_is_killed_while_loads_run_publishes_nothing(versions: Any
         )
         assert holder.stdout is not None and holder.stdout.readline() == "ready\n"
         load = stack.enter_context(step(versions, f"load_table(settings, run={run}, target='big', attempt=1)"))
-        deadline = time.monotonic() + 20
-        while time.monotonic() < deadline and not versions.warehouse(
-            f"SELECT 1 FROM ops.loads WHERE run = {run} AND status = 'running'"
-        ):
-            time.sleep(0.005)
+        until_loading(versions, run)
         holder.send_signal(signal.SIGKILL)
         holder.wait(10)
         # What has begun reads its instant to the end; what begins now cannot.
@@ -179,16 +177,11 @@ def test_a_holder_that_is_killed_while_loads_run_publishes_nothing(versions: Any
 def test_the_source_ending_the_copy_publishes_nothing_and_the_rerun_is_whole(versions: Any) -> None:
     # Long enough to be met at it, unlike that of `small`, which may be whole before its session hears that it has ended.
     versions.sql("INSERT INTO big SELECT i, 2, repeat(md5(i::text), 30) FROM generate_series(300001, 400000) i")
+    end = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {versions.copying('big')}"
     with versions.python("load") as process:
-        deadline = time.monotonic() + 20
-        ended: list[Any] = []
-        while time.monotonic() < deadline and not ended and process.poll() is None:
-            ended = versions.sql(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                " WHERE datname = current_database() AND state = 'active' AND query LIKE 'COPY (%big%'"
-            )
+        until(lambda: versions.sql(end) or process.poll() is not None, "the copy of big", every=0.01)
         _, err = process.communicate(timeout=60)
-    assert ended and process.returncode == 1
+    assert process.returncode == 1
     assert "broke off the copy" in err and err.count("\n") == 1, err
     assert versions.warehouse("SELECT count(), max(v) FROM raw.big") == [(200000, 1)]
     versions.load()
@@ -223,10 +216,8 @@ def test_readers_of_an_open_query_keep_what_they_read(versions: Any, clickhouse:
 def test_an_interrupt_ends_a_run_in_order(versions: Any) -> None:
     versions.sql("INSERT INTO big SELECT i, 2, repeat(md5(i::text), 30) FROM generate_series(300001, 400000) i")
     with versions.python("load", PYTHONUNBUFFERED="1") as process:
-        for line in process.stdout:
-            if line.startswith("loading"):
-                break
-        time.sleep(0.1)
+        copies = f"SELECT 1 FROM pg_stat_activity WHERE {versions.copying('big')}"
+        until(lambda: versions.sql(copies) or process.poll() is not None, "the copy of big", every=0.01)
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=30)
     assert process.returncode == 130 and "Interrupted" in err and "Traceback" not in err, out + err

@@ -2,7 +2,6 @@
 
 import contextlib
 import threading
-import time
 from typing import Any
 
 import psycopg2
@@ -170,7 +169,7 @@ def test_what_a_repetition_may_help_is_repeated_before_the_table_is_kept(
             # It waits for the holder, and the load behind it.
             waiting = threading.Thread(target=_lock, args=(blocker,))
             waiting.start()
-            _until_waiting(pair)
+            pair.until_locked_out("kept")
             with pytest.raises(PipelineError, match="run again"):
                 load_tables(pair.settings, run=run, targets=["kept"], attempt=1, last_attempt=False)
             (kept,) = load_tables(pair.settings, run=run, targets=["kept"], attempt=2, last_attempt=True)
@@ -197,10 +196,3 @@ def test_a_table_that_could_not_be_locked_is_not_read_by_a_later_load(pair: Any)
 def _lock(blocker: Any) -> None:
     with contextlib.suppress(psycopg2.errors.QueryCanceled):
         blocker.cursor().execute("LOCK TABLE kept IN ACCESS EXCLUSIVE MODE")
-
-
-def _until_waiting(pair: Any) -> None:
-    end = time.monotonic() + 30
-    while pair.sql("SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'kept'::regclass") == [(0,)]:
-        assert time.monotonic() < end
-        time.sleep(0.02)

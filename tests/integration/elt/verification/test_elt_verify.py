@@ -2,7 +2,6 @@
 
 import re
 import signal
-import time
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -14,6 +13,7 @@ from elt.runs.reconcile import reconcile
 from elt.verification import verify
 from stack.check import exact
 from stack.errors import StackError
+from waiting import until
 from warehouse import ops, records
 from warehouse.client import Warehouse
 from warehouse.errors import TerminalError
@@ -266,9 +266,8 @@ def test_a_kill_amid_a_comparison_leaves_nothing(orders: Any) -> None:
     orders.sql("UPDATE orders SET note = 'unseen' WHERE id <= 2999")
     scratch = "SELECT count() FROM system.tables WHERE database = 'raw' AND match(name, '__loading_.*_d$')"
     with orders.python("verify", "orders") as process:
-        deadline = time.monotonic() + 60
-        while not orders.warehouse(scratch)[0][0]:
-            assert time.monotonic() < deadline and process.poll() is None
+        until(lambda: orders.warehouse(scratch)[0][0] or process.poll() is not None, "the comparison row by row")
+        assert process.poll() is None
         process.send_signal(signal.SIGKILL)
     assert orders.command("recover")[0] == 0
     names = [name for (name,) in orders.warehouse("SELECT name FROM system.tables WHERE database = 'raw'")]

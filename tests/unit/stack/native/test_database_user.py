@@ -91,7 +91,7 @@ def data() -> Iterator[Path]:
 
 
 def give_back(folder: Path) -> None:
-    """Make everything nobody's, as an earlier version had it."""
+    """Gives everything to nobody, as an earlier version did."""
     for place in (folder, *folder.rglob("*")):
         os.chown(place, NOBODY, NOBODY, follow_symlinks=False)
 

@@ -1,1 +1,1 @@
-"""Postgres as a source: sessions, its catalogue, the copy, how far a cursor can be trusted, where a table comes from."""
+"""Postgres as a source: sessions, catalogue, copy, cursor horizon, origin of tables."""

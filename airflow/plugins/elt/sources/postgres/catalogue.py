@@ -1,4 +1,4 @@
-"""A table as Postgres' catalogue describes it: columns with their base types, key, size."""
+"""Reads Postgres' catalogue: a table's columns with base types, key, size."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ _KINDS: dict[str, Kind] = {
 
 
 class Reads(Protocol):
-    """The one thing of a source session that the catalogue needs."""
+    """The part of a source session that the catalogue needs."""
 
     def rows(self, sql: str, parameters: tuple[Any, ...] | None = None) -> list[tuple[Any, ...]]: ...
 
 
 @dataclass(frozen=True)
 class SourceColumn:
-    """A column; domains are resolved to what they are made of."""
+    """A column; domains are resolved to their base types."""
 
     name: str
     declared: str
-    """As \\d prints it, with domain, length and precision."""
+    """Type as \\d prints it, with domain, length and precision."""
     not_null: bool
     base: str
     """Name of the base type in pg_catalog (int4, numeric), 'enum' for any enum, '' for every other type."""
@@ -45,14 +45,14 @@ class SourceTable:
     kind: Kind
     oid: int
     estimated_rows: int | None
-    """The planner's estimate, partitions included; None where nothing was analyzed yet."""
+    """The planner's estimate of rows, partitions included; None before the first ANALYZE."""
     columns: tuple[SourceColumn, ...]
     key: tuple[str, ...]
     """Columns of the primary key, in its order."""
     unique: tuple[frozenset[str], ...] = ()
-    """Sets of columns that tell any two rows apart, by an index that holds at every moment."""
+    """Sets of columns that identify a row, by a unique index that is valid and not deferrable."""
     has_children: bool = False
-    """Whether tables inherit from it, other than as partitions: their rows are read with it, and its indexes do not hold for them."""
+    """Whether the table has inheritance children, other than partitions: their rows are read with it, but its indexes do not cover them."""
 
 
 _TABLE = """
@@ -66,8 +66,8 @@ FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname = %s AND c.relname = %s AND c.relkind = ANY (ARRAY['r', 'p', 'v', 'm', 'f'])
 """
 
-# Domains are followed to their base, also those of the elements of an array; a domain carries its own typmod and, over an array, its own
-# depth. An array whose elements are a domain over an array ends there: Postgres knows no depth for it.
+# Domains are resolved to their base types, also those of array elements. A domain has its own typmod and, over an array, its own depth. An
+# array whose elements are a domain over an array is not resolved further: Postgres has no depth for it.
 _COLUMNS = """
 WITH RECURSIVE base AS (
     SELECT a.attnum, a.attname, format_type(a.atttypid, a.atttypmod) AS declared, a.attnotnull,
@@ -116,7 +116,7 @@ HAVING bool_and(a.attnotnull)
 
 _CHILDREN = "SELECT EXISTS (SELECT FROM pg_inherits WHERE inhparent = %s)"
 
-# What an extension brought is its own affair, and a partition is read through its parent.
+# Without tables of extensions, and without partitions, which are read through their parents.
 _ALL = """
 SELECT n.nspname, c.relname,
        has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT'),
@@ -149,13 +149,13 @@ WHERE c.relkind = 'r' AND NOT c.relispartition AND n.nspname <> 'information_sch
 class ListedTable:
     name: TableName
     readable: bool
-    """Whether this role may read any of it."""
+    """Whether this role can read any of its columns."""
     problem: str = ""
-    """Why a readable table cannot be copied, as a clause; empty where it can."""
+    """Why a readable table cannot be copied, as a clause; empty if it can."""
 
 
 def list_tables(source: Reads) -> list[ListedTable]:
-    """Every ordinary and partitioned table of the source, no partitions, no views."""
+    """Returns all ordinary and partitioned tables of the source, without partitions and views."""
     return [_listed(*row) for row in source.rows(_ALL)]
 
 
@@ -175,18 +175,18 @@ def _listed(
 
 
 def table_bytes(source: Reads) -> dict[str, int]:
-    """Size on disk, without indexes, of each ordinary table by its name as schema.table. Partitioned tables are not in it."""
+    """Returns the size on disk in bytes, without indexes, of each ordinary table, by schema.table; without partitioned tables."""
     return {str(TableName(schema, table)): int(size) for schema, table, size in source.rows(_SIZES)}
 
 
 def find_kind(source: Reads, name: TableName) -> tuple[int, Kind, int | None]:
-    """Oid, kind and the planner's estimate of rows. Raises SourceRefusedError when there is no such table, or it cannot be read."""
-    found = source.rows(_TABLE, (name.schema, name.table))
-    if not found:
+    """Returns oid, kind and the planner's estimate of rows. Raises SourceRefusedError if the table does not exist or cannot be read."""
+    rows = source.rows(_TABLE, (name.schema, name.table))
+    if not rows:
         raise SourceRefusedError(
             f"The source has no table {name} that this role can see; correct its name in pipeline.yml or create it"
         )
-    oid, kind, estimate, populated = found[0]
+    oid, kind, estimate, populated = rows[0]
     if not populated:
         raise SourceRefusedError(
             f"{name} is a materialized view without data; REFRESH MATERIALIZED VIEW {name.sql} at the source, or take it out of pipeline.yml"
@@ -201,7 +201,7 @@ def estimate_rows(source: Reads, query: str) -> float:
 
 
 def read_table(source: Reads, name: TableName) -> SourceTable:
-    """The table as the session's snapshot sees it. Raises SourceRefusedError when it is missing or has no column."""
+    """Returns the table in the session's snapshot. Raises SourceRefusedError if it is missing or has no column."""
     oid, kind, estimate = find_kind(source, name)
     columns = tuple(_column(row) for row in source.rows(_COLUMNS, (oid,)))
     if not columns:
@@ -215,6 +215,6 @@ def read_table(source: Reads, name: TableName) -> SourceTable:
 def _column(row: tuple[Any, ...]) -> SourceColumn:
     name, declared, not_null, typmod, ndims, is_array, typname, typtype, built_in = row
     base = "enum" if typtype == "e" else typname if built_in and typtype == "b" else ""
-    # The declared depth is 0 for arrays that a view or CREATE TABLE AS made.
+    # The declared depth is 0 for arrays that come from a view or CREATE TABLE AS.
     dimensions = max(ndims, 1) if is_array else 0
     return SourceColumn(name, declared, not_null, base, typmod, dimensions)

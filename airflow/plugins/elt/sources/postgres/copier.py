@@ -1,5 +1,5 @@
-"""The session that copies. asyncpg takes all rows that have arrived out of their messages at once, in C, where other drivers
-call Python for each of them: less than half of their time on the processor (benchmarks/README.md)."""
+"""The copying session. asyncpg extracts all arrived rows from their messages at once, in C; other drivers call Python for each row. That halves
+the CPU time, and more (benchmarks/README.md)."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ import asyncpg
 from warehouse.errors import TerminalError
 
 CHUNK_BYTES = 1 << 18
-"""Bytes read from the socket at once. Larger blocks are given back to it after each use, and cost page faults."""
+"""Bytes read from the socket at once. The allocator returns larger blocks to the system after each use, which costs page faults."""
 _WAIT_SECONDS = 1.0
 _CLOSE_SECONDS = 10.0
 
-# What comes in small pieces is waited for a little: each piece costs a turn of the loop, however small it is.
+# After a small piece wait a little: each piece costs a turn of the event loop, however small it is.
 _SMALL_BYTES = 1 << 16
 _NAP_SECONDS = 0.001
 
@@ -29,7 +29,7 @@ Result = TypeVar("Result")
 
 
 class Copier:
-    """A session beside a session of psycopg2: same server, role and options. Used by one thread at a time.
+    """A second session, beside one of psycopg2: same server, role and options. For one thread at a time.
 
     Methods raise asyncpg.PostgresError, asyncpg.InterfaceError or OSError, which `Source` translates.
     """
@@ -37,9 +37,9 @@ class Copier:
     def __init__(
         self, parameters: Mapping[str, str], password: str | None, *, application: str, encrypted: bool, timeout: float
     ) -> None:
-        """Connects. `parameters` are libpq's, with those that it found by itself; `encrypted` says whether it uses TLS.
+        """Connects. `parameters` are libpq's, defaults included; `encrypted`: libpq's session uses TLS.
 
-        Raises TerminalError for a parameter that this session could not keep.
+        Raises TerminalError for a parameter that asyncpg does not support.
         """
         self._loop = asyncio.new_event_loop()
         self._copy: asyncio.Task[str] | None = None
@@ -64,13 +64,13 @@ class Copier:
         self._run(self._connection.execute(sql))
 
     def set_locally(self, name: str, value: str) -> None:
-        """Sets a setting for this transaction. The value is a parameter, and stands in no query."""
+        """Sets a setting for this transaction. The value is a bound parameter, so it appears in no query text."""
         self._run(self._connection.fetchval("SELECT set_config($1, $2, true) IS NOT NULL", name, value))
 
     def copy(self, select: str) -> Generator[memoryview, None, int]:
-        """The text that `COPY (select) TO STDOUT` sends, in chunks of at most CHUNK_BYTES; returns the rows that Postgres says it sent.
+        """Yields the text of `COPY (select) TO STDOUT` in chunks of at most CHUNK_BYTES; returns the number of rows that Postgres reports.
 
-        A chunk is valid until the next one is asked for; an empty one says that nothing has come for a second.
+        A chunk is valid until the next one is requested. An empty chunk means that nothing has arrived for a second.
         """
         chunk = _Chunk()
         self._copy = self._loop.create_task(self._connection.copy_from_query(select, output=chunk.put))
@@ -92,12 +92,12 @@ class Copier:
         self._stopped = True
         copy = self._copy
         if copy is not None:
-            # Closed: there is nothing left to stop.
+            # RuntimeError: the loop is closed, so nothing runs any more.
             with suppress(RuntimeError):
                 self._loop.call_soon_threadsafe(copy.cancel)
 
     def close(self) -> None:
-        """Ends the session, and the copy with it, whatever it is doing. May be called again."""
+        """Ends the session and its copy, whatever it is doing. Idempotent."""
         if self._loop.is_closed():
             return
         try:
@@ -111,7 +111,7 @@ class Copier:
         if self._copy is not None:
             await asyncio.wait([self._copy])
             if not self._copy.cancelled():
-                # Whoever read the copy has been told.
+                # Retrieve the exception: the copy's reader has already seen it.
                 self._copy.exception()
         try:
             await self._connection.close(timeout=_CLOSE_SECONDS)
@@ -123,7 +123,7 @@ class Copier:
 
 
 class _Chunk:
-    """One buffer for all that is sent: blocks of their own, each of another size, would leave holes in the heap."""
+    """One reused buffer for all data: blocks of varying sizes would fragment the heap."""
 
     def __init__(self) -> None:
         self.view = memoryview(bytearray(CHUNK_BYTES))
@@ -133,7 +133,7 @@ class _Chunk:
         self._passed = False
 
     async def put(self, data: bytearray) -> None:
-        """Takes what has arrived, and returns when there is room for all of it."""
+        """Stores arrived data; returns when all of it has found room (backpressure)."""
         rest = memoryview(data)
         while rest:
             if self.size == CHUNK_BYTES:
@@ -146,7 +146,7 @@ class _Chunk:
             rest = rest[len(some) :]
         if self._passed and len(data) < _SMALL_BYTES:
             await asyncio.sleep(_NAP_SECONDS)
-        # The first piece is all there is of most tables.
+        # Most tables have only one piece, so do not wait after the first.
         self._passed = True
 
     async def wait(self) -> None:
@@ -162,7 +162,7 @@ class _Chunk:
 
 
 def _address(parameters: Mapping[str, str], password: str | None, *, encrypted: bool) -> dict[str, Any]:
-    """How asyncpg is told where libpq has connected to, and how."""
+    """Returns asyncpg's arguments for libpq's connection: same server, same encryption."""
     mode = parameters.get("sslmode", "prefer")
     given = [name for name in _UNKNOWN_TO_ASYNCPG if parameters.get(name) not in (None, "", "allow")]
     if parameters.get("channel_binding") == "require" and mode != "verify-full":
@@ -183,7 +183,7 @@ def _address(parameters: Mapping[str, str], password: str | None, *, encrypted: 
         return address | {"ssl": False}
     if parameters.get("sslrootcert") == "system":
         return address | {"ssl": ssl.create_default_context()}
-    # With `prefer` and `allow`, too: the session beside it is encrypted.
+    # Also with `prefer` and `allow`: libpq's session is encrypted, so this one must be too.
     tls = {"sslmode": mode if mode.startswith("verify") else "require"}
     tls |= {name: parameters[name] for name in _TLS if parameters.get(name)}
     return address | {"dsn": f"postgresql://?{urlencode(tls)}"}

@@ -1,7 +1,7 @@
-"""How far a cursor can be trusted: the start of the oldest transaction that may still write rows behind it.
+"""Horizon of a cursor: the start of the oldest transaction that may still commit rows behind the watermark.
 
-A row gets its `updated_at` when it is written, and becomes visible when its transaction commits, maybe hours later.
-A watermark that was taken in between would leave it behind for ever, so that it is held back to this horizon.
+A row gets its `updated_at` when it is written, but becomes visible when its transaction commits, maybe hours later. A watermark taken in between would
+skip the row for ever, so the watermark never passes this horizon.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from elt.sources.postgres.catalogue import Reads
 
 FUNCTION = "public.elt_oldest_transaction()"
-"""A function that an owner may give a role in place of pg_read_all_stats: it tells one instant, and no query of others."""
+"""A function that an owner may grant instead of pg_read_all_stats: it returns one instant, and no queries of others."""
 
 _WAY = f"""
 SELECT NOT pg_is_in_recovery() AND pg_has_role(current_user, 'pg_read_all_stats', 'USAGE'),
@@ -19,7 +19,7 @@ SELECT NOT pg_is_in_recovery() AND pg_has_role(current_user, 'pg_read_all_stats'
        AND has_function_privilege(to_regprocedure('{FUNCTION}'), 'EXECUTE')
 """
 
-# Sessions of the loader itself write nothing.
+# The loader's own sessions write nothing.
 _OLDEST = """
 (SELECT min(a.xact_start) FROM pg_stat_activity a
  WHERE a.datname = current_database() AND a.pid <> pg_backend_pid()
@@ -28,15 +28,15 @@ _OLDEST = """
 
 
 def sees_transactions(source: Reads) -> bool:
-    """Whether this role, on this server, can know when the transactions of others began."""
+    """Whether this role can see the start of other sessions' transactions on this server."""
     return any(source.rows(_WAY)[0])
 
 
 def read_horizon(source: Reads) -> datetime | None:
-    """An instant before which no open transaction had begun; to be called outside a transaction, before the snapshot.
+    """Returns an instant before which no open transaction had begun. Call it outside a transaction, before the snapshot.
 
-    None while a prepared transaction waits, whose start nobody knows. A role that cannot know of the transactions
-    of others (`sees_transactions`) gets the present, and has the lookback alone.
+    Returns None while a prepared transaction waits, because its start is unknown. A role that cannot see other transactions (`sees_transactions`) gets the
+    present, and relies on the lookback alone.
     """
     by_right, by_function = source.rows(_WAY)[0]
     oldest = _OLDEST if by_right else FUNCTION if by_function else "NULL"

@@ -1,7 +1,7 @@
-"""Where the rows of a table come from: which server, which database, and which table of it, as Postgres' catalogue shows them.
+"""Origin of a table's rows: server, database and table, from Postgres' catalogue.
 
-An incremental table goes on from what is published only where that came from the same table of the same source. Names do not tell: a table may be
-made anew, swapped by a rename or restored, and SOURCE_URL may name another server.
+An incremental load may continue the published rows only if they came from the same table of the same source. Names do not prove that: a table may be
+recreated, swapped by a rename or restored, and SOURCE_URL may name another server.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from typing import Any
 
 from elt.sources.postgres.catalogue import Reads, SourceTable
 
-# pg_control_system may be withheld from a role, as on some hosted servers.
+# A role may not be allowed to call pg_control_system, such as on some hosted servers.
 _MAY_SEE_SYSTEM = "SELECT has_function_privilege('pg_catalog.pg_control_system()', 'EXECUTE')"
 _SYSTEM = "SELECT system_identifier::text FROM pg_control_system()"
 _DATABASE = "SELECT oid::bigint FROM pg_database WHERE datname = current_database()"
 
-# The table, its partitions, and what inherits from it.
+# The table, its partitions and its inheritance children.
 _FILES = """
 WITH RECURSIVE tree AS (
     SELECT %s::oid AS oid
@@ -35,7 +35,7 @@ FROM pg_attribute a LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum
 WHERE a.attrelid = %s AND a.attnum > 0 AND NOT a.attisdropped
 """
 
-# Of every enum that the columns are made of, through arrays, domains and composite types.
+# Every enum in the columns' types, also inside arrays, domains and composite types.
 _LABELS = """
 WITH RECURSIVE used AS (
     SELECT a.atttypid AS typid FROM pg_attribute a WHERE a.attrelid = %s AND a.attnum > 0 AND NOT a.attisdropped
@@ -55,12 +55,12 @@ _VIEW = "SELECT md5(pg_get_viewdef(%s::oid))"
 
 @dataclass(frozen=True)
 class SourceIdentity:
-    """Which server and database. Kept as JSON in ops.runs."""
+    """Identity of server and database. Stored as JSON in ops.runs."""
 
     host: str
-    """As the address says it, with its port."""
+    """Host and port, as written in SOURCE_URL."""
     system: str
-    """Postgres' system identifier, which copies of a disk share; empty where the role may not see it."""
+    """Postgres' system identifier, which physical copies share; empty if the role cannot read it."""
     database: int
 
     def text(self) -> str:
@@ -69,18 +69,18 @@ class SourceIdentity:
 
 @dataclass(frozen=True)
 class Origin:
-    """One table of one source at one instant. Kept as JSON in ops.loads."""
+    """One table of one source at one instant. Stored as JSON in ops.loads."""
 
     host: str
-    """As the address says it, with its port."""
+    """Host and port, as written in SOURCE_URL."""
     system: str
-    """Postgres' system identifier, which copies of a disk share; empty where the role may not see it."""
+    """Postgres' system identifier, which physical copies share; empty if the role cannot read it."""
     database: int
     table: int
     files: Mapping[str, int]
-    """File by oid, of the table and of each partition and child; 0 where there is none."""
+    """Relfilenode by oid, of the table and of each partition and child; 0 without a file."""
     names: Mapping[str, str]
-    """Name by oid, of the same."""
+    """Name by oid, of the same relations."""
     columns: Mapping[str, list[Any]]
     """Number and generating expression by name."""
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -97,21 +97,21 @@ class Difference:
     """The changes between two origins."""
 
     reason: str = ""
-    """Why nothing can be gone on from, as a clause; empty where it can."""
+    """Why the load cannot continue the published rows, as a clause; empty if it can."""
     attached: tuple[int, ...] = ()
-    """Oids of partitions that are new: their rows may be older than the watermark."""
+    """Oids of new partitions, whose rows may be older than the watermark."""
     detached: tuple[str, ...] = ()
-    """Names of partitions that are gone: their rows stay in `raw`, as deleted ones do."""
+    """Names of removed partitions; their rows stay in `raw`, like deleted rows."""
 
 
 def read_identity(source: Reads, host: str) -> SourceIdentity:
-    """The identity of the source; `host` as its address says it."""
+    """Returns the identity of the source; `host` is host and port of SOURCE_URL."""
     system = str(source.rows(_SYSTEM)[0][0]) if source.rows(_MAY_SEE_SYSTEM)[0][0] else ""
     return SourceIdentity(host, system, int(source.rows(_DATABASE)[0][0]))
 
 
 def other_source(was: SourceIdentity | Origin, now: SourceIdentity | Origin, *, any_host: bool) -> str:
-    """Why `now` is not the source of `was`, as a clause; empty where it is."""
+    """Returns why `now` is not the source of `was`, as a clause; empty if it is."""
     if was.system != now.system or was.database != now.database:
         return f"it was copied from another database ({was.host}), and comes from {now.host} now"
     if was.host != now.host and not (any_host and now.system):
@@ -120,7 +120,7 @@ def other_source(was: SourceIdentity | Origin, now: SourceIdentity | Origin, *, 
 
 
 def read_origin(source: Reads, table: SourceTable, host: str) -> Origin:
-    """The origin of a table as the session's transaction sees it."""
+    """Returns the origin of a table in the session's transaction."""
     oid = table.oid
     server = read_identity(source, host)
     tree = source.rows(_FILES, (oid,))
@@ -138,9 +138,9 @@ def read_origin(source: Reads, table: SourceTable, host: str) -> Origin:
 
 
 def compare(before: str, now: Origin, copied: frozenset[str], *, any_host: bool) -> Difference:
-    """Compares an origin with `before`, which is an origin as text, or empty for a load of a version that kept none: that is trusted once.
+    """Compares an origin with `before`, an origin as text. An empty `before`, of a load by an older version, is trusted once.
 
-    Only `copied` columns count. With `any_host`, the system identifier alone tells servers apart.
+    Only `copied` columns count. With `any_host`, servers are compared by their system identifier alone.
     """
     if not before:
         return Difference()

@@ -1,6 +1,6 @@
-"""Whether a session of Postgres is ours alone, or a pooler gives it to others between two transactions.
+"""Detects a pooler that shares our Postgres session with other clients between transactions.
 
-Settings, locks and read-only mode would then end up in the sessions of others. So this is asked before anything is set.
+Settings, locks and read-only mode would then leak into the sessions of other clients. So the check comes before anything is set.
 """
 
 from __future__ import annotations
@@ -12,17 +12,16 @@ import psycopg2.extensions
 
 _PID = "SELECT pg_backend_pid()"
 _ROUNDS = 3
-"""A pool lends the process that was given back last, or each in turn. Other clients of it may come in between."""
+"""Number of tries: a pool lends the backend that was returned last, or each in turn, and other clients may interfere."""
 
 
 def is_shared(
     connection: psycopg2.extensions.connection, connect: Callable[[], psycopg2.extensions.connection]
 ) -> bool:
-    """Whether a pooler lends the session of `connection`, which is in autocommit mode, to others. Leaves nothing behind.
+    """Whether a pooler shares the session of `connection`, which is in autocommit mode, with others. Leaves nothing behind.
 
-    A server tells a client the number of its process at the start; a pooler tells another number than the process has. Whether it pools
-    sessions or transactions shows beside a second connection: the process of a session that is ours alone never changes, and never
-    serves the other one.
+    A server reports its backend's pid at the start; a pooler reports another number. A second connection shows whether the pooler pools sessions or
+    transactions: the backend of an exclusive session never changes, and never serves the second connection.
     """
     pids = {_pid(connection)}
     if pids == {connection.info.backend_pid}:

@@ -1,4 +1,4 @@
-"""The stream: COPY of one side becomes the body of an insert on the other, in constant memory."""
+"""Streams COPY of the source into the body of an insert, in constant memory."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from elt.sources.postgres.session import CopySession
 
 _TICK_SECONDS = 1.0
 _SAMPLE_EVERY = 16
-"""Rows are counted in one chunk of so many: enough for a progress line, and next to free."""
+"""Rows are counted in one of this many chunks: enough for a progress estimate, at almost no cost."""
 
 Tick = Callable[[int, int], None]
-"""Called about once a second with the estimated rows and the bytes so far."""
+"""Callback, about once a second, with the estimated rows and the bytes so far."""
 
 
 @dataclass
 class Sent:
-    """Rows and bytes that the source sent, once the stream has ended well."""
+    """Rows and bytes that the source sent in a successful stream."""
 
     rows: int = 0
     bytes: int = 0
@@ -27,20 +27,20 @@ class Sent:
 class CopyStream:
     """Reads the rows of a SELECT as chunks of COPY's text.
 
-    The chunks end only when Postgres has said that the copy is complete. A copy that fails raises inside the chunks,
-    so that the insert they feed is broken off and never looks like a short but whole one.
+    The chunks end only when Postgres has reported the copy as complete. A failing copy raises inside the chunks, which aborts the insert, so a partial
+    copy never looks complete.
     """
 
     def __init__(self, session: CopySession, select: str, tick: Tick) -> None:
         self.sent = Sent()
         self.error: Exception | None = None
-        """The error that the copy itself raised, if it did."""
+        """The error of the copy itself, if it failed."""
         self._session = session
         self._select = select
         self._tick = tick
 
     def chunks(self) -> Generator[memoryview, None, None]:
-        """The text of COPY; each chunk is valid until the next one is asked for. Raises what the copy raised."""
+        """Yields the text of COPY; a chunk is valid until the next one is requested. Raises the copy's error."""
         try:
             self.sent.rows = yield from self._counted(self._session.copy(self._select))
         except Exception as error:

@@ -1,4 +1,4 @@
-"""One session on the source: read only, in UTC, with errors that say whether trying again can help."""
+"""Sessions on the source: read-only, in UTC, with errors that say whether a retry can help."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from elt.sources.postgres.catalogue import Kind
 from elt.sources.postgres.copier import Copier
 from elt.sources.postgres.pooler import is_shared
 
-# What every value is printed with, so that no server's or role's own defaults show in the warehouse.
-# row_security off: a table whose policies would hide rows from this role is an error, not a short copy.
-# The keepalives are the server's: a host that is cut off does not keep its locks for two hours.
+# Output settings for all values, so that defaults of server or role do not change the copy.
+# row_security off: policies that would hide rows from this role raise an error instead of a partial copy.
+# Keepalives of the server: without them a disconnected host would hold its locks for two hours.
 _SESSION = """
 SET client_encoding = 'UTF8'; SET timezone = 'UTC'; SET datestyle = 'ISO'; SET intervalstyle = 'iso_8601';
 SET extra_float_digits = 3; SET bytea_output = 'hex'; SET lc_monetary = 'C';
@@ -41,7 +41,7 @@ _LOCK_NOT_AVAILABLE = "55P03"
 _NO_OPTION: dict[str, Any] = {}
 _HAS_SALT = f"SELECT coalesce(current_setting('{MASK_SETTING}', true), '') <> ''"
 _NO_STARTUP_OPTION = "unsupported startup parameter"
-"""Messages of poolers that pass no options on."""
+"""Message of poolers that do not pass options on."""
 _CONNECT_SECONDS = 10
 
 
@@ -49,9 +49,9 @@ class Source:
     """A session. Each method raises SourceRefusedError or SourceUnavailableError."""
 
     def __init__(self, settings: Settings, application: str, *, salted: bool = False) -> None:
-        """Connects. `application` is what pg_stat_activity shows; its first 63 bytes count.
+        """Connects. pg_stat_activity shows the first 63 bytes of `application`.
 
-        With `salted` the session knows the salt for masked columns.
+        With `salted` the session has the salt for masked columns.
         """
         self._settings = settings
         self._application = application
@@ -62,7 +62,7 @@ class Source:
     def _connect(self) -> None:
         options = _salt_option(self._settings) if self._salted else _NO_OPTION
         self._salt: str | None = None
-        """For the session that copies, which is told it as a parameter where options do not reach Postgres."""
+        """Salt for the copying session, as a parameter, if options do not reach Postgres."""
         try:
             self._connection = _connection(self._settings, self._application, options)
         except SourceUnavailableError as error:
@@ -103,7 +103,7 @@ class Source:
         self._connection.close()
 
     def reopen(self) -> None:
-        """Connects anew: after an error Postgres answers nothing more in the same transaction."""
+        """Reconnects: after an error Postgres refuses all statements of the transaction."""
         self.close()
         self._connect()
 
@@ -121,23 +121,23 @@ class Source:
     def rows(self, sql: str, parameters: tuple[Any, ...] | None = None) -> list[tuple[Any, ...]]:
         with self._errors("a query"), self._connection.cursor() as cursor:
             cursor.execute(sql, parameters)
-            found: list[tuple[Any, ...]] = cursor.fetchall()
-            return found
+            result: list[tuple[Any, ...]] = cursor.fetchall()
+            return result
 
     @property
     def host(self) -> str:
-        """Where it is connected to: a name, an address, or a folder of sockets."""
+        """Host of the connection: a name, an address, or a folder of sockets."""
         return str(self._connection.info.host or "")
 
     @property
     def address(self) -> str:
-        """Host and port as the address says them, of several hosts all; where it says none, those that libpq chose."""
+        """Host and port as written in SOURCE_URL, all of several hosts; libpq's choice if it names none."""
         given = self._connection.info.dsn_parameters
         return f"{given.get('host') or self.host}:{given.get('port') or self._connection.info.port}"
 
     @property
     def copying(self) -> CopySession:
-        """The session beside this one that copies, after `begin(.., copies=True)`."""
+        """The copying session beside this one, after `begin(.., copies=True)`."""
         if self._copying is None:
             raise RuntimeError("The source has no session for copies: begin(.., copies=True) opens it")
         return self._copying
@@ -145,12 +145,11 @@ class Source:
     def begin(
         self, tables: Sequence[tuple[TableName, Kind]], snapshot: str | None = None, *, copies: bool = False
     ) -> None:
-        """Opens a read-only repeatable-read transaction in which no table of `tables` can be emptied or rewritten.
+        """Opens a read-only repeatable-read transaction in which no table of `tables` can be truncated or rewritten.
 
-        TRUNCATE and rewriting ALTERs are not MVCC-safe: a snapshot older than them reads an empty table. So the locks
-        come before the snapshot is taken (https://www.postgresql.org/docs/current/mvcc-caveats.html).
-        With `snapshot` the transaction reads what the exporting one reads; SnapshotGoneError when that has ended.
-        With `copies`, `copying` is there afterwards, and reads the same.
+        TRUNCATE and rewriting ALTERs are not MVCC-safe: an older snapshot reads an empty table. So the locks come before the snapshot
+        (https://www.postgresql.org/docs/current/mvcc-caveats.html). With `snapshot` the transaction imports that snapshot; raises SnapshotGoneError if the
+        exporting transaction has ended. With `copies` it also opens `copying`, with the same snapshot.
         """
         _begin(self, tables, snapshot)
         for name, kind in tables:
@@ -160,12 +159,12 @@ class Source:
             self._copying = self.copy_session(self._application, tables, snapshot or self.export_snapshot())
 
     def copy_session(self, application: str, tables: Sequence[tuple[TableName, Kind]], snapshot: str) -> CopySession:
-        """A session like this one that copies, in a transaction as `begin` opens it. To be closed by the caller."""
+        """Opens another copying session, in a transaction like that of `begin`. The caller closes it."""
         return CopySession(self._settings, self._connection.info, application, tables, snapshot, self._salt)
 
     def _lock_materialized(self, name: TableName) -> None:
-        # LOCK TABLE does not take a materialized view. Reading it locks it, but only after the snapshot is taken:
-        # the file that the snapshot knows must still be the one in use.
+        # LOCK TABLE does not accept a materialized view. A read locks it, but only after the snapshot is taken, so check that
+        # its file is still the snapshot's.
         self.execute(f"SELECT FROM {name.sql} WHERE false")
         seen = self.rows(
             "SELECT c.relfilenode = pg_relation_filenode(c.oid) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
@@ -176,7 +175,7 @@ class Source:
             raise TransientError(f"{name} was refreshed at the very moment it was to be read; run again")
 
     def being_altered(self, tables: Sequence[TableName]) -> list[TableName]:
-        """Ends the transaction, and says of which tables another session holds, or waits for, a lock that keeps readers out."""
+        """Ends the transaction; returns the tables on which another session holds, or waits for, a lock that blocks readers."""
         self.execute("ROLLBACK")
         found = self.rows(
             "SELECT DISTINCT n.nspname, c.relname FROM pg_locks l JOIN pg_class c ON c.oid = l.relation"
@@ -187,11 +186,11 @@ class Source:
         return [name for name in tables if name in locked]
 
     def snapshot_text(self) -> str:
-        """The transaction's own snapshot, for the record: xmin:xmax:xip_list."""
+        """Returns the transaction's snapshot as xmin:xmax:xip_list, for ops."""
         return f"own:{self.rows('SELECT pg_current_snapshot()::text')[0][0]}"[:200]
 
     def export_snapshot(self) -> str:
-        """A name under which other sessions can read the same instant while this transaction is open."""
+        """Exports the snapshot; returns its name, which other sessions can import while this transaction is open."""
         return str(self.rows("SELECT pg_export_snapshot()")[0][0])
 
     @contextmanager
@@ -203,7 +202,7 @@ class Source:
 
 
 class CopySession:
-    """A session that copies tables at the instant of another. Each method raises SourceRefusedError or SourceUnavailableError."""
+    """A copying session in the snapshot of another session. Each method raises SourceRefusedError or SourceUnavailableError."""
 
     def __init__(
         self,
@@ -214,15 +213,15 @@ class CopySession:
         snapshot: str,
         salt: str | None = None,
     ) -> None:
-        """Connects to where `beside` is connected, locks the tables and sees the snapshot.
+        """Connects to the server of `beside`, locks the tables and imports the snapshot.
 
-        `salt` is for masked columns, where the options of `beside` do not have it.
+        `salt` is for masked columns, if the options of `beside` lack it.
 
-        Each table is locked before anything is copied: an ALTER that queues up behind the session that holds the snapshot
-        would otherwise stand between that session and the copies that it waits for.
+        It locks all tables before the first copy. Otherwise an ALTER could queue behind the session that holds the snapshot and block the copies for which
+        that session waits: a deadlock.
         """
         self._settings = settings
-        # What libpq has chosen and resolved, of several hosts too.
+        # libpq's choice, also of several hosts.
         parameters = beside.dsn_parameters | {"host": beside.host, "port": str(beside.port)}
         with self._errors("the copy's session"):
             self._copier = Copier(
@@ -236,7 +235,7 @@ class CopySession:
             self.execute(_SESSION)
             _begin(self, tables, snapshot)
             if salt is not None:
-                # For this transaction: nothing of it stays in the pooler's session.
+                # Only for this transaction, so that it does not stay in the pooler's session.
                 with self._errors("a setting"):
                     self._copier.set_locally(MASK_SETTING, salt)
         except BaseException:
@@ -254,11 +253,11 @@ class CopySession:
             self._copier.execute(sql)
 
     def being_altered(self, tables: Sequence[TableName]) -> list[TableName]:
-        """Returns nothing: this session has no queries of its own, and the one beside it has locked the same tables before."""
+        """Returns no tables: the session beside this one has locked the same tables before."""
         return []
 
     def copy(self, select: str) -> Generator[memoryview, None, int]:
-        """As Copier.copy: chunks of text, and the rows that Postgres says it sent. Raises inside the chunks when the copy fails."""
+        """Yields chunks and returns the number of rows, like Copier.copy. A failing copy raises inside the chunks."""
         with self._errors("the copy"):
             return (yield from self._copier.copy(select))
 
@@ -313,7 +312,7 @@ def _lock(session: Source | CopySession, tables: Sequence[TableName]) -> None:
             error.sqlstate,
         ) from None
     except SourceRefusedError as error:
-        # Postgres names the table without its schema.
+        # Postgres' message names the table without its schema.
         named = [name for name in tables if len(tables) == 1 or f" {name.table}" in str(error).replace('"', "")]
         if named:
             error.naming(", ".join(map(str, named)))
@@ -336,7 +335,7 @@ def _connection(settings: Settings, application: str, options: Mapping[str, Any]
             **options,
             connect_timeout=_CONNECT_SECONDS,
             application_name=_short(application),
-            # Said here and not by SET alone: psycopg2 writes parameters, such as names of tables, as it was told when it connected.
+            # An option and not only SET: psycopg2 encodes parameters, such as table names, by the encoding at connect time.
             client_encoding="UTF8",
             keepalives_idle=30,
             keepalives_interval=10,
@@ -344,7 +343,7 @@ def _connection(settings: Settings, application: str, options: Mapping[str, Any]
         )
         return connection
     except psycopg2.ProgrammingError:
-        # libpq repeats parts of the address in its message, the password among them.
+        # libpq's message repeats parts of the address, including the password.
         raise SourceRefusedError(
             "SOURCE_URL is not an address that Postgres understands; write postgresql://user:password@host:5432/database"
         ) from None
@@ -356,12 +355,12 @@ def _connection(settings: Settings, application: str, options: Mapping[str, Any]
 
 
 def _short(application: str) -> str:
-    """As much of a name as pg_stat_activity shows."""
+    """Returns the part of a name that pg_stat_activity shows."""
     return application.encode()[:63].decode(errors="ignore")
 
 
 def _salt_option(settings: Settings) -> dict[str, Any]:
-    """The salt as an option of the connection, behind those of the address. Raises TerminalError when there is none."""
+    """Returns the salt as a connection option, after those of SOURCE_URL. Raises TerminalError without a salt."""
     salt = settings.mask_salt.get_secret_value()
     if not salt:
         raise TerminalError(
@@ -370,7 +369,7 @@ def _salt_option(settings: Settings) -> dict[str, Any]:
     try:
         given = psycopg2.extensions.parse_dsn(settings.source_url.get_secret_value()).get("options", "")
     except psycopg2.ProgrammingError:
-        # Connecting says what is wrong with the address.
+        # The connection attempt will report what is wrong with the address.
         given = ""
     escaped = salt.replace("\\", "\\\\").replace(" ", "\\ ")
     return {"options": f"{given} -c {MASK_SETTING}={escaped}".strip()}
@@ -383,6 +382,6 @@ def _reason(error: psycopg2.Error, settings: Settings) -> str:
 
 
 def _clean(text: str, settings: Settings, detail: str = "") -> str:
-    """The first line, and no secret of ours."""
+    """Returns the first line, with secrets removed."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return settings.redact((lines[0] if lines else "no reason given") + detail).rstrip(".")

@@ -3,7 +3,6 @@
 import os
 import subprocess
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from elt.pipeline.names import TableName
 from elt.sources.postgres.copier import CHUNK_BYTES
 from elt.sources.postgres.session import CopySession, Source
 from pydantic import SecretStr
+from waiting import until
 from warehouse.errors import PipelineError
 
 TABLE = [(TableName("public", "t"), "table")]
@@ -52,7 +52,7 @@ def test_it_reads_the_instant_of_the_session_beside_it(table: Any) -> None:
         # Both hold the lock: an ALTER must not come between them.
         locks = "SELECT count(DISTINCT pid) FROM pg_locks WHERE relation = 't'::regclass AND mode = 'AccessShareLock'"
         assert table.sql(locks) == [(2,)]
-    assert sessions(table) == []
+    until_no_session(table)
 
 
 def test_rows_larger_than_a_chunk_and_no_rows_at_all_come_whole(table: Any) -> None:
@@ -125,14 +125,18 @@ def test_a_copy_that_fails_late_never_looks_whole(table: Any) -> None:
 def test_another_thread_can_stop_it(table: Any) -> None:
     with opened(table) as source:
         source.begin(TABLE, copies=True)
-        stopping = threading.Timer(0.3, source.cancel)
+        sleeps = f"SELECT 1 FROM pg_stat_activity WHERE {table.copying('pg_sleep(600)')}"
+
+        def stop() -> None:
+            until(lambda: table.sql(sleeps), "the copy")
+            source.cancel()
+
+        stopping = threading.Thread(target=stop)
         stopping.start()
-        began = time.monotonic()
         with pytest.raises(PipelineError, match="broke off the copy"):
-            read(source.copying, "SELECT pg_sleep(60)")
-        assert time.monotonic() - began < 10
+            read(source.copying, "SELECT pg_sleep(600)")
         stopping.join()
-    assert sessions(table) == []
+    until_no_session(table)
 
 
 def test_stopped_before_it_begins_it_copies_nothing(table: Any) -> None:
@@ -150,7 +154,7 @@ def test_closed_in_the_middle_it_leaves_no_statement_at_the_source(table: Any) -
     assert len(next(chunks)) > 0
     source.close()
     source.close()
-    assert sessions(table) == []
+    until_no_session(table)
 
 
 def test_a_session_that_the_server_ends_is_worth_another_try(table: Any) -> None:
@@ -186,9 +190,7 @@ def encrypted(table: Any, server_folder: Path) -> Iterator[Path]:
     authority = server_folder / "authority.crt"
     authority.write_bytes(certificate.read_bytes())
     table.sql("ALTER SYSTEM SET ssl = on", "SELECT pg_reload_conf()")
-    deadline = time.monotonic() + 10
-    while table.sql("SHOW ssl") != [("on",)] and time.monotonic() < deadline:
-        time.sleep(0.05)
+    until(lambda: table.sql("SHOW ssl") == [("on",)], "TLS at the source")
     try:
         yield authority
     finally:
@@ -218,13 +220,7 @@ def test_check_tells_what_the_session_could_not_keep(table: Any, encrypted: Path
     assert code == 0, out + err
 
 
-def sessions(shop: Any) -> list[tuple[Any, ...]]:
-    """The loader's sessions at the source, after a moment in which a server notices that they are gone."""
-    deadline = time.monotonic() + 5
-    while True:
-        found: list[tuple[Any, ...]] = shop.sql(
-            "SELECT application_name, query FROM pg_stat_activity WHERE application_name LIKE 'elt %'"
-        )
-        if not found or time.monotonic() > deadline:
-            return found
-        time.sleep(0.05)
+def until_no_session(shop: Any) -> None:
+    """Waits until the source has noticed that the loader's sessions are gone."""
+    loaders = "SELECT application_name, query FROM pg_stat_activity WHERE application_name LIKE 'elt %'"
+    until(lambda: not shop.sql(loaders), "the end of the loader's sessions", said=lambda: str(shop.sql(loaders)))

@@ -17,6 +17,7 @@ import pytest
 from elt.errors import SourceRefusedError
 from elt.sources.postgres.session import CopySession, Source
 from pydantic import SecretStr
+from waiting import takes_connections, until_up
 from warehouse.errors import PipelineError
 
 PGBOUNCER = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
@@ -57,23 +58,13 @@ def behind(shop: Any, server_folder: Path, free_port: Callable[[], int]) -> Iter
             environment=shop.environment | {"SOURCE_URL": url},
         )
         try:
-            _until_it_answers(url, process, folder / "log")
+            until_up(process, lambda: takes_connections(url), folder / "log")
             yield pooled
         finally:
             process.terminate()
             process.wait(20)
 
     yield started
-
-
-def _until_it_answers(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    end = time.monotonic() + 30
-    while True:
-        try:
-            return psycopg2.connect(url).close()
-        except psycopg2.OperationalError:
-            assert process.poll() is None and time.monotonic() < end, log.read_text()
-            time.sleep(0.05)
 
 
 @pytest.fixture

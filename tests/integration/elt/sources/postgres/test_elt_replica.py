@@ -14,6 +14,7 @@ import psycopg2
 import pytest
 from pydantic import SecretStr
 from stack.native import postgres as native_postgres
+from waiting import takes_connections, until_up
 
 
 @pytest.fixture
@@ -44,15 +45,7 @@ def replica(shop: Any, postgres: Any, server_folder: Path, free_port: Callable[[
             started.append(subprocess.Popen(command, stdout=sink, stderr=sink, cwd="/"))
         address = urlsplit(shop.settings.source_url.get_secret_value())
         url = f"postgresql://{address.username}:{address.password}@127.0.0.1:{port}{address.path}"
-        end = time.monotonic() + 60
-        while True:
-            try:
-                psycopg2.connect(url).close()
-                break
-            except psycopg2.OperationalError as error:
-                log = (server_folder / "replica.log").read_text()
-                assert started[0].poll() is None and time.monotonic() < end, f"{error}\n{log}"
-                time.sleep(0.1)
+        until_up(started[0], lambda: takes_connections(url), server_folder / "replica.log")
         settings = shop.settings.model_copy(update={"source_url": SecretStr(url)})
         return dataclasses.replace(shop, settings=settings, environment=shop.environment | {"SOURCE_URL": url})
 
