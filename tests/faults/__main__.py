@@ -4,6 +4,7 @@ import argparse
 import os
 import random
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -61,6 +62,8 @@ class Stage:
 
 def main() -> int:
     options = _parser().parse_args()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.default_int_handler)
     if options.list:
         for scenario in SCENARIOS.values():
             print(f"{scenario.name:24} {scenario.says}")

@@ -19,17 +19,23 @@ from webhook.settings import Settings
 
 from faults.steps import HungError
 
-_MODELS = {
-    "mart_accounts": """
+_FILES = {
+    "models/marts/mart_accounts.sql": """
 select a.id as id, a.balance as balance, e.entered as entered, (select max(tick) from raw.accounts) as tick
 from raw.accounts as a
 left join (select account_id, sum(amount) as entered from raw.entries group by account_id) as e on e.account_id = a.id
 """,
-    # Carries its past: each build goes on from a clone of what is published.
-    "mart_audit": """
+    # This one and the history carry their past: each build goes on from clones of what is published.
+    "models/marts/mart_audit.sql": """
 {{ config(materialized='incremental', unique_key='id', order_by='id') }}
 select id, delta, tick from raw.audit final
 {% if is_incremental() %} where tick > (select max(tick) from {{ this }}) {% endif %}
+""",
+    "snapshots/accounts_history.yml": """
+snapshots:
+  - name: accounts_history
+    relation: ref('mart_accounts')
+    config: {strategy: check, unique_key: id, check_cols: [balance], hard_deletes: invalidate, order_by: [id, dbt_valid_from]}
 """,
 }
 
@@ -60,8 +66,8 @@ class Builder:
     def start(self) -> None:
         left_out = shutil.ignore_patterns("target", "logs", "dbt_score_rules", "requirements.*", "Dockerfile")
         shutil.copytree(servers.REPO / "dbt", self._project, ignore=left_out)
-        for name, text in _MODELS.items():
-            (self._project / f"models/marts/{name}.sql").write_text(text)
+        for name, text in _FILES.items():
+            (self._project / name).write_text(text)
         settings = Settings.from_environ(self._env)
         self._database = Database(settings.database)
         self._store = RunStore(self._database)

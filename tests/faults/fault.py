@@ -58,9 +58,16 @@ class Fault:
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _armed: Step | None = None
 
+    def __post_init__(self) -> None:
+        # Of the two loads that run beside each other either may be met.
+        self._passed_over = self.dice.randrange(2) if self.step == "load" else 0
+
     def begun(self, world: World, step: Step | None) -> None:
         """Arms the fault; `step` is None for a build."""
         if self.struck_at or (step.name if step else "build") != self.step or self._armed is not None:
+            return
+        if self._passed_over:
+            self._passed_over -= 1
             return
         self._armed = step
         if isinstance(self.moment, After):

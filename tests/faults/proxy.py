@@ -58,7 +58,8 @@ class Proxy:
 
     def __post_init__(self) -> None:
         self._loop = asyncio.new_event_loop()
-        threading.Thread(target=self._loop.run_forever, daemon=True, name=f"proxy to {self.to[1]}").start()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True, name=f"proxy to {self.to[1]}")
+        self._thread.start()
         self._call(self._listen())
 
     def watch(self, pattern: str, number: int, when: When, act: Callable[[], None]) -> None:
@@ -86,6 +87,8 @@ class Proxy:
     def close(self) -> None:
         self._call(self._end())
         self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+        self._loop.close()
 
     def _call(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
@@ -104,6 +107,10 @@ class Proxy:
         self._server.close()
         self._flows.set()
         self._reset()
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
 
     async def _accept(self, near_reader: asyncio.StreamReader, near: asyncio.StreamWriter) -> None:
         try:

@@ -49,6 +49,8 @@ MARTS = Published(
     {
         "mart_accounts": "SELECT sum(balance), sum(abs(balance - entered)), max(tick) FROM analytics.mart_accounts",
         "mart_audit": "SELECT sum(delta), count() - max(id), max(tick) FROM analytics.mart_audit",
+        "accounts_history": "SELECT sumIf(balance, dbt_valid_to IS NULL), count() - uniqExact(id, dbt_valid_from), max(tick)"
+        " FROM analytics.accounts_history",
     },
     {},
     "SELECT opened_at, closed_at FROM ops.dbt_publishes FINAL",

@@ -12,43 +12,43 @@ from faults.proxy import When
 
 WAREHOUSE, SOURCE, WORKER = "warehouse_wire", "source_wire", "worker_wire"
 
-# The statements of a step by the name of the moment. What is told of a moment must hold for another way of doing the same: a statement
-# that never passes is a moment that is never met, and the round strikes at a random one.
+# The statements of a step by the name of the moment: where they pass, what they look like, and the first and last number of those that
+# are meant. A statement that never passes is a moment that meets nobody.
 _INSERT = r"INSERT(?:\s|\+|%20)+INTO(?:\s|\+|%20)+ops\."
 BEGIN = {
-    "recovery looks": (WAREHOUSE, r"ops\.publishes", 1),
-    "the run is written": (WAREHOUSE, _INSERT + "runs", 1),
+    "recovery looks": (WAREHOUSE, r"ops\.publishes", 1, 1),
+    "the run is written": (WAREHOUSE, _INSERT + "runs", 1, 1),
 }
 HOLD = {
-    "the snapshot is exported": (SOURCE, "pg_export_snapshot", 1),
-    "the snapshot is written": (WAREHOUSE, _INSERT + "runs", 1),
+    "the snapshot is exported": (SOURCE, "pg_export_snapshot", 1, 1),
+    "the snapshot is written": (WAREHOUSE, _INSERT + "runs", 1, 1),
 }
 LOAD = {
-    "the loading table is made": (WAREHOUSE, "CREATE TABLE", 4),
-    "the load is written": (WAREHOUSE, _INSERT + "loads", 4),
-    "the copy begins": (SOURCE, r"COPY \(", 3),
-    "the rows begin": (WAREHOUSE, r"FORMAT TabSeparated", 3),
-    "changed rows join": (WAREHOUSE, "ATTACH PARTITION", 1),
-    "the table is finished": (WAREHOUSE, "REMOVE DEFAULT", 3),
+    "the loading table is made": (WAREHOUSE, "CREATE TABLE", 1, 4),
+    "the load is written": (WAREHOUSE, _INSERT + "loads", 1, 4),
+    "the copy begins": (SOURCE, r"COPY \(", 1, 3),
+    "the rows begin": (WAREHOUSE, r"FORMAT TabSeparated", 1, 3),
+    "changed rows join": (WAREHOUSE, "ATTACH PARTITION", 1, 1),
+    "the table is finished": (WAREHOUSE, "REMOVE DEFAULT", 1, 3),
 }
 PUBLISH = {
-    "the journal is written": (WAREHOUSE, _INSERT + "publishes", 1),
-    "a look before a swap": (WAREHOUSE, r"FROM system\.tables", 6),
-    "a table gets the publisher's name": (WAREHOUSE, "RENAME TABLE", 4),
-    "a swap": (WAREHOUSE, "EXCHANGE TABLES", 4),
-    "the journal is closed": (WAREHOUSE, _INSERT + "publishes", 2),
-    "loads are closed": (WAREHOUSE, _INSERT + "loads", 1),
-    "the run is closed": (WAREHOUSE, _INSERT + "runs", 1),
-    "an old table is dropped": (WAREHOUSE, "DROP TABLE", 4),
+    "the journal is written": (WAREHOUSE, _INSERT + "publishes", 1, 1),
+    "a look before a swap": (WAREHOUSE, r"FROM system\.tables", 1, 6),
+    "a table gets the publisher's name": (WAREHOUSE, "RENAME TABLE", 1, 4),
+    "a swap": (WAREHOUSE, "EXCHANGE TABLES", 1, 4),
+    "the journal is closed": (WAREHOUSE, _INSERT + "publishes", 2, 2),
+    "loads are closed": (WAREHOUSE, _INSERT + "loads", 1, 1),
+    "the run is closed": (WAREHOUSE, _INSERT + "runs", 1, 1),
+    "an old table is dropped": (WAREHOUSE, "DROP TABLE", 1, 4),
 }
 BUILD = {
-    "a model is built": (WORKER, "create table", 3),
-    "the journal is written": (WORKER, _INSERT + "dbt_publishes", 1),
-    "marts get the publisher's names": (WORKER, "RENAME TABLE", 1),
-    "the swap": (WORKER, "EXCHANGE TABLES", 1),
-    "the journal is closed": (WORKER, _INSERT + "dbt_publishes", 2),
+    "a model is built": (WORKER, "create table", 1, 3),
+    "the journal is written": (WORKER, _INSERT + "dbt_publishes", 1, 1),
+    "marts get the publisher's names": (WORKER, "RENAME TABLE", 1, 1),
+    "the swap": (WORKER, "EXCHANGE TABLES", 1, 1),
+    "the journal is closed": (WORKER, _INSERT + "dbt_publishes", 2, 2),
 }
-POINTS: Mapping[str, Mapping[str, tuple[str, str, int]]] = {
+POINTS: Mapping[str, Mapping[str, tuple[str, str, int, int]]] = {
     "begin": BEGIN,
     "hold": HOLD,
     "load": LOAD,
@@ -85,8 +85,8 @@ class Scenario:
         if dice.random() >= self.share_of_points:
             return After(dice.uniform(0, seconds(step)))
         name = dice.choice(list(POINTS[step]))
-        wire, pattern, most = POINTS[step][name]
-        return At(wire, name, pattern, dice.randint(1, most), dice.choice(self.whens))
+        wire, pattern, first, last = POINTS[step][name]
+        return At(wire, name, pattern, dice.randint(first, last), dice.choice(self.whens))
 
 
 def _worker(who: str, number: signal.Signals) -> Deed:

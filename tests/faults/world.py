@@ -1,5 +1,6 @@
 """Real servers with proxies between them, a writer and readers, all to be harmed."""
 
+import logging
 import os
 import secrets
 import signal
@@ -28,7 +29,8 @@ class World:
 
     def __init__(self, home: Path, venvs: Path, stack: ExitStack, seed: int) -> None:
         self.home = home
-        self._stack = stack
+        # The driver logs each connection that is refused; the readers say it themselves.
+        logging.getLogger("clickhouse_connect").setLevel(logging.CRITICAL)
         self.postgres = stack.enter_context(servers.postgres_server(venvs, home))
         self.warehouse = stack.enter_context(servers.warehouse_server(venvs, home))
         self.dsn = self.postgres.dsn()

@@ -53,7 +53,7 @@ def recover(
         publish.await_turn(warehouse, found.publishes, lock, wait_seconds=wait_seconds, tell=tell)
         finished = publish.roll_forward(warehouse, found.publishes)
     closed = _close_dead_runs(warehouse, own_run)
-    dropped = _sweep(warehouse)
+    dropped = sweep(warehouse)
     return Recovered(
         tuple(entry.target for entry in finished if entry.status == "done"),
         tuple(closed),
@@ -97,7 +97,8 @@ def _is_dead(warehouse: Warehouse, run: ops.Run) -> bool:
     return ops.now() - ops.last_sign(warehouse, run.run) > SILENT_AFTER
 
 
-def _sweep(warehouse: Warehouse) -> list[str]:
+def sweep(warehouse: Warehouse) -> list[str]:
+    """Drops the loading tables of final runs; returns their names. Call it only while holding the run lock."""
     alive = {run.run for run in ops.running(warehouse)} | {entry.run for entry in ops.open_publishes(warehouse)}
     leftovers = [
         name

@@ -249,6 +249,8 @@ def publish_locked(
     found = ops.find_run(warehouse, run)
     if found.status != "success":
         publish_own(warehouse, lock, found, wait_seconds=wait_seconds, tell=tell)
+        # An attempt that was killed may have left a table of any size.
+        recovery.sweep(warehouse)
 
 
 def publish_own(
