@@ -35,6 +35,9 @@ class DagRun:
         """Returns the instant that is published now, or None when the run has failed and was closed as failed."""
         try:
             self._run = self._tried(steps.begin, key=self._key)
+            if self._fault is None:
+                found = self._world.rows("SELECT run, target FROM ops.publishes WHERE status = 'open'")
+                assert not found, f"a run has begun and has not finished the publish of an earlier one: {found}"
             instant = self._load(self._run)
             self._tried(steps.publish, run=self._run)
             return instant

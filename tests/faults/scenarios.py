@@ -115,7 +115,7 @@ SCENARIOS = {
         Scenario("stop-publish", "SIGSTOP of the publisher for a while", ("publish",), faults.stop, HEARD),
         Scenario(
             "overtake-publish",
-            "SIGSTOP of the publisher and the end of its sessions; another attempt takes over, and it wakes afterwards",
+            "SIGSTOP of the publisher and the end of its sessions; another attempt takes over, and it wakes meanwhile or afterwards",
             ("publish",),
             faults.take_over,
             HEARD,

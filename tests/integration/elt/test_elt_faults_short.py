@@ -26,7 +26,17 @@ def harmed(venvs: Path) -> Iterator[World]:
 # With these seeds each fault strikes at a named moment, and not by the clock, so that it meets somebody on any machine.
 @pytest.mark.parametrize(
     ("name", "seed"),
-    [],
+    [
+        ("kill-load", 12),
+        ("kill-publish", 12),
+        ("kill-publish", 21),
+        ("kill-by-hand", 18),
+        ("overtake-publish", 22),
+        ("kill-warehouse", 14),
+        ("reset-warehouse", 7),
+        ("stall-source", 8),
+        ("kill-worker", 6),
+    ],
 )
 def test_after_a_fault_the_next_green_run_is_the_source_and_nothing_is_left(
     harmed: World, name: str, seed: int
