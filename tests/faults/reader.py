@@ -72,6 +72,7 @@ class Reader(threading.Thread):
         super().__init__(daemon=True, name=f"reader of {self.published.name}")
         self._over = threading.Event()
         self._ticks: dict[str, int] = {}
+        self._told: set[str] = set()
         self._mixed: list[tuple[datetime, datetime, dict[str, int]]] = []
 
     __hash__ = threading.Thread.__hash__
@@ -121,7 +122,7 @@ class Reader(threading.Thread):
                 self._tell(f"{table} went back from tick {self._ticks[table]} to {tick}")
         self._ticks = ticks
         if len(set(ticks.values())) > 2:
-            self._tell(f"more than two instants at once: {ticks}")
+            self._tell(f"more than two instants at once: {sorted(ticks.items())}")
         elif len(set(ticks.values())) == 2:
             self._mixed.append((begun, ended, ticks))
         for rule, select in self.published.pairs.items():
@@ -130,7 +131,9 @@ class Reader(threading.Thread):
                 self._tell(f"at tick {one} it is not so that {rule}: {differences} differ")
 
     def _tell(self, sentence: str) -> None:
-        self.wrong.append(f"{self.published.name}.{sentence}, {time.strftime('%H:%M:%S')}")
+        if sentence not in self._told:
+            self._told.add(sentence)
+            self.wrong.append(f"{self.published.name}.{sentence}, {time.strftime('%H:%M:%S')}")
 
 
 def _union(selects: Sequence[str] | Any) -> str:
