@@ -102,6 +102,19 @@ class Builder:
                         found["dbt"] = child.pid
         return found
 
+    def strays(self) -> list[str]:
+        """Processes of a worker that has died, or of its host or dbt."""
+        if self._process is None:
+            return []
+        own, found = {self._process.pid}, []
+        for process in psutil.process_iter():
+            with suppress(psutil.Error):
+                if process.pid == self._process.pid:
+                    own |= {child.pid for child in process.children(recursive=True)}
+                elif process.environ().get("WEBHOOK_HOME") == str(self._home):
+                    found.append(process)
+        return [str(process) for process in found if process.pid not in own]
+
     def log(self) -> str:
         return (self._home / "worker.log").read_text()
 

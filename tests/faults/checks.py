@@ -66,6 +66,7 @@ def _leftovers(world: World, *, marts: bool) -> list[str]:
             wrong.append(f"{count} {what}")
     if steps := _processes(world.home):
         wrong.append(f"processes of steps are left: {steps}")
+    wrong += [f"a process of a worker that died is left: {process}" for process in world.builder.strays()]
     return wrong
 
 
