@@ -13,29 +13,34 @@ usage() {
   e2e           the whole stack, in a browser too
   containers    the stack in containers; needs Docker's engine
   long          soaks and large counts, of all stages
+  faults        parts are killed, stopped and cut off while runs go on (docs/faults.md); a short version is in integration
   fix           formats the code, mends what the linters can, and writes dbt's descriptions where they are shown
 
-What follows the stages goes to pytest:
+What follows the stages goes to pytest, and after faults to the harness (./test.sh faults --help):
 
   ./test.sh unit -k watermark -x                                some of a stage
   ./test.sh unit tests/unit/elt/pipeline/test_elt_names.py     one file; only the environments of its part are built
   ./test.sh integration tests/integration/elt                   one part
+  ./test.sh faults kill-publish --rounds 50                     some scenarios
 USAGE
 }
 
 stages=()
-while [[ $# -gt 0 && "$1" =~ ^(lint|unit|integration|e2e|containers|long|fix)$ ]]; do
+while [[ $# -gt 0 && "$1" =~ ^(lint|unit|integration|e2e|containers|long|faults|fix)$ ]]; do
     stages+=("$1")
     shift
 done
 case "${1:-}" in
 -h | --help)
-    usage
-    exit 0
+    # The harness has a help of its own.
+    if [[ "${stages[*]-}" != faults ]]; then
+        usage
+        exit 0
+    fi
     ;;
 esac
 if [[ ${#stages[@]} -eq 0 ]]; then
-    [[ $# -eq 0 ]] || die "'$1' is not a stage: name one first, as in ./test.sh unit $1 (stages: lint, unit, integration, e2e, containers, long, fix)."
+    [[ $# -eq 0 ]] || die "'$1' is not a stage: name one first, as in ./test.sh unit $1 (stages: lint, unit, integration, e2e, containers, long, faults, fix)."
     stages=(lint unit integration e2e)
 fi
 for stage in "${stages[@]}"; do
@@ -62,7 +67,7 @@ environments_of() {
     unit/*) ;;
     integration/clickhouse) echo scripts postgres clickhouse dbt superset ;;
     integration/postgres | integration/stack) echo scripts postgres clickhouse ;;
-    integration/elt | integration/dbt | integration/webhook) echo scripts postgres clickhouse dbt ;;
+    integration/elt | integration/dbt | integration/webhook | faults/*) echo scripts postgres clickhouse dbt ;;
     integration/superset) echo scripts postgres clickhouse dbt superset ;;
     integration/airflow) echo scripts postgres clickhouse dbt airflow ;;
     # The wheel of Postgres is tested even where the system has a Postgres of its own.
@@ -223,6 +228,7 @@ for stage in "${stages[@]}"; do
         tests tests/containers "$@"
         ;;
     long) tests tests --long "$@" ;;
+    faults) PYTHONPATH=tests:airflow/plugins:scripts python -m faults "$@" ;;
     esac
 done
 printf '\nEverything that was asked for holds: %s.\n' "${stages[*]}"

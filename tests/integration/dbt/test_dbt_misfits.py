@@ -23,13 +23,13 @@ class Interrupted(Warehouse):
     """Runs statements between a publisher's look at the tables and its first rename."""
 
     def __init__(self, settings: Settings, *statements: str) -> None:
-        super().__init__(settings, "dbt")
+        super().__init__(settings.warehouse("dbt"))
         self._statements = list(statements)
 
-    def command(self, sql: str) -> None:
+    def command(self, sql: str, settings: Any = None) -> None:
         while sql.startswith("RENAME TABLE") and self._statements:
             super().command(self._statements.pop(0))
-        super().command(sql)
+        super().command(sql, settings)
 
 
 class Marts:

@@ -58,7 +58,7 @@ def recover(
                 publish.await_turn(warehouse, sorted_journal.publishes, lease, wait_seconds=wait_seconds, tell=tell)
                 finished = publish.roll_forward(warehouse, sorted_journal.publishes)
     closed = _close_dead_runs(warehouse, source_name, own_run)
-    dropped = _sweep(warehouse, source_name)
+    dropped = sweep(warehouse, source_name)
     return Recovered(
         tuple(entry.target for entry in finished if entry.status == "done"),
         tuple(closed),
@@ -109,7 +109,8 @@ def _is_dead(warehouse: Warehouse, run: ops.Run) -> bool:
     return records.now() - ops.last_sign(warehouse, run.run) > SILENT_AFTER
 
 
-def _sweep(warehouse: Warehouse, source_name: str) -> list[str]:
+def sweep(warehouse: Warehouse, source_name: str) -> list[str]:
+    """Drops the loading tables of the source's final runs; returns their names. Call it only while holding the source's lease."""
     # Tables first: one that is made after this list was read is not in it, and its run is not taken for a dead one.
     loading = {name: run for name in publish.uuids(warehouse) if (run := run_of_loading_table(name)) is not None}
     runs = ops.known_runs(warehouse, loading.values())

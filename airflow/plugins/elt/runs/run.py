@@ -236,6 +236,8 @@ def publish(
                 found = ops.find_run(warehouse, run)
                 if found.status != "success":
                     publish_own(warehouse, found, wait_seconds=wait_seconds, tell=tell)
+                    # An attempt that was killed may have left a table of any size.
+                    recovery.sweep(warehouse, name)
         return published(warehouse, run)
 
 

@@ -63,6 +63,16 @@ def test_the_steps_of_the_dag(two: Any) -> None:
     assert begin(two.settings, run_key="dag/one", tables=None, full_refresh=False) != run
 
 
+def test_the_table_of_an_attempt_that_was_killed_is_gone_when_its_run_is_published(two: Any) -> None:
+    run = begin(two.settings, run_key="dag/killed attempt", tables=None, full_refresh=False)
+    with two.held(run):
+        for target, attempt in (("a", 1), ("a", 2), ("b", 1)):
+            load_table(two.settings, run=run, target=target, attempt=attempt)
+    assert len(loading_tables(two)) == 3
+    publish(two.settings, run=run)
+    assert counts(two) == [2, 2] and loading_tables(two) == []
+
+
 def test_what_is_published_is_merged_as_any_other_table(two: Any) -> None:
     """Settings that keep merges waiting while a table is loaded is gone when readers see it."""
     two.load()

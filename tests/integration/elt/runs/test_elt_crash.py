@@ -1,46 +1,13 @@
-"""A loader that is killed, stopped or doubled at any moment loses nothing, doubles nothing, leaves nothing half there."""
+"""A loader whose parts are ended says so and leaves nothing half there. Kills at any moment: tests/faults."""
 
 import contextlib
-import random
 import signal
 import subprocess
 import sys
-import threading
-import time
 from typing import Any
 
 import pytest
 from waiting import until
-
-KILLS = 10
-MANY_KILLS = 100
-
-
-class Watcher(threading.Thread):
-    """Polls what readers see; remembers everything that is not one of the two whole states of a table."""
-
-    def __init__(self, shop: Any, client: Any, states: dict[str, set[tuple[int, int]]]) -> None:
-        super().__init__(daemon=True)
-        self.wrong: list[str] = []
-        self.polls = 0
-        self._client, self._states, self._over = client, states, threading.Event()
-
-    def run(self) -> None:
-        while not self._over.is_set():
-            for table, allowed in self._states.items():
-                try:
-                    seen = tuple(self._client.query(f"SELECT count(), max(v) FROM raw.{table}").result_rows[0])
-                except Exception as error:  # noqa: BLE001 - whatever a reader meets is a finding
-                    self.wrong.append(f"{table}: {error}")
-                    continue
-                self.polls += 1
-                if seen not in allowed:
-                    self.wrong.append(f"{table}: {seen}")
-            time.sleep(0.01)
-
-    def stop(self) -> None:
-        self._over.set()
-        self.join(10)
 
 
 @pytest.fixture
@@ -61,40 +28,6 @@ def versions(shop: Any) -> Any:
         "DELETE FROM small WHERE id > 7",
     )
     return shop
-
-
-@pytest.mark.parametrize(
-    "kills", [KILLS, pytest.param(MANY_KILLS, marks=[pytest.mark.long, pytest.mark.timeout(1800)])]
-)
-def test_killed_at_random_moments_the_rerun_is_as_if_nothing_had_happened(
-    versions: Any, clickhouse: Any, kills: int
-) -> None:
-    dice = random.Random(20260101)
-    states = {"big": {(200000, 1), (300000, 2)}, "small": {(10, 1), (7, 2)}}
-    with clickhouse.client() as client:
-        watcher = Watcher(versions, client, states)
-        watcher.start()
-        for number in range(kills):
-            with versions.python("load", PYTHONUNBUFFERED="1") as process:
-                # Half of the kills fall anywhere, half into the publish.
-                if number % 2:
-                    for line in process.stdout:
-                        if line.startswith("publishing"):
-                            break
-                    time.sleep(dice.uniform(0, 0.15))
-                else:
-                    time.sleep(dice.uniform(0.4, 2.5))
-                process.send_signal(signal.SIGKILL)
-        code, out, err = versions.run_python("load")
-        watcher.stop()
-    assert code == 0, out + err
-    assert watcher.wrong == [] and watcher.polls > 20
-    assert versions.warehouse("SELECT count(), uniqExact(id), min(v), max(v) FROM raw.big") == [(300000, 300000, 2, 2)]
-    assert versions.warehouse("SELECT count(), uniqExact(id), min(v), max(v) FROM raw.small") == [(7, 7, 2, 2)]
-    left = "SELECT count() FROM system.tables WHERE database = 'raw' AND name LIKE '%__loading_%'"
-    assert versions.warehouse(left) == [(0,)]
-    assert versions.warehouse("SELECT count() FROM ops.publishes FINAL WHERE status = 'open'") == [(0,)]
-    assert versions.warehouse("SELECT count() FROM ops.runs FINAL WHERE status = 'running'") == [(0,)]
 
 
 STEP = """
@@ -127,24 +60,6 @@ def finish(process: subprocess.Popen[str]) -> str:
 def until_loading(shop: Any, run: int) -> None:
     loads = f"SELECT 1 FROM ops.loads WHERE run = {run} AND status = 'running'"
     until(lambda: shop.warehouse(loads), f"a load of run {run}", every=0.005)
-
-
-def test_a_stopped_attempt_that_wakes_up_late_touches_nothing(versions: Any) -> None:
-    run = int(finish(step(versions, "begin(settings, run_key='dag/stalled', tables=None, full_refresh=False)")))
-    with contextlib.ExitStack() as stack:
-        with versions.held(run):
-            stalled = stack.enter_context(step(versions, f"load_table(settings, run={run}, target='big', attempt=1)"))
-            until_loading(versions, run)
-            stalled.send_signal(signal.SIGSTOP)
-            finish(step(versions, f"load_table(settings, run={run}, target='big', attempt=2)"))
-            finish(step(versions, f"load_table(settings, run={run}, target='small', attempt=1)"))
-        finish(step(versions, f"publish(settings, run={run})"))
-        assert versions.warehouse("SELECT count(), max(v) FROM raw.big") == [(300000, 2)]
-        stalled.send_signal(signal.SIGCONT)
-        stalled.communicate(timeout=60)
-    assert versions.warehouse("SELECT count(), max(v) FROM raw.big") == [(300000, 2)]
-    finish(step(versions, f"publish(settings, run={run})"))
-    assert versions.warehouse("SELECT count(), max(v) FROM raw.big") == [(300000, 2)]
 
 
 def test_a_holder_that_is_killed_while_loads_run_publishes_nothing(versions: Any) -> None:

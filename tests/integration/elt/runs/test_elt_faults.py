@@ -1,6 +1,5 @@
 """Neighbours that go away in the middle: the network, the session with the lock, the scheduler."""
 
-import socket
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -10,52 +9,11 @@ import pytest
 from elt.publishing import publish as publishing
 from elt.publishing import recovery
 from elt.runs.run import begin, load_table, publish
+from faults.proxy import Proxy
 from waiting import until
 from warehouse import leases, ops, records
 from warehouse.client import Warehouse
 from warehouse.errors import TransientError
-
-
-class CutWire:
-    """A wire to the warehouse that is cut once, after so many bytes from the loader."""
-
-    def __init__(self, host: str, port: int, after: int) -> None:
-        self._to, self.left, self.cut = (host, port), after, False
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listener.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def close(self) -> None:
-        self._listener.close()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                near, _ = self._listener.accept()
-            except OSError:
-                return
-            far = socket.create_connection(self._to)
-            threading.Thread(target=self._pump, args=(near, far, True), daemon=True).start()
-            threading.Thread(target=self._pump, args=(far, near, False), daemon=True).start()
-
-    def _pump(self, one: socket.socket, other: socket.socket, counted: bool) -> None:
-        try:
-            while data := one.recv(65536):
-                if counted and not self.cut:
-                    self.left -= len(data)
-                    if self.left < 0:
-                        self.cut = True
-                        break
-                other.sendall(data)
-        except OSError:
-            pass
-        for end in (one, other):
-            try:
-                end.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                continue
-            finally:
-                end.close()
 
 
 @pytest.fixture
@@ -71,8 +29,8 @@ def big(shop: Any) -> Any:
 
 
 @pytest.fixture
-def wire(big: Any) -> Iterator[CutWire]:
-    wire = CutWire("127.0.0.1", big.settings.clickhouse_http_port, after=4_000_000)
+def wire(big: Any) -> Iterator[Proxy]:
+    wire = Proxy(("127.0.0.1", big.settings.clickhouse_http_port))
     yield wire
     wire.close()
 
@@ -81,9 +39,11 @@ def count(shop: Any) -> int:
     return int(shop.warehouse("SELECT count() FROM raw.big")[0][0])
 
 
-def test_a_wire_that_is_cut_within_the_rows_publishes_nothing(big: Any, wire: CutWire) -> None:
+def test_a_wire_that_is_cut_within_the_rows_publishes_nothing(big: Any, wire: Proxy) -> None:
+    cut = threading.Event()
+    wire.cut_after(4_000_000, cut.set)
     code, _, err = big.run_python("load", CLICKHOUSE_HTTP_PORT=str(wire.port))
-    assert wire.cut and code == 1 and err.count("\n") == 1
+    assert cut.is_set() and code == 1 and err.count("\n") == 1
     assert "does not answer" in err
     assert count(big) == 100000
     big.load()

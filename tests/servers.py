@@ -1,0 +1,207 @@
+"""Real servers of tests: Postgres, and the embedded ClickHouse, which may be killed and started again on the same data."""
+
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import clickhouse_connect
+import psycopg2
+from stack import warehouse_init
+from stack.native import postgres as native_postgres
+from waiting import until_up
+
+REPO = Path(__file__).resolve().parents[1]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass(frozen=True)
+class PostgresServer:
+    host: str
+    port: int
+    superuser: str
+    password: str
+    reader_password: str
+    binaries: native_postgres.Binaries
+
+    def dsn(self, dbname: str = "ecommerce_db", user: str | None = None, password: str | None = None) -> str:
+        who = f"{user or self.superuser}:{quote(password or self.password)}"
+        return f"postgresql://{who}@{self.host}:{self.port}/{dbname}"
+
+    def init_env(self) -> dict[str, str]:
+        """Environment of the data directory."""
+        return {
+            "POSTGRES_USER": self.superuser,
+            "POSTGRES_PASSWORD": self.password,
+            "POSTGRES_DB": "ecommerce_db",
+        }
+
+    def apply(self, file: Path, dbname: str = "ecommerce_db") -> None:
+        """Apply an SQL file by psql."""
+        native_postgres.run_sql_file(
+            self.binaries, file, host=self.host, port=self.port, database=dbname, env=self.init_env()
+        )
+
+    def upgrade(
+        self, dbname: str = "ecommerce_db", folder: Path = REPO / "postgres" / "upgrade"
+    ) -> subprocess.CompletedProcess[str]:
+        """Apply postgres/upgrade as every boot does; what psql printed stands in the answer."""
+        env = {
+            "PATH": os.environ["PATH"],
+            "PGHOST": self.host,
+            "PGPORT": str(self.port),
+            "PGUSER": self.superuser,
+            "PGPASSWORD": self.password,
+            "PGDATABASE": dbname,
+            "POSTGRES_READER_PASSWORD": self.reader_password,
+        }
+        command = ["sh", str(folder / "apply.sh"), self.binaries["psql"]]
+        return subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+
+
+@contextmanager
+def postgres_server(venvs: Path, folder: Path) -> Iterator[PostgresServer]:
+    """A Postgres below `folder` with an empty database ecommerce_db."""
+    binaries = native_postgres.find_binaries(venvs)
+    server = PostgresServer(
+        "127.0.0.1", free_port(), "ecommerce", secrets.token_hex(16), secrets.token_hex(16), binaries
+    )
+    data = folder / "postgres"
+    native_postgres.make_data_directory(binaries, data, init_files=[], env=server.init_env())
+    with (data / "postgresql.conf").open("a") as file:
+        file.write("max_prepared_transactions = 4\n")  # for the tests of transactions that wait
+    log = folder / "postgres.log"
+    command = native_postgres.server_command(binaries, data, port=server.port, bind=server.host)
+    with log.open("wb") as sink:
+        process = subprocess.Popen(command, stdout=sink, stderr=sink, cwd="/")
+
+    def ready() -> bool:
+        try:
+            psycopg2.connect(server.dsn()).close()
+        except psycopg2.OperationalError:
+            return False
+        return True
+
+    until_up(process, ready, log)
+    try:
+        yield server
+    finally:
+        _stop(process, signal.SIGINT)
+
+
+USERS = {
+    "default": "CLICKHOUSE_PASSWORD",
+    "loader": "CLICKHOUSE_LOADER_PASSWORD",
+    "dbt": "CLICKHOUSE_DBT_PASSWORD",
+    "webhook": "CLICKHOUSE_WEBHOOK_PASSWORD",
+    "superset": "CLICKHOUSE_SUPERSET_PASSWORD",
+    "superset_operations": "CLICKHOUSE_SUPERSET_OPERATIONS_PASSWORD",
+    "superset_california": "CLICKHOUSE_SUPERSET_CALIFORNIA_PASSWORD",
+}
+
+
+@dataclass(frozen=True)
+class WarehouseServer:
+    host: str
+    port: int
+    passwords: dict[str, str]
+
+    def password(self, user: str) -> str:
+        return self.passwords[user]
+
+    def env(self, *users: str) -> dict[str, str]:
+        """Environment of a client of the warehouse: the address, and the passwords of `users`."""
+        address = {"CLICKHOUSE_HOST": self.host, "CLICKHOUSE_HTTP_PORT": str(self.port), "CLICKHOUSE_SECURE": "false"}
+        return address | {USERS[user]: self.passwords[user] for user in users}
+
+    def client(self, user: str = "default", **options: Any) -> Any:
+        return clickhouse_connect.get_client(
+            host=self.host, port=self.port, username=user, password=self.passwords[user], **options
+        )
+
+
+class WarehouseProcess:
+    """The embedded ClickHouse below `folder` with the project's users, roles and init SQL."""
+
+    def __init__(self, venvs: Path, folder: Path) -> None:
+        self.server = WarehouseServer("127.0.0.1", free_port(), {user: secrets.token_hex(16) for user in USERS})
+        self._python = venvs / "clickhouse/bin/python"
+        self._folder = folder
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def start(self) -> None:
+        """Starts the server on the data that is there; waits until it answers."""
+        env = {
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": str(REPO / "clickhouse"),
+            "BIND_ADDRESS": self.server.host,
+            "CLICKHOUSE_HTTP_PORT": str(self.server.port),
+            "CLICKHOUSE_PATH": str(self._folder / "clickhouse"),
+            "CLICKHOUSE_CONFIG": str(REPO / "clickhouse" / "config"),
+            **{name: self.server.passwords[user] for user, name in USERS.items()},
+        }
+        log = self._folder / "clickhouse.log"
+        with log.open("ab") as sink:
+            self._process = subprocess.Popen(
+                [self._python, "-m", "embedded"], env=env, stdout=sink, stderr=sink, cwd=REPO
+            )
+        until_up(self._process, self._answers, log)
+
+    def apply_init(self) -> None:
+        """Applies clickhouse/init, as each boot does."""
+        with self.server.client() as admin:
+            warehouse_init.apply(admin)
+
+    def kill(self) -> None:
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait(20)
+
+    def stop(self) -> None:
+        if self._process is not None:
+            _stop(self._process, signal.SIGTERM)
+
+    def _answers(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"http://{self.server.host}:{self.server.port}/ping", timeout=2) as answer:
+                return bool(answer.read() == b"Ok.\n")
+        except OSError:
+            return False
+
+
+@contextmanager
+def warehouse_server(venvs: Path, folder: Path) -> Iterator[WarehouseProcess]:
+    process = WarehouseProcess(venvs, folder)
+    try:
+        process.start()
+        process.apply_init()
+        yield process
+    finally:
+        process.stop()
+
+
+def _stop(process: "subprocess.Popen[bytes]", how: signal.Signals) -> None:
+    process.send_signal(how)
+    try:
+        process.wait(20)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait(10)
