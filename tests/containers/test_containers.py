@@ -4,12 +4,15 @@ import os
 import re
 import signal
 import subprocess
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
+from waiting import until
+
+# The first test builds all images.
+pytestmark = pytest.mark.timeout(1800)
 
 OWN_IMAGES = ("airflow", "dbt", "superset", "tools")
 
@@ -18,11 +21,17 @@ def docker(*words: str) -> str:
     return subprocess.run(["docker", *words], capture_output=True, text=True, check=True, timeout=120).stdout
 
 
-def until_healthy(stack: Any, seconds: int = 180) -> None:
-    deadline = time.monotonic() + seconds
-    while unwell := [name for name in stack.names(long_lived=True) if stack.health(name) != "healthy"]:
-        assert time.monotonic() < deadline, unwell
-        time.sleep(1)
+def until_healthy(stack: Any) -> None:
+    def health() -> dict[str, str]:
+        return {name: stack.health(name) for name in stack.names(long_lived=True)}
+
+    until(
+        lambda: set(health().values()) == {"healthy"},
+        "every container healthy",
+        300,
+        every=1,
+        said=lambda: str(health()),
+    )
 
 
 def test_the_first_boot_ends_with_a_green_run_and_says_where_everything_is(stack: Any, booted: str) -> None:
@@ -149,9 +158,15 @@ def test_dashboards_as_they_are_change_no_file_and_go_back_to_the_files_by_force
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="a container's process is killed from outside")
 def test_what_is_killed_comes_back_with_all_its_data(stack: Any, booted: str) -> None:
-    for name in stack.names(long_lived=True):
-        os.kill(stack.inspect(name)["State"]["Pid"], signal.SIGKILL)
-    time.sleep(2)
+    killed = {name: stack.inspect(name)["State"] for name in stack.names(long_lived=True)}
+    for state in killed.values():
+        os.kill(state["Pid"], signal.SIGKILL)
+
+    def started_again() -> bool:
+        return all(stack.inspect(name)["State"]["StartedAt"] != state["StartedAt"] for name, state in killed.items())
+
+    # Before that, the engine may show the health of the killed process.
+    until(started_again, "every killed container started again", every=0.25)
     until_healthy(stack)
     assert "FAIL" not in stack.call("check_all_works.sh", "--exact")
 
