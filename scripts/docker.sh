@@ -63,13 +63,19 @@ mounted_files() {
         clickhouse/config/*.xml clickhouse/docker/*.xml | cksum | cut -d' ' -f1)
 }
 
-# compose ARGS..: Docker's Compose v2, as a plugin or by its hyphenated name. What .env says counts, and not what the
-# caller's environment says by the same name, which Compose would prefer.
-compose() {
-    local words=(docker compose) name without=()
+# Sets words to what calls Docker's Compose v2, a plugin or a program of its own.
+compose_words() {
+    words=(docker compose)
     docker compose version >/dev/null 2>&1 || words=(docker-compose)
     # A terminal gets Compose's moving picture; a log gets what this script says.
     [[ -t 1 ]] || words+=(--progress quiet)
+}
+
+# compose ARGS..: What .env says counts, and not what the caller's environment says by the same name, which Compose would
+# prefer.
+compose() {
+    local words name without=()
+    compose_words
     for name in $(env_names); do
         without+=(-u "$name")
     done
@@ -182,6 +188,13 @@ docker_up() {
     tools stack summary
 }
 
+# remove_containers OPTIONS..: by their labels alone, so that a stack can be stopped whatever .env says by now.
+remove_containers() {
+    local words
+    compose_words
+    (cd / && unset COMPOSE_FILE && "${words[@]}" --project-name ecommerce-pipeline down --remove-orphans "$@")
+}
+
 docker_down() {
     local wipe=false sure=false word answer
     for word in "$@"; do
@@ -197,16 +210,27 @@ docker_down() {
         [[ "$answer" =~ ^[yY](es)?$ ]] || die "Nothing was stopped or removed: the answer was not yes."
     fi
     if $wipe; then
-        compose down --volumes --remove-orphans
+        remove_containers --volumes
         printf 'Removed the data; %s is kept. Start with empty data: ./run.sh\n' "$env_file"
     else
-        compose down --remove-orphans
+        remove_containers
         printf 'Everything is stopped. Start again: ./run.sh\n'
     fi
 }
 
+# need_container VERB [SERVICE]: ends with a sentence unless the service has a container.
+need_container() {
+    local services
+    services="$(sed -n 's/^    container_name: //p' "$repo/docker-compose.yml" | paste -sd ' ')"
+    [[ $# -gt 1 ]] || die "$1 wants a service: one of $services."
+    [[ " $services " == *" $2 "* ]] || die "$2 is not a service: one of $services."
+    docker container inspect "$2" >/dev/null 2>&1 || die "$2 has no container: start the stack by ./run.sh."
+}
+
 docker_exec() {
-    local service="${1:?scripts/exec SERVICE CMD..}" flags=(-i)
+    local service flags=(-i)
+    need_container scripts/exec "$@"
+    service="$1"
     shift
     [[ -t 0 && -t 1 ]] && flags+=(-t)
     [[ $# -gt 0 ]] || set -- sh
@@ -214,7 +238,9 @@ docker_exec() {
 }
 
 docker_logs() {
-    local service="${1:?scripts/logs SERVICE}" words=(--tail 100)
+    local service words=(--tail 100)
+    need_container scripts/logs "$@"
+    service="$1"
     shift
     while [[ $# -gt 0 ]]; do
         case "$1" in
@@ -236,8 +262,9 @@ docker_generate_data() {
 
 # Writes pipeline.yml and dbt/ as the user who runs it. The running containers see the new pipeline.yml when they are made anew.
 docker_add_table() {
-    one_off --volume "$repo:/repo" --env ELT_PIPELINE=/repo/pipeline.yml --entrypoint python airflow-scheduler \
-        -m elt.cli.add_table --dbt /repo/dbt "$@" || exit
+    # By the same path as on this machine: what is written is named.
+    one_off --volume "$repo:$repo" --env "ELT_PIPELINE=$repo/pipeline.yml" --entrypoint python airflow-scheduler \
+        -m elt.cli.add_table --dbt "$repo/dbt" "$@" || exit
     for word in "$@"; do
         [[ "$word" != --help && "$word" != -h ]] || return 0
     done
@@ -254,7 +281,7 @@ in_containers() {
     local verb="$1"
     shift
     case "$verb" in
-    down | check | generate_data | add_table | export_dashboards) check_env ;;
+    check | generate_data | add_table | export_dashboards) check_env ;;
     esac
     case "$verb" in
     up) docker_up "$@" ;;

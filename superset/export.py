@@ -33,7 +33,9 @@ def run(folder: Path) -> None:
     written = files.write(exported(ours), HERE / "assets", folder, bundles, settings.currency)
     for line in written:
         print(f"superset: {line}")
-    print(f"superset: {len(written)} files changed in {folder}; git diff shows what.")
+    # A container sees this repository at another path.
+    shown = folder.relative_to(HERE.parent) if folder.is_relative_to(HERE.parent) else folder
+    print(f"superset: {len(written)} files changed in {shown}; git diff shows what.")
 
 
 def main(argv: list[str] | None = None) -> int:

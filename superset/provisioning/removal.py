@@ -49,12 +49,14 @@ def remove(gone: Iterable[tuple[str, str]], say: Callable[[str], None]) -> list[
             )
             if row is None:
                 continue
+            # The others are known by a UUID.
+            name = key if kind in ("rules", "roles") else row
             needed = _needed_by(kind, row)
             if needed:
-                say(f"Keeping {row} of {kind}, whose file is gone, because {needed} needs it.")
+                say(f"Keeping {name} of {kind}, whose file is gone, because {needed} needs it.")
                 kept.append((kind, key))
                 continue
-            say(f"Removing {row} of {kind}, whose file is gone")
+            say(f"Removing {name} of {kind}, whose file is gone")
             db.session.delete(row)
             db.session.flush()
     db.session.commit()

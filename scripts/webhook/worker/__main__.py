@@ -83,8 +83,13 @@ class Worker:
         self._host.keep_warm()
         self._prune()
         if self._documentation.is_due:
-            self._documentation.write(is_wanted=lambda: not self._stop.is_asked and self._store.next_queued() is None)
+            self._documentation.write(is_wanted=self._is_idle)
         self._stop.wait(_IDLE)
+
+    def _is_idle(self) -> bool:
+        # The catalog of a large project takes minutes.
+        self._beat()
+        return not self._stop.is_asked and self._store.next_queued() is None
 
     def _do(self, run: Run) -> None:
         if not self._barrier.wait(run, self._stop, self._beat):

@@ -84,9 +84,7 @@ def test_images_are_labelled_with_the_version_of_the_project(repo: Path, boot: C
     assert f"--label org.opencontainers.image.version={version} " in said
 
 
-@pytest.mark.parametrize(
-    "verb", ["stop.sh", "check_all_works.sh", "scripts/generate_data", "scripts/export_dashboards"]
-)
+@pytest.mark.parametrize("verb", ["check_all_works.sh", "scripts/generate_data", "scripts/export_dashboards"])
 def test_a_bad_env_is_told_by_every_verb_in_place_of_what_compose_says(
     repo: Path, behind_docker: dict[str, str], tmp_path: Path, verb: str
 ) -> None:

@@ -140,6 +140,33 @@ def test_the_documentation_is_that_of_the_last_good_run(webhook: Any) -> None:
     assert webhook.call("GET", "/docs/", headers={"If-None-Match": page.headers["ETag"]}).status_code == 304
 
 
+def test_the_worker_is_alive_while_it_writes_documentation_that_takes_long(webhook: Any, clickhouse: Any) -> None:
+    """The catalog here takes a minute; a run that is asked for ends it."""
+    macro = webhook.project / "macros/slow_catalog.sql"
+    sql = "select sleepEachRow(0.5) as catalogued from numbers(120) settings max_block_size = 1"
+    macro.write_text(
+        "".join(
+            f'{{% macro clickhouse__{name} %}}{{% do run_query("{sql}") %}}{{% endmacro %}}\n'
+            for name in (
+                "get_catalog(information_schema, schemas)",
+                "get_catalog_relations(information_schema, relations)",
+            )
+        )
+    )
+    at_work = "SELECT count() FROM system.processes WHERE query LIKE '%catalogued%' AND query NOT LIKE '%system.proc%'"
+    lock = webhook.home / "worker.lock"
+    try:
+        done(webhook, "quick")
+        with clickhouse.client() as client:
+            until(lambda: client.command(at_work), "dbt reads the catalog", said=webhook.log)
+            seen = lock.stat().st_mtime
+            until(lambda: lock.stat().st_mtime > seen, "a heartbeat", 20)
+            assert client.command(at_work), "the heartbeat came while dbt read the catalog"
+    finally:
+        macro.unlink()
+        done(webhook, "quick")
+
+
 def test_the_process_that_is_forked_has_one_thread(webhook: Any) -> None:
     done(webhook, "quick")
     (host,) = (
