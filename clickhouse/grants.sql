@@ -12,6 +12,7 @@ GRANT
     INSERT ON ops.loads,
     INSERT ON ops.publishes,
     INSERT ON ops.absences,
+    INSERT, CREATE TABLE, DROP TABLE ON ops.lease_*,
     SHOW TABLES ON analytics.*,
     SHOW TABLES ON analytics_dev.*,
     SET DEFINER ON loader,
