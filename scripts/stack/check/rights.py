@@ -89,7 +89,8 @@ def _given(role: ElementTree.Element, privileges: Privileges) -> Rights:
         match = _GRANT.fullmatch((query.text or "").strip())
         if match is None:
             raise ValueError(f"{query.text} of role {role.tag} is no GRANT .. ON .. of one place")
-        place = match["place"]
+        # system.grants shows `ops.lease_*` as `ops.lease_`.
+        place = re.sub(r"(?<=\w)\*$", "", match["place"])
         for privilege in match["types"].split(", "):
             database = "*" if privilege in _WITH_OBJECT else place.partition(".")[0]
             given |= privileges.words(privilege, database, place)
