@@ -11,6 +11,7 @@ from stack.env import file as env_file
 from stack.errors import StackError
 from stack.paths import Paths
 from stack.table.services import Context
+from warehouse.client import Address, Warehouse
 
 CHANGES = {
     "a right that the file has no more": (
@@ -50,7 +51,8 @@ def differing(clickhouse: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
         assert before in text
         file = tmp_path_factory.mktemp("rights") / "users.xml"
         file.write_text(text.replace(before, after))
-        with clickhouse.client() as admin:
+        address = Address(clickhouse.host, clickhouse.port, "default", clickhouse.password("default"))
+        with Warehouse(address) as admin:
             return rights.differences(admin, file)
 
     return differences
