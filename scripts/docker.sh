@@ -57,10 +57,13 @@ compose_file() {
     printf '%s\n' "$old"
 }
 
-# Prints a sum of the files that containers mount: another sum makes those containers anew.
-mounted_files() {
-    (cd "$repo" && cat pipeline.yml postgres/postgresql.conf postgres/docker/*.sh postgres/metadata/*.sql \
+# Sums of the files that containers mount: another sum makes those containers anew, and no others.
+server_files() {
+    (cd "$repo" && cat postgres/postgresql.conf postgres/docker/*.sh postgres/metadata/*.sql \
         clickhouse/config/*.xml clickhouse/docker/*.xml | cksum | cut -d' ' -f1)
+}
+pipeline_file() {
+    cksum <"$repo/pipeline.yml" | cut -d' ' -f1
 }
 
 # Sets words to what calls Docker's Compose v2, a plugin or a program of its own.
@@ -79,7 +82,7 @@ compose() {
     for name in $(env_names); do
         without+=(-u "$name")
     done
-    NO_PROXY="${no_proxy:-${NO_PROXY:-}}" STACK_MOUNTED_FILES="$(mounted_files)" env "${without[@]}" "${words[@]}" --project-directory "$repo" --file "$(compose_file)" --env-file "$env_file" "$@"
+    NO_PROXY="${no_proxy:-${NO_PROXY:-}}" STACK_SERVER_FILES="$(server_files)" STACK_PIPELINE_FILE="$(pipeline_file)" env "${without[@]}" "${words[@]}" --project-directory "$repo" --file "$(compose_file)" --env-file "$env_file" "$@"
 }
 
 compose_is_v2() {

@@ -138,6 +138,11 @@ def test_a_table_is_added_by_one_command(stack: Any, booted: str) -> None:
     kept = (stack.repo / "pipeline.yml").read_bytes()
     staging = stack.repo / "dbt/models/staging"
     before = {file: file.read_bytes() for file in staging.rglob("*") if file.is_file()}
+
+    def servers() -> list[str]:
+        return [stack.inspect(name)["State"]["StartedAt"] for name in ("postgres-source", "clickhouse-server")]
+
+    started = servers()
     try:
         said = stack.call("scripts/add_table", "visits")
         assert (
@@ -148,6 +153,7 @@ def test_a_table_is_added_by_one_command(stack: Any, booted: str) -> None:
         assert written and all(file.stat().st_uid == os.geteuid() for file in written)
         mounted = docker("exec", "airflow-scheduler", "cat", "/app/pipeline.yml")
         assert "visits" in mounted
+        assert servers() == started, "a table more restarts no server"
         until_healthy(stack)
         assert "FAIL" not in stack.call("check_all_works.sh")
     finally:
