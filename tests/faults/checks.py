@@ -1,4 +1,4 @@
-"""What must hold after each fault, when a run is green again."""
+"""Invariants after each fault, when a run is green again."""
 
 import time
 from pathlib import Path
@@ -37,7 +37,7 @@ def _difference(found: Instant, wanted: Instant) -> str:
 
 
 def _settled(world: World, *, marts: bool) -> list[str]:
-    """What is left over, and does not go away by itself."""
+    """Leftovers that do not go away by themselves, in sentences."""
     deadline = time.monotonic() + SETTLED_WITHIN
     while left := _leftovers(world, marts=marts):
         if time.monotonic() > deadline:

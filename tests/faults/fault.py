@@ -178,8 +178,8 @@ def reset(wire: str) -> Deed:
     return lambda fault, world, step: getattr(world, wire).reset()
 
 
-def cut(wire: str) -> Deed:
-    """Resets the connection on which a byte passes that is 100 to 5,000,000 bytes away."""
+def cut(wire: str, most: int = 5_000_000) -> Deed:
+    """Resets the connection on which a byte passes that is 100 to `most` bytes away."""
 
     def deed(fault: Fault, world: World, step: Step | None) -> None:
         struck_at, fault.struck_at = fault.struck_at, 0.0
@@ -187,7 +187,7 @@ def cut(wire: str) -> Deed:
         def struck() -> None:
             fault.struck_at = max(struck_at, time.monotonic())
 
-        getattr(world, wire).cut_after(int(10 ** fault.dice.uniform(2, 6.7)), struck)
+        getattr(world, wire).cut_after(int(100 * (most / 100) ** fault.dice.random()), struck)
 
     return deed
 

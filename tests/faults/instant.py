@@ -1,4 +1,4 @@
-"""What a run must publish: every row of the source at the instant that the run has exported."""
+"""The content that a run must publish: every row of the source at the instant that the run has exported."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -94,6 +94,8 @@ def _build(world: World, fault: Fault, *, with_run: bool) -> None:
 
 def _green_build(world: World) -> None:
     for _ in range(GREEN_AFTER_RUNS):
+        began = time.monotonic()
         if world.builder.build(BUILD_SECONDS) == "success":
+            world.took("build", time.monotonic() - began)
             return
     raise AssertionError(f"{GREEN_AFTER_RUNS} builds after the fault failed, the last one with: {world.builder.error}")

@@ -6,6 +6,7 @@ import socket
 import struct
 import threading
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
@@ -28,7 +29,9 @@ class _Connection:
 
     def reset(self) -> None:
         for writer in (self.near, self.far):
-            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_AT_CLOSE)
+            # It may be closed already.
+            with suppress(OSError):
+                writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_AT_CLOSE)
             writer.transport.abort()
 
 

@@ -79,7 +79,7 @@ class Reader(threading.Thread):
 
     def run(self) -> None:
         client = None
-        while not self._over.wait(0.03):
+        while not self._over.wait(0.1):
             try:
                 client = client or self.connect()
                 self._poll(client)

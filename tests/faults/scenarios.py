@@ -83,7 +83,7 @@ class Scenario:
 
     def _moment(self, step: str, dice: random.Random, seconds: Callable[[str], float]) -> Moment:
         if dice.random() >= self.share_of_points:
-            return After(dice.uniform(0, seconds(step)))
+            return After(dice.uniform(0, 0.8 * seconds(step)))
         name = dice.choice(list(POINTS[step]))
         wire, pattern, first, last = POINTS[step][name]
         return At(wire, name, pattern, dice.randint(first, last), dice.choice(self.whens))
@@ -194,7 +194,7 @@ SCENARIOS = {
             "cut-worker",
             "as cut-source, between worker and warehouse",
             ("build",),
-            faults.cut(WORKER),
+            faults.cut(WORKER, most=300_000),
             share_of_points=0.0,
         ),
     )

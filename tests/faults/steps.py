@@ -108,7 +108,7 @@ class Step:
                 os.kill(self.pid, number)
 
     def ready(self) -> Any:
-        """What the step says before it ends. Raises as `result` does when it ends without that."""
+        """Returns what the step says before it ends. Raises as `result` does when it ends without that."""
         kind, value = self._hear()
         if kind != "ready":
             raise StepError(f"{self.name} ended before it was ready", may_retry=False)

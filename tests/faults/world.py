@@ -84,8 +84,8 @@ class World:
         return Step(work, self.settings, self.home / "steps.log", seconds=seconds, **given)
 
     def took(self, name: str, seconds: float) -> None:
-        """Notes how long a step took that met no fault."""
-        self._seconds[name] = max(seconds, 0.7 * self._seconds.get(name, 0.0))
+        """Notes how long a step took, or a build, that met no fault."""
+        self._seconds[name] = (seconds + self._seconds.get(name, seconds)) / 2
 
     def usual_seconds(self, name: str) -> float:
         """How long a step takes, about."""

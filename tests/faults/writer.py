@@ -21,7 +21,7 @@ PIPELINE = """sources:
       - {name: public.audit, mode: incremental, cursor: updated_at, lookback: 2s}
 """
 ACCOUNTS = 500
-TRANSFERS = 30_000
+TRANSFERS = 20_000
 
 _SCHEMA = f"""
 CREATE TABLE clock (tick int NOT NULL);
@@ -76,7 +76,7 @@ _CHANGES = {
 
 
 class Writer(threading.Thread):
-    """Writes one transaction after the other, about fifty in a second, whatever happens to its session."""
+    """Writes one transaction after the other, about twenty in a second, whatever happens to its session."""
 
     def __init__(self, dsn: str, seed: int) -> None:
         super().__init__(daemon=True, name="writer")
@@ -97,7 +97,7 @@ class Writer(threading.Thread):
             try:
                 connection = psycopg2.connect(self._dsn, application_name="writer")
                 try:
-                    while not self._over.wait(0.02):
+                    while not self._over.wait(0.05):
                         self._write(connection)
                         self.written += 1
                 finally:
