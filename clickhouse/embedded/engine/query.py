@@ -91,7 +91,11 @@ class Query:
             session.own |= values
 
     def _run(self, form: multipart.Form | None = None) -> None:
-        for name, value in self.request.parameters.items():
+        request = self.request
+        request.parameters = {
+            name: value for name, value in request.parameters.items() if not request.limits.holds(name, value)
+        }
+        for name, value in request.parameters.items():
             interface.check(name, value)
         statement, data = read_statement(self.request.parameters, self.request.body())
         self.bound = {

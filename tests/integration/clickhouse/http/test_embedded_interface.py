@@ -55,6 +55,12 @@ def test_what_asks_for_nothing_is_taken(admin: Any, name: str) -> None:
         assert answer.text == "1\n" or (value == "" and answer.code in (27, 32, 467)), answer.text
 
 
+@pytest.mark.parametrize("name", interface.LIMITS)
+def test_a_limit_that_is_in_force_may_be_asked_for(admin: Any, name: str) -> None:
+    assert admin.call("SELECT 1", **{name: interface.LIMITS[name]}).text == "1\n"
+    assert admin.call("SELECT 1", **{name: interface.LIMITS[name] + 1}).code == 48
+
+
 @pytest.mark.parametrize(
     ("name", "value"), [("X-ClickHouse-Quota", "key"), ("X-ClickHouse-SSL-Certificate-Auth", "on")]
 )
