@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from embedded.errors import QueryError
 
-# Done here; no settings of the engine.
+# Done here; no settings of the engine. `client_protocol_version` is refused where it would change an answer: engine/native.py.
 PARAMETERS = frozenset({
     "query", "user", "password", "role", "database", "default_format", "query_id", "session_id", "session_timeout",
     "session_check", "close_session", "wait_end_of_query", "buffer_size", "compress", "decompress", "client_protocol_version",

@@ -14,6 +14,7 @@ from embedded.engine.asked import Asked
 from embedded.engine.engine import LEAST_FREE, TAG, Engine, quoted, refuse_several
 from embedded.engine.inserts import insert
 from embedded.engine.kill import kill_queries
+from embedded.engine.native import check_version
 from embedded.engine.running import Running
 from embedded.engine.sessions import Session
 from embedded.engine.shown import for_people, up_to_the_end
@@ -91,7 +92,11 @@ class Query:
             session.own |= values
 
     def _run(self, form: multipart.Form | None = None) -> None:
-        for name, value in self.request.parameters.items():
+        request = self.request
+        request.parameters = {
+            name: value for name, value in request.parameters.items() if not request.limits.holds(name, value)
+        }
+        for name, value in request.parameters.items():
             interface.check(name, value)
         statement, data = read_statement(self.request.parameters, self.request.body())
         self.bound = {
@@ -226,6 +231,9 @@ class Query:
         statement = for_people(statement, self.session.database)
         refuse_several(self.session.connection, statement.text)
         try:
+            if self.format == "Native":
+                version = self.asked.number("client_protocol_version", 0)
+                check_version(self.session.connection, statement, self.bound, version)
             self.runner.stream(
                 self.session.connection,
                 lambda descriptor: statement.into_outfile(descriptor, self.format),

@@ -37,6 +37,10 @@ class Limits:
         """Returns the limits of the profile of user `default`; the engine's defaults for others."""
         return cls(**{name.removeprefix("http_"): int(value(name) or usual) for name, usual in LIMITS.items()})
 
+    def holds(self, setting: str, value: str) -> bool:
+        """Whether a request that asks for this limit asks for the one that is in force."""
+        return setting in LIMITS and value == str(getattr(self, setting.removeprefix("http_")))
+
     def check_fields(self, query: str) -> None:
         """Raises QueryError for too many or too long fields of a URL, still encoded."""
         fields = query.split("&") if query else []

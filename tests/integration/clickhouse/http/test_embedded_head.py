@@ -121,6 +121,8 @@ def test_limits_are_those_of_the_default_profile(own_server: Any, repo: Any) -> 
         headers={"Content-Type": "multipart/form-data; boundary=zz"},
     )
     assert (large.code, "http_max_multipart_form_data_size" in large.text) == (290, True)
+    assert admin.call("SELECT 1", http_max_fields=8).text == "1\n"
+    assert admin.call("SELECT 1", http_max_fields=1000).code == 48
     with socket.create_connection((admin.host, admin.port), timeout=10) as slow:
         slow.sendall(b"GET /ping HTTP/1.1\r\n")
         began, got = time.monotonic(), b""

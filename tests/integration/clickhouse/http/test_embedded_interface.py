@@ -55,6 +55,50 @@ def test_what_asks_for_nothing_is_taken(admin: Any, name: str) -> None:
         assert answer.text == "1\n" or (value == "" and answer.code in (27, 32, 467)), answer.text
 
 
+@pytest.mark.parametrize("name", interface.LIMITS)
+def test_a_limit_that_is_in_force_may_be_asked_for(admin: Any, name: str) -> None:
+    assert admin.call("SELECT 1", **{name: interface.LIMITS[name]}).text == "1\n"
+    assert admin.call("SELECT 1", **{name: interface.LIMITS[name] + 1}).code == 48
+
+
+ZONE, LOW = "SELECT toDateTime(0, 'Asia/Tokyo') AS c", "SELECT toLowCardinality('x') AS c"
+
+
+@pytest.mark.parametrize(
+    ("version", "sql", "refused"),
+    [
+        (54336, f"{ZONE} FORMAT Native", None),
+        (54337, f"{ZONE} FORMAT Native", "c DateTime('Asia/Tokyo')"),
+        (54337, f"{ZONE} -- FORMAT TSV\nFORMAT Native SETTINGS max_threads = 1", "c DateTime('Asia/Tokyo')"),
+        (54337, "SELECT toDateTime({p:UInt8}, 'Asia/Tokyo') AS c FORMAT Native", "c DateTime('Asia/Tokyo')"),
+        (54337, "SELECT toDateTime64(0, 3, 'Asia/Tokyo') AS c FORMAT Native", None),
+        (54404, f"{LOW} FORMAT Native", None),
+        (54405, f"{LOW} FORMAT Native", "c LowCardinality(String)"),
+        (54405, "SELECT [toLowCardinality('x')] AS c FORMAT Native", "c Array(LowCardinality(String))"),
+        (54405, "SELECT 1 AS check FORMAT Native", None),
+        (54405, "SHOW TABLES FORMAT Native", None),
+        (54452, "SELECT 1 FORMAT Native", "the format Native"),
+        (54452, LOW, None),
+        (0, f"{ZONE} FORMAT Native", None),
+        ("", f"{ZONE} FORMAT Native", None),
+    ],
+)
+def test_native_for_a_protocol_version_is_refused_where_its_columns_would_be_others(
+    admin: Any, version: int | str, sql: str, refused: str | None
+) -> None:
+    answer = admin.call(sql, client_protocol_version=version, param_p="0")
+    assert answer.code == (None if refused is None else 48), answer.text
+    if refused is not None:
+        assert f"client_protocol_version = {version}" in answer.text
+        assert refused in answer.text
+
+
+def test_native_by_the_default_format_is_looked_at_too(admin: Any) -> None:
+    asked = {"client_protocol_version": 54405, "default_format": "Native"}
+    assert admin.call(LOW, **asked).code == 48
+    assert admin.call("SELECT 1", **asked).body == b"\x01\x01\x011\x05UInt8\x01"
+
+
 @pytest.mark.parametrize(
     ("name", "value"), [("X-ClickHouse-Quota", "key"), ("X-ClickHouse-SSL-Certificate-Auth", "on")]
 )
