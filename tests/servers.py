@@ -50,7 +50,7 @@ class PostgresServer:
         }
 
     def apply(self, file: Path, dbname: str = "ecommerce_db") -> None:
-        """Apply an SQL file by psql."""
+        """Applies an SQL file by psql."""
         native_postgres.run_sql_file(
             self.binaries, file, host=self.host, port=self.port, database=dbname, env=self.init_env()
         )
@@ -58,7 +58,7 @@ class PostgresServer:
     def upgrade(
         self, dbname: str = "ecommerce_db", folder: Path = REPO / "postgres" / "upgrade"
     ) -> subprocess.CompletedProcess[str]:
-        """Apply postgres/upgrade as every boot does; what psql printed stands in the answer."""
+        """Applies postgres/upgrade as every boot does; what psql printed stands in the answer."""
         env = {
             "PATH": os.environ["PATH"],
             "PGHOST": self.host,
