@@ -151,7 +151,8 @@ def test_closed_in_the_middle_it_leaves_no_statement_at_the_source(table: Any) -
     source = opened(table)
     source.begin(TABLE, copies=True)
     chunks = source.copying.copy("SELECT repeat('x', 1000) FROM generate_series(1, 10000000)")
-    assert len(next(chunks)) > 0
+    # An empty chunk says that nothing has come for a second.
+    assert any(chunks)
     source.close()
     source.close()
     until_no_session(table)
@@ -161,7 +162,7 @@ def test_a_session_that_the_server_ends_is_worth_another_try(table: Any) -> None
     with opened(table) as source:
         source.begin(TABLE, copies=True)
         chunks = source.copying.copy("SELECT repeat('x', 1000) FROM generate_series(1, 10000000)")
-        next(chunks)
+        assert any(chunks)
         table.sql(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'COPY%' AND pid <> pg_backend_pid()"
         )
