@@ -28,6 +28,13 @@ class RunLock:
     def __init__(self, source: Source) -> None:
         self._source = source
 
+    def is_held(self) -> bool:
+        try:
+            self.check()
+        except TransientError:
+            return False
+        return True
+
     def check(self) -> None:
         """Raises TransientError when the session, and with it the lock, is gone."""
         try:

@@ -218,14 +218,14 @@ def _drop(warehouse: Warehouse, names: Sequence[str]) -> None:
 
 
 def abandon(warehouse: Warehouse, journal: Sequence[ops.Publish]) -> None:
-    """Closes a journal of which no swap is done, so that it holds up nobody. The run may publish again.
+    """Closes a journal of which no swap is done, so that it holds up nobody. The run may publish again. Call it only while holding the run lock.
 
     Its tables get new names first: a publisher that still believes in this journal finds nothing to swap.
     """
     tables = {uuid: name for name, uuid in uuids(warehouse).items()}
     for entry in journal:
         holder = tables.get(entry.new_uuid)
-        if holder is None:
+        if holder is None or not _is_loading(holder):
             continue
         own = publisher_table(holder, _mark())
         warehouse.command(f"RENAME TABLE {raw(holder)} TO {raw(own)}")

@@ -272,7 +272,9 @@ def publish_own(
             publishing.await_turn(warehouse, opened.journal, lock, wait_seconds=wait_seconds, tell=tell)
         confirmed.result()
     except TransientError:
-        publishing.abandon(warehouse, opened.journal)
+        # Without the lock another publisher may be at work on this journal, or have put its tables in their place.
+        if lock.is_held():
+            publishing.abandon(warehouse, opened.journal)
         raise
     closed = publishing.execute_journal(warehouse, opened)
     if any(entry.status != "done" for entry in closed):

@@ -264,6 +264,26 @@ def dbt_run(shop: Any, status: str, heartbeat: datetime) -> None:
     )
 
 
+def test_a_publisher_that_lost_its_lock_and_was_overtaken_leaves_what_is_published(two: Any) -> None:
+    run = loaded_run(two)
+
+    def overtake(_: str) -> None:
+        two.sql(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'elt lock dag/run%'"
+        )
+        dbt_run(two, "success", datetime.now(UTC))
+        publish(two.settings, run=run)
+
+    try:
+        dbt_run(two, "running", datetime.now(UTC))
+        with pytest.raises(TransientError, match="run lock"):
+            publish(two.settings, run=run, tell=overtake)
+    finally:
+        dbt_run(two, "success", datetime.now(UTC))
+    assert counts(two) == [2, 2]
+    assert two.warehouse(f"SELECT DISTINCT status FROM ops.publishes FINAL WHERE run = {run}") == [("done",)]
+
+
 def test_a_publish_waits_for_dbt_and_gives_up_its_turn_in_time(two: Any) -> None:
     run = loaded_run(two)
     try:
