@@ -27,7 +27,7 @@ def harmed(venvs: Path) -> Iterator[World]:
 @pytest.mark.parametrize(
     ("name", "seed"),
     [
-        ("kill-load", 12),
+        ("kill-load", 47),
         ("kill-publish", 12),
         ("kill-by-hand", 18),
         ("overtake-publish", 15),
