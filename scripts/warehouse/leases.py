@@ -149,6 +149,14 @@ class Lease:
         if newest > self.number:
             raise LeaseLostError(self.name, self.number, newest)
 
+    def is_held(self) -> bool:
+        """Whether the warehouse says so now; False where it does not answer."""
+        try:
+            self.check()
+        except PipelineError:
+            return False
+        return True
+
     def start(self) -> None:
         self._write(released=False)
         self._thread.start()

@@ -128,6 +128,9 @@ class Proxy:
                 self._pump(near_reader, far, connection, is_asking=True),
                 self._pump(far_reader, near, connection, is_asking=False),
             )
+        except asyncio.CancelledError:
+            # By `close`. asyncio 3.11 would log it.
+            pass
         finally:
             self._connections.discard(connection)
 

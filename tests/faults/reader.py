@@ -86,9 +86,7 @@ class Reader(threading.Thread):
             except (ClickHouseError, OSError) as error:
                 client = None
                 if getattr(error, "code", None) is not None or not self.may_be_away:
-                    self.wrong.append(
-                        f"a reader of {self.published.name} got an error: {' '.join(str(error).split())[:300]}"
-                    )
+                    self._tell(f"a reader got an error: {' '.join(str(error).split())[:300]}")
 
     def stop(self) -> None:
         self._over.set()
@@ -133,7 +131,7 @@ class Reader(threading.Thread):
     def _tell(self, sentence: str) -> None:
         if sentence not in self._told:
             self._told.add(sentence)
-            self.wrong.append(f"{self.published.name}.{sentence}, {time.strftime('%H:%M:%S')}")
+            self.wrong.append(f"{self.published.name}: {sentence}, {time.strftime('%H:%M:%S')}")
 
 
 def _union(selects: Sequence[str] | Any) -> str:

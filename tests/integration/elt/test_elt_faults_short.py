@@ -27,11 +27,10 @@ def harmed(venvs: Path) -> Iterator[World]:
 @pytest.mark.parametrize(
     ("name", "seed"),
     [
-        ("kill-load", 12),
+        ("kill-load", 47),
         ("kill-publish", 12),
-        ("kill-publish", 21),
         ("kill-by-hand", 18),
-        ("overtake-publish", 22),
+        ("overtake-publish", 15),
         ("kill-warehouse", 14),
         ("reset-warehouse", 7),
         ("stall-source", 8),

@@ -225,7 +225,7 @@ def _drop(warehouse: Warehouse, names: Sequence[str]) -> None:
 
 
 def abandon(warehouse: Warehouse, journal: Sequence[ops.Publish]) -> None:
-    """Closes a journal without any done swap, so that it blocks nobody. The run may publish again.
+    """Closes a journal without any done swap, so that it blocks nobody. The run may publish again. Call it only while holding the lease.
 
     It renames the tables first, so that a late publisher of this journal finds nothing to swap.
     """

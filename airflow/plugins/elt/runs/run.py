@@ -9,7 +9,6 @@ from dataclasses import replace
 from warehouse import ops, records
 from warehouse.client import Warehouse
 from warehouse.errors import PipelineError, TerminalError, TransientError
-from warehouse.leases import LeaseLostError
 from warehouse.turns import WAIT_SECONDS
 
 from elt.errors import NotInRunError
@@ -259,11 +258,10 @@ def publish_own(
                 confirmed = pool.submit(publishing.confirm, warehouse, opened)
                 publishing.await_turn(warehouse, opened.journal, lease, wait_seconds=wait_seconds, tell=tell)
             confirmed.result()
-        except LeaseLostError:
-            # The next holder rolls the journal forward, and may have done so.
-            raise
         except TransientError:
-            publishing.abandon(warehouse, opened.journal)
+            # Without the lease another publisher may be at work on this journal, or have put its tables in their place.
+            if lease.is_held():
+                publishing.abandon(warehouse, opened.journal)
             raise
         closed = publishing.execute_journal(warehouse, opened)
     if any(entry.status != "done" for entry in closed):

@@ -306,6 +306,35 @@ def dbt_run(shop: Any, status: str, heartbeat: datetime) -> None:
     )
 
 
+def take_over(shop: Any, name: str) -> None:
+    """Makes the next generation of a lease, as another process does that finds its holder silent."""
+    found = shop.warehouse(f"SELECT name FROM system.tables WHERE database = 'ops' AND name LIKE 'lease\\_{name}\\_%'")
+    newest = max(int(table.rpartition("_")[2]) for (table,) in found)
+    shop.admin_client.command(f"CREATE TABLE ops.lease_{name}_{newest + 1} AS ops.lease_{name}_{newest}")
+
+
+def test_a_publisher_that_lost_its_leases_and_was_overtaken_leaves_what_is_published(
+    two: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = loaded_run(two)
+    monkeypatch.setattr(leases, "TIME_TO_LIVE", 0.2)
+
+    def overtake(_: str) -> None:
+        take_over(two, "run_shop")
+        take_over(two, "publishing")
+        dbt_run(two, "success", datetime.now(UTC))
+        publish(two.settings, run=run)
+
+    try:
+        dbt_run(two, "running", datetime.now(UTC))
+        with pytest.raises(TransientError, match="The lease publishing was taken over"):
+            publish(two.settings, run=run, tell=overtake)
+    finally:
+        dbt_run(two, "success", datetime.now(UTC))
+    assert counts(two) == [2, 2]
+    assert two.warehouse(f"SELECT DISTINCT status FROM ops.publishes FINAL WHERE run = {run}") == [("done",)]
+
+
 def test_a_publish_waits_for_dbt_and_gives_up_its_turn_in_time(two: Any) -> None:
     run = loaded_run(two)
     try:
