@@ -56,10 +56,19 @@ def test_every_container_is_healthy_and_the_one_shots_have_ended_well(stack: Any
         assert (state["Status"], state["ExitCode"]) == ("exited", 0), name
 
 
+def users_of_service(stack: Any, name: str) -> set[str]:
+    """User ids of the container's first process and all below it. Health checks and `docker exec` are no part of them."""
+    rows = [line.split() for line in docker("top", name, "-eo", "pid,ppid,uid").splitlines()[1:]]
+    own = {str(stack.inspect(name)["State"]["Pid"])}
+    while more := {pid for pid, parent, _ in rows if parent in own} - own:
+        own |= more
+    return {user for pid, _, user in rows if pid in own}
+
+
 def test_no_process_of_a_service_is_root_and_ports_are_on_the_bind_address(stack: Any, booted: str) -> None:
     for name in stack.names(long_lived=True):
-        users = {line.split()[1] for line in docker("top", name, "-eo", "pid,uid,comm").splitlines()[1:]}
-        assert "0" not in users, (name, users)
+        users = users_of_service(stack, name)
+        assert users and "0" not in users, (name, users)
         for bindings in stack.inspect(name)["NetworkSettings"]["Ports"].values():
             assert {binding["HostIp"] for binding in bindings or []} <= {"127.0.0.1"}, name
 
