@@ -193,7 +193,8 @@ def _raw_tables(admin: Any) -> set[str]:
 
 
 def _close_runs(settings: Settings) -> None:
-    """No test leaves a run or a publish open for the next one."""
+    """No test leaves a run or a publish open for the next one, whatever its pipeline.yml says."""
+    settings.elt_pipeline.write_text("sources: [{name: shop, kind: postgres, tables: [{name: public.none}]}]")
     run.recover(settings, holder="cli/tests")
     with Warehouse(settings.warehouse) as warehouse:
         for one in ops.running(warehouse):

@@ -227,7 +227,7 @@ def publish(
     with Warehouse(settings.warehouse) as warehouse:
         found = ops.find_run(warehouse, run)
         if found.status != "success":
-            name, holder = source_name(settings), f"{found.run_key}, publishing"
+            name, holder = found.source_name or source_name(settings), f"{found.run_key}, publishing"
             with run_lease(warehouse, name, holder=holder, tell=tell):
                 # First it goes on, so that recovery does not sweep away the tables of a run that had failed.
                 _workable(warehouse, run, publishing_again=True)

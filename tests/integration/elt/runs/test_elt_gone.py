@@ -159,7 +159,8 @@ def test_pipeline_health_says_since_when_and_why_a_table_is_not_copied(shop: Any
         assert tables["goes"]["absent_since"] is not None and "no such table" in tables["goes"]["absent_reason"]
         assert (tables["goes"]["status"], tables["no_columns"]["status"]) == ("published", "left out")
         assert tables["no_columns"]["absent_reason"] == "it has no columns"
-        assert {"stays"} == {target for target, *_ in probes.published(client)} & {"stays", "goes"}
+        with Warehouse(shop.settings.warehouse) as warehouse:
+            assert {"stays"} == {target for target, *_ in probes.published(warehouse)} & {"stays", "goes"}
         now = {row["what"]: row for row in shown("ops_state")}
         assert now["Tables not copied"]["figure"] >= 2
         assert now["Oldest table"]["figure"] is not None

@@ -30,7 +30,7 @@ def pair(shop: Any) -> Any:
     shop.sql(
         "CREATE TABLE kept (id int PRIMARY KEY, at timestamp)",
         "CREATE TABLE other (id int PRIMARY KEY)",
-        "INSERT INTO kept VALUES (1, records.now())",
+        "INSERT INTO kept VALUES (1, now())",
         "INSERT INTO other VALUES (1)",
     )
     shop.tables(f"name: public.kept, {KEEP}", "public.other")
@@ -76,7 +76,7 @@ def test_a_table_that_fails_keeps_what_is_published_and_the_others_are_published
 def test_a_table_that_is_well_again_is_copied_by_the_next_run(pair: Any) -> None:
     pair.sql("INSERT INTO kept VALUES (2, 'infinity')")
     pair.load()
-    pair.sql("UPDATE kept SET at = records.now() WHERE id = 2")
+    pair.sql("UPDATE kept SET at = now() WHERE id = 2")
     done = pair.load()
     assert rows(pair) == {"kept": 2, "other": 2} and run_of(pair, done.run).error == ""
 

@@ -53,9 +53,9 @@ def test_any_altered_value_of_any_type_is_found_and_named(shop: Any, mode: str) 
     names = ", ".join(f"{name} {kind}" for _, (name, kind, *_) in made)
     shop.sql(
         *DEFINED,
-        f"CREATE TABLE matrix (id int PRIMARY KEY, changed timestamptz NOT NULL DEFAULT records.now(), {names})",
+        f"CREATE TABLE matrix (id int PRIMARY KEY, changed timestamptz NOT NULL DEFAULT now(), {names})",
         *(
-            f"INSERT INTO matrix VALUES ({row}, records.now(), {', '.join(column[2][row] for _, column in made)})"
+            f"INSERT INTO matrix VALUES ({row}, now(), {', '.join(column[2][row] for _, column in made)})"
             for row in range(len(made[0][1][2]))
         ),
     )
@@ -232,7 +232,7 @@ def test_a_view_whose_values_change_with_each_reading_is_named_and_no_failure(sh
     shop.sql(
         "CREATE TABLE base (id int PRIMARY KEY)",
         "INSERT INTO base SELECT generate_series(1, 5)",
-        "CREATE VIEW dice AS SELECT id, random() AS thrown, records.now() AS at FROM base",
+        "CREATE VIEW dice AS SELECT id, random() AS thrown, now() AS at FROM base",
     )
     shop.tables("public.dice")
     (done,) = shop.load(verify=True).loads
@@ -301,7 +301,7 @@ def test_a_table_of_as_many_columns_as_postgres_allows_is_compared(shop: Any) ->
     names = [f"column_{number}" for number in range(1590)]
     columns = ", ".join(f"{name} {kinds[number % 4]}" for number, name in enumerate(names))
     shop.sql(
-        f"CREATE TABLE many (id int PRIMARY KEY, at timestamptz DEFAULT records.now(), {columns})",
+        f"CREATE TABLE many (id int PRIMARY KEY, at timestamptz DEFAULT now(), {columns})",
         "INSERT INTO many (id, column_0, column_1, column_2, column_3) SELECT i, i, true, '2026-01-01', 1.5 FROM generate_series(1, 100) i",
     )
     shop.tables("public.many")
