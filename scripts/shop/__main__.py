@@ -98,7 +98,7 @@ def main(argv: list[str] | None = None) -> int:
         return 130
     counts = ", ".join(f"{count:,} {table}" for table, count in added.items())
     print(
-        f"Added {counts} in {time.monotonic() - started:.1f} s. The next run of the DAG elt_pipeline takes them to the warehouse."
+        f"Added {counts} in {time.monotonic() - started:.1f} s. Next: scripts/refresh takes them to the dashboards, as the next run of the DAG elt_pipeline does."
     )
     return 0
 

@@ -46,7 +46,7 @@ def show(context: Context, screen: Screen) -> None:
         screen.plain("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
     screen.plain()
     file = os.path.relpath(context.paths.env_file)
-    screen.plain("Refresh the marts by hand:")
+    screen.plain("Refresh the marts from anywhere (scripts/refresh loads first):")
     screen.plain(
         f"  curl -sS -X POST {env.page('webhook-server')}/webhook/manual "
         f'-H "Authorization: Bearer $(sed -n s/^WEBHOOK_TOKEN=//p {file})"'

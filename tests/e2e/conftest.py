@@ -3,7 +3,6 @@
 import os
 import secrets
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from datetime import date
@@ -61,16 +60,9 @@ def booted(stack: NativeStack) -> str:
 TODAY = "SELECT toDate(max(_elt_loaded_at), 'UTC') FROM raw.orders"
 
 
-def refresh(stack: Any) -> None:
-    """Loads and builds, as the DAG does."""
-    stack.call("scripts/exec", "airflow-scheduler", "python", "-m", "elt", "load")
-    values = stack.values()
-    subprocess.run(
-        ["curl", "-sS", "--fail-with-body", "-o", "/dev/null", "-X", "POST"]
-        + ["-H", f"Authorization: Bearer {values['WEBHOOK_TOKEN']}"]
-        + [f"http://127.0.0.1:{values['WEBHOOK_PORT']}/webhook/manual?wait=200"],
-        check=True,
-    )
+def refresh(stack: Any) -> str:
+    """Loads and builds, as the DAG does; returns what was printed."""
+    return str(stack.call("scripts/refresh"))
 
 
 @pytest.fixture(scope="session")

@@ -92,9 +92,7 @@ def _add_one(settings: Settings, options: argparse.Namespace, out: Console) -> i
         done = load_everything(settings, listener, tables=[entry.target_name])
     out.print(f"raw.{escape(entry.target_name)} has {sum(table.rows for table in done.published.tables):,} rows")
     _told(_stage(settings, [entry], options.dbt), out)
-    out.print(
-        "Every run carries it from now on. Next: POST /webhook/manual, which builds its view, or a run of the DAG"
-    )
+    out.print("Every run carries it from now on. Next: scripts/refresh, which builds its view, or a run of the DAG")
     return 0
 
 
@@ -113,7 +111,7 @@ def _add_all(settings: Settings, options: argparse.Namespace, out: Console) -> i
             f"Not in raw yet: {escape(', '.join(waiting))}. Next: python -m elt load, then scripts/add_table --all"
         )
         return 1
-    out.print("Next: POST /webhook/manual, which builds the views, or a run of the DAG")
+    out.print("Next: scripts/refresh, which builds the views, or a run of the DAG")
     return 0
 
 
