@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 from warehouse.client import Warehouse
 from webhook.publishing import Publisher, journal
-from webhook.publishing.swap import roll_forward
+from webhook.publishing.journal import roll_forward
 from webhook.queue.runs import RunRequest
 from webhook.settings import Settings
 from webhook.worker.execution import Outcome
