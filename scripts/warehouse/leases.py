@@ -124,6 +124,11 @@ class _State:
         return self.process is not None and self.process.is_dead
 
     @property
+    def is_fresh(self) -> bool:
+        """Whether the last heartbeat is no older than a living process lets it become; a stopped one is silent."""
+        return self.silent_seconds < 3 * HEARTBEAT_SECONDS
+
+    @property
     def description(self) -> str:
         if self.process is None:
             return "a process that begins at this moment"
@@ -226,7 +231,7 @@ def _take(warehouse: Warehouse, name: str, holder: str, wait_seconds: float, tel
             return Lease(warehouse, name, state.number + 1, holder)
         if not state.is_free:
             lives = (state.number, state.last_beat) != (first.number, first.last_beat)
-            lives = lives or (state.process is not None and state.process.is_here)
+            lives = lives or (state.is_fresh and state.process is not None and state.process.is_here)
             until = deadline if lives else silent_deadline
             if time.monotonic() >= until:
                 raise LeaseTakenError(name, state.description)
