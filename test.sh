@@ -140,7 +140,7 @@ lint() {
     ruff format --quiet --check .
     mypy airflow/plugins airflow/provision.py clickhouse/embedded scripts/notify scripts/stack scripts/warehouse scripts/webhook scripts/shop \
         scripts/webhook_server.py scripts/describe_marts.py superset/provisioning superset/provision.py superset/export.py \
-        superset/config tests/faults tests/servers.py
+        superset/config tests/faults scripts/testing
     PYTHONPATH=airflow/plugins:clickhouse:scripts lint-imports >/dev/null ||
         { PYTHONPATH=airflow/plugins:clickhouse:scripts lint-imports && false; }
     # shellcheck disable=SC2046 # none of our file names holds a space

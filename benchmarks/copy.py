@@ -34,8 +34,9 @@ import psycopg2  # noqa: E402
 from elt.pipeline.file import TableEntry  # noqa: E402
 from elt.runs.copying import sessions  # noqa: E402
 from report import Figure, of_runs, show, whole_size_bar  # noqa: E402
-from servers import REPO, VENVS, Source, Warehouse, folder, source, warehouse  # noqa: E402
+from servers import VENVS, folder, source, warehouse  # noqa: E402
 from stack.native.postgres import find_binaries  # noqa: E402
+from testing.servers import REPO, PostgresServer, WarehouseProcess  # noqa: E402
 
 NARROW = """CREATE TABLE narrow (order_item_id bigint PRIMARY KEY, order_id bigint NOT NULL, product_id bigint NOT NULL, quantity int NOT NULL,
     unit_price numeric(14, 2) NOT NULL, subtotal numeric(14, 2) NOT NULL, updated_at timestamptz NOT NULL)"""
@@ -119,10 +120,10 @@ PARTS = ("narrow", "wide", "verify", "incremental", "share", "dlt", "large")
 class Bench:
     """The servers, the source's tables, and one way to time each competitor."""
 
-    def __init__(self, postgres: Source, clickhouse: Warehouse, folder: Path, *, quick: bool) -> None:
+    def __init__(self, postgres: PostgresServer, clickhouse: WarehouseProcess, folder: Path, *, quick: bool) -> None:
         self.quick = quick
         self.postgres, self.clickhouse, self.folder = postgres, clickhouse, folder
-        self.dsn = postgres.url
+        self.dsn = postgres.dsn()
         self.pipeline = folder / "pipeline.yml"
         self.env = {
             "PATH": os.environ["PATH"],
@@ -130,7 +131,7 @@ class Bench:
             "SOURCE_URL": self.dsn,
             "ELT_PIPELINE": str(self.pipeline),
             "ELT_PLAN": str(folder / "plan.json"),
-            **clickhouse.environment(),
+            **clickhouse.server.env(),
         }
         self.raw: dict[str, Any] = {}
 
@@ -151,7 +152,7 @@ class Bench:
 
         Merges are asked for, since those that come by themselves begin up to ten seconds after a load.
         """
-        with self.clickhouse.client("default", send_receive_timeout=3600) as client:
+        with self.clickhouse.server.client("default", send_receive_timeout=3600) as client:
             for (name,) in client.query("SELECT name FROM system.tables WHERE database = 'raw'").result_rows:
                 client.command(f"OPTIMIZE TABLE raw.`{name}` FINAL", settings={"optimize_skip_merged_partitions": 1})
             while client.query("SELECT count() FROM system.merges").first_row[0]:
@@ -197,7 +198,7 @@ class Bench:
         """INSERT .. SELECT FROM postgresql(), as the warehouse's admin, since the loader may not."""
         p = self.postgres
         self.idle()
-        with self.clickhouse.client("default", send_receive_timeout=3600) as client:
+        with self.clickhouse.server.client("default", send_receive_timeout=3600) as client:
             client.command("DROP TABLE IF EXISTS raw.peer")
             client.command(f"CREATE TABLE raw.peer AS raw.{table}")
             columns = client.query(
@@ -215,7 +216,7 @@ class Bench:
 
     def fetched(self, table: str, rows: int) -> float:
         self.idle()
-        with self.clickhouse.client("default") as client:
+        with self.clickhouse.server.client("default") as client:
             client.command("DROP TABLE IF EXISTS raw.peer")
             client.command(f"CREATE TABLE raw.peer AS raw.{table}")
             started = time.monotonic()

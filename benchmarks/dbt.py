@@ -19,7 +19,8 @@ from types import SimpleNamespace
 from typing import Any
 
 from report import Figure, of_runs, show, whole_size_bar
-from servers import REPO, VENVS, Source, Warehouse, folder, source, warehouse
+from servers import VENVS, folder, source, warehouse
+from testing.servers import REPO, PostgresServer, WarehouseProcess
 from webhook.dbt.command import dbt_arguments
 from webhook.dbt.process import DbtHost
 from webhook.publishing import Publisher
@@ -51,10 +52,10 @@ class Build:
 class Builder:
     """Builds and publishes prod of one warehouse, again and again."""
 
-    def __init__(self, server: Warehouse, home: Path, *, warm: bool) -> None:
+    def __init__(self, server: WarehouseProcess, home: Path, *, warm: bool) -> None:
         self._server = server
-        self._environment = {"PATH": os.environ["PATH"], "HOME": str(home), **server.environment()}
-        names = {"WEBHOOK_HOME": str(home), "DBT_PROJECT_DIR": str(REPO / "dbt"), **server.environment()}
+        self._environment = {"PATH": os.environ["PATH"], "HOME": str(home), **server.server.env()}
+        names = {"WEBHOOK_HOME": str(home), "DBT_PROJECT_DIR": str(REPO / "dbt"), **server.server.env()}
         self._settings = Settings.from_environ(names)
         self._publisher = Publisher(self._settings)
         self._home = home
@@ -70,7 +71,7 @@ class Builder:
     def build(self) -> Build:
         floor = self.floor()
         self._server.forget_peak()
-        since = self._server.rows("SELECT now64(6)::String")[0][0]
+        since = self._server.server.rows("SELECT now64(6)::String")[0][0]
         began = time.monotonic()
         run: Any = SimpleNamespace(id="benchmark", request=RunRequest())
         outcome = self._publisher.run(run, 1, self._dbt if self._warm is None else self._warm_dbt)
@@ -78,8 +79,8 @@ class Builder:
         if outcome.status != "success":
             raise SystemExit(f"The build failed: {outcome.error}")
         peak = self._server.peak_bytes()
-        self._server.command("SYSTEM FLUSH LOGS")
-        nodes = self._server.rows(
+        self._server.server.command("SYSTEM FLUSH LOGS")
+        nodes = self._server.server.rows(
             f"SELECT {_NODE} AS node, sum(query_duration_ms) / 1000 AS seconds FROM system.query_log"
             f" WHERE type = 'QueryFinish' AND event_time_microseconds >= '{since}' AND {_OF_DBT}"
             " GROUP BY node ORDER BY seconds DESC"
@@ -88,13 +89,13 @@ class Builder:
 
     def floor(self) -> float:
         """Seconds of ClickHouse for one plain join of the four raw tables, written to a table of its own."""
-        since = self._server.rows("SELECT now64(6)::String")[0][0]
-        self._server.command(_FLOOR)
-        self._server.command("DROP TABLE analytics_dev.floor SYNC")
-        self._server.command("SYSTEM FLUSH LOGS")
+        since = self._server.server.rows("SELECT now64(6)::String")[0][0]
+        self._server.server.command(_FLOOR)
+        self._server.server.command("DROP TABLE analytics_dev.floor SYNC")
+        self._server.server.command("SYSTEM FLUSH LOGS")
         asked = "type = 'QueryFinish' AND query LIKE '%analytics_dev.floor ENGINE%' AND query NOT LIKE '%query_log%'"
         return float(
-            self._server.rows(
+            self._server.server.rows(
                 "SELECT sum(query_duration_ms) / 1000 FROM system.query_log"
                 f" WHERE event_time_microseconds >= '{since}' AND {asked}"
             )[0][0]
@@ -114,13 +115,13 @@ class Builder:
             return Outcome("success") if dbt.exit_code() == 0 else Outcome("error", "\n".join(said)[-3000:])
 
 
-def generate(shop: Source, orders: int) -> None:
+def generate(shop: PostgresServer, orders: int) -> None:
     command = [REPO / "scripts/generate_data", "--orders", str(orders)]
     subprocess.run(command, env={**os.environ, **shop.environment()}, check=True, stdout=subprocess.DEVNULL)
 
 
-def load(shop: Source, server: Warehouse, at: Path) -> None:
-    names = {"SOURCE_URL": shop.url, "ELT_PLAN": str(at / "plan.json"), "MASK_SALT": "salt", **server.environment()}
+def load(shop: PostgresServer, server: WarehouseProcess, at: Path) -> None:
+    names = {"SOURCE_URL": shop.dsn(), "ELT_PLAN": str(at / "plan.json"), "MASK_SALT": "salt", **server.server.env()}
     command = [sys.executable, "-m", "elt", "load"]
     result = subprocess.run(
         command, env={**os.environ, **names}, cwd=REPO, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False
@@ -129,7 +130,7 @@ def load(shop: Source, server: Warehouse, at: Path) -> None:
         raise SystemExit(f"The load failed: {result.stderr.decode()[-2000:]}")
 
 
-def differences(shop: Source, server: Warehouse) -> int:
+def differences(shop: PostgresServer, server: WarehouseProcess) -> int:
     """States and months whose revenue in the marts is not Postgres' own."""
     wanted, net = "sum(i.subtotal)", "sum(i.subtotal) FILTER (WHERE o.status NOT IN ('cancelled', 'returned'))"
     joined = "order_items i JOIN orders o USING (order_id) JOIN customers c USING (customer_id)"
@@ -151,7 +152,7 @@ def differences(shop: Source, server: Warehouse) -> int:
     def exact(rows: list[tuple[Any, ...]]) -> set[tuple[Any, ...]]:
         return {(name, *(Decimal(amount) for amount in amounts)) for name, *amounts in rows}
 
-    return sum(len(exact(shop.rows(ours)) ^ exact(server.rows(theirs, "superset"))) for ours, theirs in pairs)
+    return sum(len(exact(shop.rows(ours)) ^ exact(server.server.rows(theirs, "superset"))) for ours, theirs in pairs)
 
 
 def measure(orders: int, runs: int, *, warm: bool) -> tuple[list[Build], int, int]:
@@ -163,7 +164,7 @@ def measure(orders: int, runs: int, *, warm: bool) -> tuple[list[Build], int, in
         builder = Builder(server, at / "home", warm=warm)
         with closing(builder):
             built = [builder.build() for _ in range(runs + 1)][1:]
-        return built, server.rows("SELECT count() FROM raw.order_items")[0][0], differences(shop, server)
+        return built, server.server.rows("SELECT count() FROM raw.order_items")[0][0], differences(shop, server)
 
 
 def main() -> int:

@@ -24,20 +24,13 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from urllib.parse import urlencode
+from xml.etree import ElementTree
 
 from report import Figure, of_runs, show
 
 REPO = Path(__file__).resolve().parents[1]
 VENV = Path(os.environ.get("STACK_VENVS", REPO / ".stack/venvs")) / "clickhouse"
-PASSWORDS = (
-    "CLICKHOUSE_PASSWORD",
-    "CLICKHOUSE_LOADER_PASSWORD",
-    "CLICKHOUSE_DBT_PASSWORD",
-    "CLICKHOUSE_WEBHOOK_PASSWORD",
-    "CLICKHOUSE_SUPERSET_PASSWORD",
-    "CLICKHOUSE_SUPERSET_OPERATIONS_PASSWORD",
-    "CLICKHOUSE_SUPERSET_CALIFORNIA_PASSWORD",
-)
+PASSWORDS = [one.attrib["from_env"] for one in ElementTree.parse(REPO / "clickhouse/config/users.xml").iter("password")]
 BLOCK = b"".join(b"%d\t%d\tvalue %d\n" % (n, n * 7919 % 1_000_003, n % 1000) for n in range(100_000))
 TABLE = "(a UInt64, b UInt64, s String) ENGINE = MergeTree ORDER BY a"
 SMALL = "SELECT count(), sum(b) FROM bench.small WHERE a = {}"

@@ -14,7 +14,6 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import threading
@@ -26,21 +25,11 @@ from pathlib import Path
 from statistics import quantiles
 from typing import Any
 
-import clickhouse_connect
 import requests
 from report import Figure, of_runs, show
+from servers import VENVS
+from testing.servers import REPO, WarehouseProcess, free_port
 
-REPO = Path(__file__).resolve().parents[1]
-VENVS = Path(os.environ.get("STACK_VENVS", REPO / ".stack/venvs"))
-USERS = {
-    "default": "CLICKHOUSE_PASSWORD",
-    "loader": "CLICKHOUSE_LOADER_PASSWORD",
-    "dbt": "CLICKHOUSE_DBT_PASSWORD",
-    "webhook": "CLICKHOUSE_WEBHOOK_PASSWORD",
-    "superset": "CLICKHOUSE_SUPERSET_PASSWORD",
-    "superset_operations": "CLICKHOUSE_SUPERSET_OPERATIONS_PASSWORD",
-    "superset_california": "CLICKHOUSE_SUPERSET_CALIFORNIA_PASSWORD",
-}
 MODEL = "stg_products"
 
 
@@ -49,32 +38,19 @@ class Bench:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.passwords = {user: secrets.token_hex(16) for user in USERS}
-        self.warehouse_port, self.port = _free_port(), _free_port()
+        self.warehouse = WarehouseProcess(VENVS, folder)
+        self.port = free_port()
         self.token = secrets.token_hex(16)
         self.processes: list[subprocess.Popen[bytes]] = []
         self.dbt_env = {
             "PATH": os.environ["PATH"],
             "HOME": str(folder),
-            "CLICKHOUSE_HOST": "127.0.0.1",
-            "CLICKHOUSE_HTTP_PORT": str(self.warehouse_port),
-            "CLICKHOUSE_DBT_PASSWORD": self.passwords["dbt"],
+            **self.warehouse.server.env("dbt"),
         }
 
     def start(self) -> None:
-        env = {USERS[user]: password for user, password in self.passwords.items()}
-        env |= {
-            "PYTHONPATH": str(REPO / "clickhouse"),
-            "BIND_ADDRESS": "127.0.0.1",
-            "CLICKHOUSE_HTTP_PORT": str(self.warehouse_port),
-            "CLICKHOUSE_PATH": str(self.folder / "clickhouse"),
-            "CLICKHOUSE_CONFIG": str(REPO / "clickhouse/config"),
-        }
-        self._spawn("clickhouse", ["-m", "embedded"], env)
-        _until(lambda: urllib.request.urlopen(f"http://127.0.0.1:{self.warehouse_port}/ping", timeout=2).read())
-        with self.client("default") as admin:
-            for file in sorted((REPO / "clickhouse/init").glob("*.sql")):
-                _run_all(admin, file)
+        self.warehouse.start()
+        self.warehouse.apply_init()
         with self.client("loader") as loader:
             _run_all(loader, REPO / "tests/integration/dbt/raw_shop.sql")
         env = self.dbt_env | {
@@ -82,7 +58,7 @@ class Bench:
             "WEBHOOK_HOME": str(self.folder / "webhook"),
             "WEBHOOK_TOKEN": self.token,
             "DBT_PROJECT_DIR": str(REPO / "dbt"),
-            "CLICKHOUSE_WEBHOOK_PASSWORD": self.passwords["webhook"],
+            **self.warehouse.server.env("webhook"),
         }
         words = ["--bind", f"127.0.0.1:{self.port}", "--workers", "1", "--worker-class", "gthread", "--threads", "16"]
         self._spawn("dbt", ["-m", "gunicorn", *words, "--no-control-socket", "webhook_server:app"], env)
@@ -104,11 +80,10 @@ class Bench:
                 process.wait(30)
             except subprocess.TimeoutExpired:
                 process.kill()
+        self.warehouse.stop()
 
     def client(self, user: str) -> Any:
-        return clickhouse_connect.get_client(
-            host="127.0.0.1", port=self.warehouse_port, username=user, password=self.passwords[user]
-        )
+        return self.warehouse.server.client(user)
 
     def call(self, method: str, path: str, **options: Any) -> Any:
         headers = {"Authorization": f"Bearer {self.token}"}
@@ -237,12 +212,6 @@ def _until(ready: Callable[[], object], seconds: float = 60) -> None:
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.1)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def measure(bench: Bench, rounds: int) -> tuple[list[Figure], dict[str, Any]]:

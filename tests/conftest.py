@@ -8,9 +8,9 @@ from pathlib import Path
 
 import evidence
 import pytest
-import servers
 from evidence import pytest_runtest_makereport  # noqa: F401 - a hook of pytest
-from servers import REPO, PostgresServer, WarehouseServer
+from testing import servers
+from testing.servers import REPO, PostgresServer, WarehouseServer
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from waiting import until
+from testing.waiting import until
 
 # The first test builds all images.
 pytestmark = pytest.mark.timeout(1800)

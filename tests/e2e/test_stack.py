@@ -9,7 +9,7 @@ import psutil
 import psycopg2
 import pytest
 from stack.table import health
-from waiting import until
+from testing.waiting import until
 
 WARM_BOOT_SECONDS = 45
 # Nobody listens there: whatever asks that proxy fails.

@@ -12,7 +12,7 @@ import traceback
 from contextlib import ExitStack
 from pathlib import Path
 
-from servers import REPO
+from testing.servers import REPO
 
 from faults import results
 from faults.play import play, prepare

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import psutil
-import servers
+from testing import servers
 from webhook.queue.database import Database
 from webhook.queue.intake import accept
 from webhook.queue.runs import RunRequest

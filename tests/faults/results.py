@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from servers import REPO
+from testing.servers import REPO
 
 _PRODUCT = ("airflow", "clickhouse", "dbt", "scripts", "tests/faults")
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import psycopg2
-import servers
 from elt.settings import Settings
+from testing import servers
 
 from faults.builds import Builder
 from faults.proxy import Proxy

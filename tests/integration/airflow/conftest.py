@@ -18,7 +18,7 @@ from typing import Any
 
 import psycopg2
 import pytest
-from waiting import until
+from testing.waiting import until
 
 BYTECODE = "PYTHONPYCACHEPREFIX"
 

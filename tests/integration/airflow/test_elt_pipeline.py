@@ -9,7 +9,7 @@ from typing import Any
 
 import psycopg2
 import pytest
-from waiting import until
+from testing.waiting import until
 
 TABLES = ("customers", "products", "orders", "order_items")
 DBT = "run_dbt_transformations"

@@ -19,7 +19,8 @@ from urllib.parse import urlencode
 
 import evidence
 import pytest
-from waiting import until, until_up
+from testing.servers import USERS
+from testing.waiting import until, until_up
 
 
 @dataclass(frozen=True)
@@ -113,17 +114,6 @@ def table(admin: Api, request: pytest.FixtureRequest) -> Iterator[str]:
     admin.ask(f"DROP TABLE IF EXISTS {name} SYNC")
 
 
-VARIABLES = {
-    "default": "CLICKHOUSE_PASSWORD",
-    "loader": "CLICKHOUSE_LOADER_PASSWORD",
-    "dbt": "CLICKHOUSE_DBT_PASSWORD",
-    "webhook": "CLICKHOUSE_WEBHOOK_PASSWORD",
-    "superset": "CLICKHOUSE_SUPERSET_PASSWORD",
-    "superset_operations": "CLICKHOUSE_SUPERSET_OPERATIONS_PASSWORD",
-    "superset_california": "CLICKHOUSE_SUPERSET_CALIFORNIA_PASSWORD",
-}
-
-
 @dataclass
 class OwnServer:
     """A server that a test may stop, kill and start again on the same data."""
@@ -145,7 +135,7 @@ class OwnServer:
             "PYTHONPATH": str(self.repo / "clickhouse"),
             "CLICKHOUSE_HTTP_PORT": str(self.port),
             "CLICKHOUSE_PATH": str(self.folder / "data"),
-            **{variable: f"{user}-secret" for user, variable in VARIABLES.items()},
+            **{variable: f"{user}-secret" for user, variable in USERS.items()},
             **self.extra,
             **changes,
         }

@@ -11,7 +11,7 @@ from typing import Any
 
 import psycopg2
 import pytest
-from waiting import until
+from testing.waiting import until
 from webhook.queue.database import Database
 from webhook.queue.intake import accept
 from webhook.queue.runs import RunRequest

@@ -23,7 +23,7 @@ from elt.runs.progress import Progress
 from elt.runs.run import hold_snapshot
 from elt.runs.whole_run import Listener, WholeRun, load_everything
 from elt.settings import Settings
-from waiting import until
+from testing.waiting import until
 from warehouse import ops
 from warehouse.client import Warehouse
 

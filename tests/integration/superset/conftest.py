@@ -12,7 +12,7 @@ from typing import Any
 import psycopg2
 import pytest
 import requests
-from waiting import until, until_up
+from testing.waiting import until, until_up
 
 # Days: of the rows of `logs` and `query` that the server finds when it starts, on both sides of 90.
 AGES = (91, 89)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from waiting import until
+from testing.waiting import until
 from warehouse import leases
 from warehouse.client import Address, Warehouse
 from warehouse.errors import TerminalError, TransientError, WarehouseError, WarehouseUnavailableError

@@ -11,7 +11,7 @@ from typing import Any
 import evidence
 import pytest
 import requests
-from waiting import until
+from testing.waiting import until
 
 TOKEN = "test-token-of-the-webhook"
 RAW_TABLES = ("customers", "products", "orders", "order_items")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from waiting import until
+from testing.waiting import until
 
 KEY = "elt_pipeline/manual__1/run_dbt_transformations"
 TOKEN = "a-token-for-tests-only"

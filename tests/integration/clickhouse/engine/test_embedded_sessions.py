@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from waiting import until
+from testing.waiting import until
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from waiting import until
+from testing.waiting import until
 
 SLOW = "SELECT sleepEachRow(0.1) FROM numbers(300)"
 

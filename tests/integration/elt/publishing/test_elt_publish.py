@@ -21,7 +21,7 @@ from elt.publishing.leases import publishing_lease, run_lease
 from elt.runs.run import begin, fail, load_table, publish, recover
 from elt.runs.snapshot import HeldSnapshot, held_snapshot, hold
 from elt.settings import Settings
-from waiting import until
+from testing.waiting import until
 from warehouse import leases, ops, records
 from warehouse.client import Warehouse
 from warehouse.errors import TerminalError, TransientError

@@ -7,7 +7,7 @@ import sys
 from typing import Any
 
 import pytest
-from waiting import until
+from testing.waiting import until
 
 
 @pytest.fixture

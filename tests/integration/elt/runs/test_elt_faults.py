@@ -10,7 +10,7 @@ from elt.publishing import publish as publishing
 from elt.publishing import recovery
 from elt.runs.run import begin, load_table, publish
 from faults.proxy import Proxy
-from waiting import until
+from testing.waiting import until
 from warehouse import leases, ops, records
 from warehouse.client import Warehouse
 from warehouse.errors import TransientError

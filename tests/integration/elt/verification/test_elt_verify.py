@@ -13,7 +13,7 @@ from elt.runs.reconcile import reconcile
 from elt.verification import verify
 from stack.check import exact
 from stack.errors import StackError
-from waiting import until
+from testing.waiting import until
 from warehouse import ops, records
 from warehouse.client import Warehouse
 from warehouse.errors import TerminalError

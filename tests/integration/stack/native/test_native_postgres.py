@@ -12,7 +12,7 @@ import psycopg2
 import pytest
 from stack.native import database_user
 from stack.native import postgres as native_postgres
-from waiting import until
+from testing.waiting import until
 
 
 def _connect(port: int, database: str, user: str, password: str) -> Any:

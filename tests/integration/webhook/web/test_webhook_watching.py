@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from waiting import until
+from testing.waiting import until
 
 
 @pytest.fixture(scope="module")

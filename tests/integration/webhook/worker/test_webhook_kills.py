@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from waiting import until
+from testing.waiting import until
 
 
 def children(pid: int) -> list[int]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from waiting import until
+from testing.waiting import until
 
 OPEN_PUBLISH = """
 INSERT INTO ops.publishes (run, target, status, loading_table, opened_at, heartbeat_at, version)

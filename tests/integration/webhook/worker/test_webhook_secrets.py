@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from waiting import until
+from testing.waiting import until
 
 # The materialization dictionary of dbt-clickhouse writes user and password into the statement that creates one.
 DICTIONARY = """

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import requests
-from waiting import until
+from testing.waiting import until
 
 FINAL = {"success", "error", "cancelled", "interrupted"}
 KILLS = 50

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from notify.outbox import Postman
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
-from waiting import until
+from testing.waiting import until
 from webhook.queue.database import Database
 from webhook.queue.intake import accept
 from webhook.queue.runs import RunRequest, Status

@@ -14,7 +14,7 @@ from elt.pipeline.names import TableName
 from elt.sources.postgres.copier import CHUNK_BYTES
 from elt.sources.postgres.session import CopySession, Source
 from pydantic import SecretStr
-from waiting import until
+from testing.waiting import until
 from warehouse.errors import PipelineError
 
 TABLE = [(TableName("public", "t"), "table")]

@@ -17,7 +17,7 @@ import pytest
 from elt.errors import SourceRefusedError
 from elt.sources.postgres.session import CopySession, Source
 from pydantic import SecretStr
-from waiting import takes_connections, until_up
+from testing.waiting import takes_connections, until_up
 from warehouse.errors import PipelineError
 
 PGBOUNCER = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")

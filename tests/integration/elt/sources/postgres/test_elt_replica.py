@@ -14,7 +14,7 @@ import psycopg2
 import pytest
 from pydantic import SecretStr
 from stack.native import postgres as native_postgres
-from waiting import takes_connections, until_up
+from testing.waiting import takes_connections, until_up
 
 
 @pytest.fixture

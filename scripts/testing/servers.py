@@ -1,4 +1,4 @@
-"""Real servers of tests: Postgres, and the embedded ClickHouse, which may be killed and started again on the same data."""
+"""Postgres, and the embedded ClickHouse, which may be killed and started again on the same data."""
 
 import os
 import secrets
@@ -12,14 +12,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
+from xml.etree import ElementTree
 
 import clickhouse_connect
 import psycopg2
 from stack import warehouse_init
 from stack.native import postgres as native_postgres
-from waiting import until_up
 
-REPO = Path(__file__).resolve().parents[1]
+from testing.waiting import until_up
+
+REPO = Path(__file__).resolve().parents[2]
 
 
 def free_port() -> int:
@@ -48,6 +50,19 @@ class PostgresServer:
             "POSTGRES_PASSWORD": self.password,
             "POSTGRES_DB": "ecommerce_db",
         }
+
+    def environment(self) -> dict[str, str]:
+        """Environment of a client that is the owner of the data."""
+        return {"POSTGRES_HOST": self.host, "POSTGRES_PORT": str(self.port), **self.init_env()}
+
+    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        connection = psycopg2.connect(self.dsn())
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(sql)
+                return cursor.fetchall()
+        finally:
+            connection.close()
 
     def apply(self, file: Path, dbname: str = "ecommerce_db") -> None:
         """Applies an SQL file by psql."""
@@ -103,14 +118,10 @@ def postgres_server(venvs: Path, folder: Path) -> Iterator[PostgresServer]:
 
 
 USERS = {
-    "default": "CLICKHOUSE_PASSWORD",
-    "loader": "CLICKHOUSE_LOADER_PASSWORD",
-    "dbt": "CLICKHOUSE_DBT_PASSWORD",
-    "webhook": "CLICKHOUSE_WEBHOOK_PASSWORD",
-    "superset": "CLICKHOUSE_SUPERSET_PASSWORD",
-    "superset_operations": "CLICKHOUSE_SUPERSET_OPERATIONS_PASSWORD",
-    "superset_california": "CLICKHOUSE_SUPERSET_CALIFORNIA_PASSWORD",
+    user.tag: user.find("password").attrib["from_env"]  # type: ignore[union-attr]
+    for user in ElementTree.parse(REPO / "clickhouse/config/users.xml").getroot().findall("users/*")
 }
+"""Name of the variable with the password, by user."""
 
 
 @dataclass(frozen=True)
@@ -123,14 +134,22 @@ class WarehouseServer:
         return self.passwords[user]
 
     def env(self, *users: str) -> dict[str, str]:
-        """Environment of a client of the warehouse: the address, and the passwords of `users`."""
+        """Environment of a client of the warehouse: the address, and the passwords of `users`; of all, where none is named."""
         address = {"CLICKHOUSE_HOST": self.host, "CLICKHOUSE_HTTP_PORT": str(self.port), "CLICKHOUSE_SECURE": "false"}
-        return address | {USERS[user]: self.passwords[user] for user in users}
+        return address | {USERS[user]: self.passwords[user] for user in users or USERS}
 
     def client(self, user: str = "default", **options: Any) -> Any:
         return clickhouse_connect.get_client(
             host=self.host, port=self.port, username=user, password=self.passwords[user], **options
         )
+
+    def rows(self, sql: str, user: str = "default") -> list[tuple[Any, ...]]:
+        with self.client(user) as client:
+            return [tuple(row) for row in client.query(sql).result_rows]
+
+    def command(self, sql: str, user: str = "default") -> None:
+        with self.client(user) as client:
+            client.command(sql)
 
 
 class WarehouseProcess:
@@ -169,6 +188,15 @@ class WarehouseProcess:
         """Applies clickhouse/init, as each boot does."""
         with self.server.client() as admin:
             warehouse_init.apply(admin)
+
+    def forget_peak(self) -> None:
+        """Resets the highest memory of the server."""
+        Path(f"/proc/{self.pid}/clear_refs").write_text("5")
+
+    def peak_bytes(self) -> int:
+        """Highest resident memory of the server since forget_peak."""
+        lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
 
     def kill(self) -> None:
         assert self._process is not None

@@ -1,0 +1,1 @@
+"""Real servers, on free ports and below a folder of their own, for tests and benchmarks."""
