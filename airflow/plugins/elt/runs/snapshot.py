@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from warehouse import ops, records
 from warehouse.client import Warehouse
 from warehouse.errors import PipelineError, TerminalError, TransientError, WarehouseUnavailableError
-from warehouse.leases import Lease, LeaseLostError
+from warehouse.leases import HEARTBEAT_SECONDS, Lease, LeaseLostError
 
 from elt.pipeline.file import TableEntry
 from elt.pipeline.names import TableName
@@ -78,6 +78,7 @@ def hold(
         held_snapshot(settings, warehouse, ops.find_run(warehouse, run), entries, max_age_seconds) as (held, source, _),
     ):
         ready(held)
+        checked = time.monotonic()
         while not finished():
             if records.now() >= held.expires_at:
                 raise TerminalError(
@@ -91,7 +92,8 @@ def hold(
                 raise TerminalError(
                     f"The source ended the session that held the snapshot of run {run}; nothing was published, start the whole run again"
                 ) from None
-            if lease is not None:
+            if lease is not None and time.monotonic() - checked >= HEARTBEAT_SECONDS:
+                checked = time.monotonic()
                 _check(lease, run)
 
 
