@@ -7,14 +7,19 @@ import logging
 import time
 import uuid
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import urllib3
 from standardwebhooks.webhooks import EmptyWebhookSecretError, Webhook
 
 _log = logging.getLogger(__name__)
+# It logs addresses, which often carry a key.
+logging.getLogger("urllib3").setLevel(logging.CRITICAL)
 
 _ATTEMPTS = 3
 _PAUSE_SECONDS = 1.0
@@ -53,7 +58,7 @@ class Sender:
     def __init__(self, url: str, secrets: Sequence[str]) -> None:
         self._url = url
         self._secrets = tuple(secrets)
-        self._http = urllib3.PoolManager(timeout=_TIMEOUT, retries=False)
+        self._http = _pool(url)
 
     def send(self, event: Event) -> Problem | None:
         """Returns None if the event was taken. Never raises; takes 15 seconds at most."""
@@ -80,6 +85,17 @@ class Sender:
         if self._secrets:
             headers["webhook-signature"] = " ".join(Webhook(secret).sign(message, at, body) for secret in self._secrets)
         return headers
+
+
+def _pool(url: str) -> urllib3.PoolManager:
+    """Connections by the proxy of the environment, where it has one for this address."""
+    # An address that is none is refused when it is sent to.
+    with suppress(ValueError):
+        parts = urlsplit(url)
+        proxy = getproxies().get(parts.scheme)
+        if proxy and not proxy_bypass(parts.hostname or ""):
+            return urllib3.ProxyManager(proxy, timeout=_TIMEOUT, retries=False)
+    return urllib3.PoolManager(timeout=_TIMEOUT, retries=False)
 
 
 def send_now(url: str, event: Event, *, signing_secrets: str = "") -> None:

@@ -18,6 +18,7 @@ from warehouse.errors import (
     ACCESS_DENIED,
     AUTHENTICATION_FAILED,
     PASSING,
+    UNKNOWN_COLUMN,
     UNKNOWN_DATABASE,
     UNKNOWN_TABLE,
     WarehouseError,
@@ -31,6 +32,11 @@ _EVENT_SETTINGS = {
     "insert_deduplicate": 0,
     "input_format_parallel_parsing": 0,
     "optimize_on_insert": 0,
+}
+
+_CURES = {
+    **dict.fromkeys((UNKNOWN_TABLE, UNKNOWN_DATABASE, UNKNOWN_COLUMN), "apply clickhouse/init to it (./run.sh does)"),
+    ACCESS_DENIED: "run ./run.sh, or clickhouse/grants.sql where SQL manages its users",
 }
 
 # Both log each refused connection at length; a WarehouseError tells it in a sentence.
@@ -85,6 +91,10 @@ class Warehouse:
             client, self._client = self._client, None
         if client is not None:
             client.close()
+
+    def beside(self, *, connect_timeout: float, answer_timeout: float, retries: int) -> Warehouse:
+        """Another client of the same user, with its own connections and timeouts."""
+        return type(self)(self.address, connect_timeout=connect_timeout, answer_timeout=answer_timeout, retries=retries)
 
     @property
     def host(self) -> str:
@@ -160,9 +170,10 @@ class Warehouse:
     def _translated(self, error: ClickHouseError) -> WarehouseError:
         code: int | None = getattr(error, "code", None)
         where, user = str(self.address), self.address.user
-        reason = _reason(error)
+        said = str(error)
         if self.address.password:
-            reason = reason.replace(self.address.password, "***")
+            said = said.replace(self.address.password, "***")
+        reason = _reason(said)
         if code is None:
             return WarehouseUnavailableError(
                 f"The warehouse {where} does not answer ({reason}); check CLICKHOUSE_HOST and CLICKHOUSE_HTTP_PORT, "
@@ -177,9 +188,7 @@ class Warehouse:
             )
         if code in PASSING:
             return WarehouseUnavailableError(f"The warehouse {where} could not do it now ({reason}); run again", code)
-        cure = (
-            "apply clickhouse/init to it" if code in (UNKNOWN_TABLE, UNKNOWN_DATABASE, ACCESS_DENIED) else "see there"
-        )
+        cure = _CURES.get(code, "see there")
         return WarehouseRefusedError(f"The warehouse {where} refuses user {user} ({reason}); {cure}", code)
 
 
@@ -195,9 +204,9 @@ def _after(first: bytes, rest: Generator[memoryview, None, None]) -> Generator[b
     yield from rest
 
 
-def _reason(error: BaseException) -> str:
+def _reason(said: str) -> str:
     """The first sentence of the server's or the driver's words, without version and stack."""
-    text = " ".join(str(error).split())
+    text = " ".join(said.split())
     if "DB::Exception:" in text:
         text = text.split("DB::Exception:", 1)[1].strip()
     return text[:300].rstrip(". ")

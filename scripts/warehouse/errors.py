@@ -6,9 +6,12 @@ from typing import Self
 
 UNKNOWN_TABLE = 60
 TABLE_EXISTS = 57
+TABLE_IS_DROPPED = 218
 AUTHENTICATION_FAILED = 516
 ACCESS_DENIED = 497
 UNKNOWN_DATABASE = 81
+UNKNOWN_COLUMN = 16
+"""Of an INSERT."""
 
 PASSING = frozenset({159, 160, 164, 202, 203, 209, 210, 212, 241, 242, 243, 252, 319, 394, 439, 473, 499, 999})
 """ClickHouse's codes for what passes: timeouts, memory, disk, parts, connections, shutdown, Keeper.

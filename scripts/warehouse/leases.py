@@ -16,7 +16,7 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -26,6 +26,7 @@ from typing import Any
 from warehouse.client import Warehouse
 from warehouse.errors import (
     TABLE_EXISTS,
+    TABLE_IS_DROPPED,
     UNKNOWN_TABLE,
     PipelineError,
     TerminalError,
@@ -37,6 +38,7 @@ from warehouse.quoting import qualified
 TIME_TO_LIVE = 30.0
 """Seconds after its last heartbeat for which a lease stays its holder's."""
 HEARTBEAT_SECONDS = 5.0
+_TIMEOUTS: dict[str, Any] = {"connect_timeout": 5, "answer_timeout": 10, "retries": 0}
 _POLL_SECONDS = 0.5
 _PREFIX = "lease_"
 _NAME = re.compile(r"[a-z0-9_]{1,60}")
@@ -77,7 +79,9 @@ class _Process:
         try:
             boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
             # Field 22 (starttime): https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html
-            started = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            # A process that has ended and is not yet reaped (Z, X) is no living one.
+            started = "ended" if fields[0] in "ZX" else fields[19]
         except (OSError, IndexError):
             return cls(socket.gethostname(), pid, "")
         # Containers share boot and host name at times, and never their own view of the processes.
@@ -88,8 +92,17 @@ class _Process:
 
     @property
     def is_dead(self) -> bool:
-        """Whether it was a process of this host and is none any more."""
-        return self._is_of_this_host and _Process.of(self.pid).started != self.started
+        """Whether it was a process of this host and is none any more. False where this process may not see it."""
+        if not self._is_of_this_host:
+            return False
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return True
+        except PermissionError:
+            pass
+        now = _Process.of(self.pid).started
+        return bool(now) and now != self.started
 
     @property
     def is_here(self) -> bool:
@@ -115,13 +128,19 @@ class _State:
     process: _Process | None
     released: bool
     silent_seconds: float
+    """By the warehouse's clock; 0 where there is no heartbeat yet."""
     last_beat: datetime | None = None
 
-    @property
-    def is_free(self) -> bool:
-        if self.number == 0 or self.released or self.silent_seconds > TIME_TO_LIVE:
+    def is_free(self, watched: float) -> bool:
+        """`watched`: seconds for which whoever waits has seen this very state.
+
+        A clock that jumps, or a warehouse that was away, makes the last heartbeat old: so the holder has the time to write another.
+        """
+        if self.number == 0 or self.released or (self.process is not None and self.process.is_dead):
             return True
-        return self.process is not None and self.process.is_dead
+        if self.process is None:
+            return watched > TIME_TO_LIVE
+        return self.silent_seconds > TIME_TO_LIVE and watched > min(2 * HEARTBEAT_SECONDS, TIME_TO_LIVE)
 
     @property
     def is_fresh(self) -> bool:
@@ -142,7 +161,8 @@ class Lease:
         self.name = name
         self.number = number
         """The fencing token."""
-        self._warehouse = warehouse
+        # A client of its own: one that hangs must not make the lease look silent, nor keep its holder from ending.
+        self._warehouse = warehouse.beside(**_TIMEOUTS)
         self._holder = holder
         self._process = _Process.of(os.getpid())
         self._ended = threading.Event()
@@ -169,9 +189,11 @@ class Lease:
     def release(self) -> None:
         """Lets the next one in at once; where the warehouse does not answer, the time to live does."""
         self._ended.set()
-        self._thread.join()
+        if self._thread.ident is not None:
+            self._thread.join(_TIMEOUTS["connect_timeout"] + _TIMEOUTS["answer_timeout"])
         with suppress(PipelineError):
             self._write(released=True)
+        self._warehouse.close()
 
     def _beat(self) -> None:
         while not self._ended.wait(HEARTBEAT_SECONDS):
@@ -194,6 +216,12 @@ class Lease:
             "released": released,
         }
         self._warehouse.insert_events(_table(self.name, self.number), [row])
+
+
+def check_all(leases: Iterable[Lease]) -> None:
+    """Raises as Lease.check does."""
+    for lease in leases:
+        lease.check()
 
 
 @contextmanager
@@ -222,49 +250,50 @@ def _take(warehouse: Warehouse, name: str, holder: str, wait_seconds: float, tel
     if not _NAME.fullmatch(name):
         raise ValueError(f"{name!r} is no name of a lease: it takes small letters, digits and _")
     start = time.monotonic()
-    deadline, silent_deadline = start + wait_seconds, start + max(wait_seconds, TIME_TO_LIVE + HEARTBEAT_SECONDS)
-    told, first = "", _newest(warehouse, name)
+    deadline, silent_deadline = start + wait_seconds, start + max(wait_seconds, TIME_TO_LIVE + 3 * HEARTBEAT_SECONDS)
+    told, first, seen, since = "", None, None, start
     while True:
         state = _newest(warehouse, name)
-        if state.is_free and _create(warehouse, name, state.number + 1):
-            _drop_older(warehouse, name, state.number + 1)
-            return Lease(warehouse, name, state.number + 1, holder)
-        if not state.is_free:
-            lives = (state.number, state.last_beat) != (first.number, first.last_beat)
-            lives = lives or (state.is_fresh and state.process is not None and state.process.is_here)
-            until = deadline if lives else silent_deadline
-            if time.monotonic() >= until:
-                raise LeaseTakenError(name, state.description)
-            if state.description != told:
-                told = state.description
-                tell(f"waiting for {told} to end, for {until - time.monotonic():.0f} s at most")
+        now = time.monotonic()
+        mark = (state.number, state.last_beat)
+        first = first or mark
+        if mark != seen:
+            seen, since = mark, now
+        if state.is_free(now - since):
+            if _create(warehouse, name, state.number + 1):
+                return Lease(warehouse, name, state.number + 1, holder)
             time.sleep(_POLL_SECONDS)
+            continue
+        lives = mark != first or (state.is_fresh and state.process is not None and state.process.is_here)
+        until = deadline if lives else silent_deadline
+        if now >= until:
+            raise LeaseTakenError(name, state.description)
+        if state.description != told:
+            told = state.description
+            tell(f"waiting for {told} to end, for {until - now:.0f} s at most")
+        time.sleep(_POLL_SECONDS)
 
 
 def _newest(warehouse: Warehouse, name: str) -> _State:
     number = max(_numbers(warehouse, name), default=0)
+    nothing = _State(number, "", None, released=False, silent_seconds=0)
     if number == 0:
-        return _State(0, "", None, released=False, silent_seconds=0)
+        return nothing
     try:
         beats = warehouse.rows(
             "SELECT holder, host, pid, started, released, dateDiff('millisecond', beat_at, now64(6)) / 1000, beat_at"
-            f" FROM {_table(name, number)} ORDER BY beat_at DESC LIMIT 1"
+            f" FROM {_table(name, number)} ORDER BY released DESC, beat_at DESC LIMIT 1"
         )
     except WarehouseRefusedError as error:
-        if error.code != UNKNOWN_TABLE:
-            raise
-        # A later holder has dropped it between the two queries.
-        return _newest(warehouse, name)
-    if beats:
-        holder, host, pid, started, released, silent, beat = beats[0]
-        return _State(number, holder, _Process(host, int(pid), started), bool(released), float(silent), beat)
-    # Whoever made it has not written yet, or died before that.
-    ((silent,),) = warehouse.rows(
-        "SELECT max(dateDiff('second', metadata_modification_time, now())) FROM system.tables"
-        " WHERE database = 'ops' AND name = {name:String}",
-        {"name": f"{_PREFIX}{name}_{number}"},
-    )
-    return _State(number, "", None, released=False, silent_seconds=float(silent))
+        # A later holder has dropped it between the two queries: the next look sees that one.
+        if error.code in (UNKNOWN_TABLE, TABLE_IS_DROPPED):
+            return nothing
+        raise
+    if not beats:
+        # Whoever made it has not written yet, or died before that.
+        return nothing
+    holder, host, pid, started, released, silent, beat = beats[0]
+    return _State(number, holder, _Process(host, int(pid), started), bool(released), float(silent), beat)
 
 
 def _numbers(warehouse: Warehouse, name: str) -> list[int]:
@@ -277,7 +306,7 @@ def _numbers(warehouse: Warehouse, name: str) -> list[int]:
 
 
 def _create(warehouse: Warehouse, name: str, number: int) -> bool:
-    """Whether it was made here."""
+    """Whether this process holds the generation now."""
     _check_engine(warehouse)
     try:
         warehouse.command(
@@ -289,6 +318,15 @@ def _create(warehouse: Warehouse, name: str, number: int) -> bool:
         if error.code == TABLE_EXISTS:
             return False
         raise
+    numbers = _numbers(warehouse, name)
+    if max(numbers, default=number) > number:
+        # Somebody took this number and a later one while this process was slow, and dropped this one: it was given once already.
+        warehouse.drop(_table(name, number))
+        return False
+    with suppress(PipelineError):
+        for older in numbers:
+            if older < number:
+                warehouse.drop(_table(name, older))
     return True
 
 
@@ -299,12 +337,6 @@ def _check_engine(warehouse: Warehouse) -> None:
             f"The database ops has the engine {engines[0]}, in which two processes may make one table at once; make it anew with the engine "
             f"{' or '.join(_ENGINES)} (clickhouse/init)"
         )
-
-
-def _drop_older(warehouse: Warehouse, name: str, number: int) -> None:
-    for older in _numbers(warehouse, name):
-        if older < number:
-            warehouse.drop(_table(name, older))
 
 
 def _table(name: str, number: int) -> str:

@@ -32,14 +32,16 @@ LOAD = {
     "the table is finished": (WAREHOUSE, "REMOVE DEFAULT", 1, 3),
 }
 PUBLISH = {
+    "a lease is taken": (WAREHOUSE, r"CREATE TABLE ops\.`lease_", 1, 2),
+    "a lease is let go": (WAREHOUSE, _INSERT + "`?lease_", 3, 4),
     "the journal is written": (WAREHOUSE, _INSERT + "publishes", 1, 1),
-    "a look before a swap": (WAREHOUSE, r"FROM system\.tables", 1, 6),
-    "a table gets the publisher's name": (WAREHOUSE, "RENAME TABLE", 1, 4),
-    "a swap": (WAREHOUSE, "EXCHANGE TABLES", 1, 4),
+    "a look before the swap": (WAREHOUSE, r"FROM system\.tables", 1, 6),
+    "tables get the publisher's names": (WAREHOUSE, "RENAME TABLE", 1, 1),
+    "the swap": (WAREHOUSE, "EXCHANGE TABLES", 1, 1),
     "the journal is closed": (WAREHOUSE, _INSERT + "publishes", 2, 2),
     "loads are closed": (WAREHOUSE, _INSERT + "loads", 1, 1),
     "the run is closed": (WAREHOUSE, _INSERT + "runs", 1, 1),
-    "an old table is dropped": (WAREHOUSE, "DROP TABLE", 1, 4),
+    "an old table is dropped": (WAREHOUSE, r"DROP TABLE IF EXISTS raw\.", 1, 4),
 }
 BUILD = {
     "a model is built": (WORKER, "create table", 1, 3),

@@ -32,6 +32,7 @@ def create_clickhouse_databases(dag_run: Any = None, params: Mapping[str, Any] |
             tables=list(choices.get("tables") or ()) or None,
             full_refresh=bool(choices.get("full_refresh")),
             warn=log.warning,
+            tell=log.info,
         )
 
 

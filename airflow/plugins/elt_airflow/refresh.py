@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 
 from elt.cli.progress import shown_progress
+from elt.cli.results import print_loads
 from elt.runs.whole_run import Listener, WholeRun, load_everything
 from elt.settings import Settings, read_settings
 from rich.console import Console
@@ -32,6 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         webhook = Webhook.from_environment()
         with shown_progress(out) as listener:
             loaded = _load(read_settings(), listener, options)
+        print_loads(loaded, out)
+        with shown_progress(out) as listener:
             built = _build(webhook, f"refresh/{loaded.run}", full_refresh=options.full_refresh, listener=listener)
     except PipelineError as error:
         err.print(f"[red]error[/red]: {escape(str(error))}")
@@ -39,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         err.print("Interrupted; what readers see is unchanged or complete. A dbt run that has begun goes on.")
         return 130
-    rows = sum(load.rows for load in loaded.loads)
+    rows = sum(load.rows for load in loaded.loads if not load.kept)
     tests = sum(node.node.startswith("test.") for node in built.nodes)
     out.print(
         f"Refreshed in {time.monotonic() - began:.1f} s: {rows:,} rows of {len(loaded.published.tables)} tables loaded, "
@@ -67,7 +70,10 @@ def _load(settings: Settings, listener: Listener, options: argparse.Namespace) -
 def _build(webhook: Webhook, key: str, *, full_refresh: bool, listener: Listener) -> DbtRun:
     """Starts a build and waits for its end. Raises TerminalError with the first failed nodes, TransientError for other failures."""
     listener.step("starting dbt")
-    run = webhook.start(key, {"command": "build", "full_refresh": full_refresh})
+    try:
+        run = webhook.start(key, {"command": "build", "full_refresh": full_refresh})
+    except PipelineError as error:
+        raise TransientError(f"The tables are loaded and published, the marts are as they were: {error}") from None
     answered, shown = time.monotonic(), -1
     while run.status in ACTIVE:
         time.sleep(POLL_SECONDS)
@@ -87,7 +93,7 @@ def _build(webhook: Webhook, key: str, *, full_refresh: bool, listener: Listener
         return run
     failed = "; ".join(f"{node.name}: {node.message or node.status}" for node in run.failed_nodes[:_SHOWN])
     reason = failed or run.error or run.status
-    cure = f"see {webhook.page(run.id)}; the tables are loaded and published, the marts are as they were"
+    cure = "see scripts/logs webhook-worker; the tables are loaded and published, the marts are as they were"
     kind = TerminalError if run.failed_nodes or run.status == "cancelled" else TransientError
     raise kind(f"dbt run {run.id} ended as {run.status} ({reason}); {cure}")
 

@@ -47,7 +47,7 @@ def hold_snapshot(ti: Any = None) -> None:
             _patiently(lambda: ti.xcom_push(KEY, hand_over))
             log.info("Snapshot %s is held for the loads of run %s, until %s at most", held.snapshot, held.run, expires)
 
-        hold(read_settings(), run=run_number(ti), ready=ready, finished=Loads(ti).ended)
+        hold(read_settings(), run=run_number(ti), ready=ready, finished=Loads(ti).ended, tell=log.info)
 
 
 class Loads:

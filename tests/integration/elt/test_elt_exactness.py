@@ -10,9 +10,9 @@ from uuid import UUID
 import pytest
 from elt.columns import NARROW
 from elt.errors import ValueRefusedError
+from elt.runs import load
 from elt.runs.run import begin, load_table
 from pydantic import SecretStr
-from warehouse.client import Warehouse
 from warehouse.errors import TerminalError
 
 EVERY_TYPE = """
@@ -213,7 +213,7 @@ def test_three_hundred_columns_with_long_names(shop: Any) -> None:
 
 
 def test_a_server_that_moves_years_silently_gets_none_to_move(shop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Warehouse, "years", lambda self: NARROW)
+    monkeypatch.setattr(load, "years_held", lambda _: NARROW)
     shop.sql("CREATE TABLE t (id int PRIMARY KEY, d date, ds date[])")
     shop.sql("INSERT INTO t VALUES (1, '2299-12-31', '{1900-01-01}'), (2, NULL, NULL)")
     shop.tables("public.t")

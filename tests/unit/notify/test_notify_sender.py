@@ -96,3 +96,14 @@ def test_a_refusal_is_not_repeated_and_the_address_is_not_logged(chat: Chat, cap
 def test_it_never_raises(url: str, secrets: str, caplog: pytest.LogCaptureFixture) -> None:
     send_now(url, Event("a.b", {"a": "b"}), signing_secrets=secrets)
     assert "secret-key" not in caplog.text
+
+
+def test_a_proxy_of_the_environment_is_used(chat: Chat, monkeypatch: pytest.MonkeyPatch) -> None:
+    chat.statuses += [200]
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{chat.server_port}")
+    send_now("http://far.example/hook", Event("a.b", {}))
+    assert chat.headers[0]["Host"] == "far.example"
+    chat.statuses += [200]
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    send_now(chat.url, Event("a.b", {}))
+    assert chat.headers[1]["Host"] == f"127.0.0.1:{chat.server_port}"

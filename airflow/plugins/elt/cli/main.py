@@ -16,11 +16,12 @@ from warehouse.errors import PipelineError, TerminalError
 
 from elt.cli import check, status
 from elt.cli.progress import shown_progress
+from elt.cli.results import print_loads, print_not_verified
 from elt.errors import PipelineFileError
 from elt.pipeline import plan
 from elt.publishing.misfits import describe
 from elt.runs import reconcile, run
-from elt.runs.whole_run import WholeRun, load_everything, run_key
+from elt.runs.whole_run import load_everything, run_key
 from elt.settings import Settings, read_settings
 
 _ME = "python -m elt"
@@ -127,35 +128,11 @@ def _load(options: argparse.Namespace, settings: Settings, out: Console) -> int:
             workers=options.parallel,
             verify=options.verify,
         )
-    _print_loads(done, out)
+    print_loads(done, out)
     rows = sum(published.rows for published in done.published.tables)
     out.print(f"Published {len(done.published.tables)} tables with {rows:,} rows, all read at one instant.")
     out.print(f"Next: build the marts (POST /webhook/manual), or {_ME} status")
     return 0
-
-
-def _print_loads(done: WholeRun, out: Console) -> None:
-    table = Table("table", "mode", "rows", "MB", "seconds", "rows/s", "columns verified", title=f"run {done.run}")
-    for load in sorted(done.loads, key=lambda load: load.target):
-        if load.kept:
-            continue
-        speed = load.rows / load.seconds if load.seconds else 0.0
-        cells = (f"{load.rows:,}", f"{load.bytes / 1e6:,.1f}", f"{load.seconds:.2f}", f"{speed:,.0f}")
-        table.add_row(escape(f"raw.{load.target}"), load.mode, *cells, str(len(load.verified_columns) or ""))
-    out.print(table)
-    for note in filter(None, (*(load.note for load in done.loads), done.note)):
-        out.print(f"[yellow]note[/yellow]: {escape(note)}")
-    for load in done.loads:
-        if load.kept:
-            out.print(
-                f"[yellow]warning[/yellow]: raw.{escape(load.target)} keeps what was published before: {escape(load.kept)}"
-            )
-        _print_not_verified(load.target, load.not_verified, out)
-
-
-def _print_not_verified(target: str, columns: Sequence[str], out: Console) -> None:
-    if columns:
-        out.print(f"[yellow]not compared[/yellow] in raw.{escape(target)}: {escape('; '.join(columns))}")
 
 
 def _verify(options: argparse.Namespace, settings: Settings, out: Console) -> int:
@@ -170,7 +147,7 @@ def _verify(options: argparse.Namespace, settings: Settings, out: Console) -> in
             verify=True,
             publish=options.publish,
         )
-    _print_loads(done, out)
+    print_loads(done, out)
     loads = [load for load in done.loads if not load.kept]
     columns = sum(len(load.verified_columns) for load in loads)
     out.print(f"Equal to the source at one instant: {len(loads)} tables, {columns} columns, every value.")
@@ -189,7 +166,7 @@ def _verify_published(options: argparse.Namespace, settings: Settings, out: Cons
     for one in compared:
         if one.found.note:
             out.print(f"[yellow]note[/yellow]: {escape(one.source)}: {escape(one.found.note)}")
-        _print_not_verified(one.target, one.found.not_compared, out)
+        print_not_verified(one.target, one.found.not_compared, out)
     wrong = [one for one in compared if not one.found.is_right]
     for one in wrong:
         out.print(f"[red]differs[/red]: {escape(one.source)}: {escape(one.found.difference)}")
@@ -228,13 +205,13 @@ def _reconcile(options: argparse.Namespace, settings: Settings, out: Console) ->
         table.add_row(*map(escape, (f"raw.{one.target}", *counts, " ".join(seen.examples))))
     out.print(table)
     for one in result:
-        _print_not_verified(one.target, one.found.not_compared, out)
+        print_not_verified(one.target, one.found.not_compared, out)
     anew = [one.target for one in result if not one.found.is_right or (one.found.deleted and options.deleted)]
     if anew and not options.dry_run:
         out.print(f"Copying {escape(', '.join(anew))} anew")
         with shown_progress(out) as listener:
             done = load_everything(settings, listener, tables=anew, full_refresh=True)
-        _print_loads(done, out)
+        print_loads(done, out)
         published = [table.target for table in done.published.tables]
         out.print(f"Published {escape(', '.join(published))} as they are at the source.")
         if len(published) < len(anew):

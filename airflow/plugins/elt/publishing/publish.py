@@ -15,7 +15,7 @@ from uuid import UUID
 from warehouse import ops, records
 from warehouse.client import Warehouse, in_parallel
 from warehouse.errors import TerminalError, TransientError
-from warehouse.leases import Lease
+from warehouse.leases import Lease, check_all
 from warehouse.swap import NO_UUID, Place, swap_all
 from warehouse.turns import WAIT_SECONDS, wait_for_dbt
 
@@ -145,14 +145,14 @@ def _check_rows(load: ops.Load, own: int, present: int) -> None:
 def await_turn(
     warehouse: Warehouse,
     journal: Sequence[ops.Publish],
-    lease: Lease,
+    leases: Sequence[Lease],
     *,
     wait_seconds: float = WAIT_SECONDS,
     tell: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Waits until no dbt run is running. The journal is already open, so no new one starts.
 
-    `tell` gets a sentence for each dbt run that delays the publish. Raises TransientError if dbt does not end in time or the lease is lost;
+    `tell` gets a sentence for each dbt run that delays the publish. Raises TransientError if dbt does not end in time or one of the leases is lost;
     then no swap was done here.
     """
     beat = time.monotonic()
@@ -161,11 +161,11 @@ def await_turn(
         nonlocal beat
         if time.monotonic() - beat >= _HEARTBEAT_SECONDS:
             beat = time.monotonic()
-            lease.check()
+            check_all(leases)
             records.append(warehouse, [replace(entry, heartbeat_at=records.now()) for entry in journal])
 
     wait_for_dbt(warehouse, seconds=wait_seconds, while_waiting=keep_alive, tell=tell)
-    lease.check()
+    check_all(leases)
 
 
 def execute_journal(warehouse: Warehouse, opened: Opened) -> list[ops.Publish]:

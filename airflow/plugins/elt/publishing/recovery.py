@@ -55,7 +55,7 @@ def recover(
         with publishing_lease(warehouse, holder=holder, wait_seconds=wait_seconds, tell=tell) as lease:
             sorted_journal = _sort_out(warehouse)
             if sorted_journal.publishes:
-                publish.await_turn(warehouse, sorted_journal.publishes, lease, wait_seconds=wait_seconds, tell=tell)
+                publish.await_turn(warehouse, sorted_journal.publishes, [lease], wait_seconds=wait_seconds, tell=tell)
                 finished = publish.roll_forward(warehouse, sorted_journal.publishes)
     closed = _close_dead_runs(warehouse, source_name, own_run)
     dropped = sweep(warehouse, source_name)

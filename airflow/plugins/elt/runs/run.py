@@ -9,6 +9,7 @@ from dataclasses import replace
 from warehouse import ops, records
 from warehouse.client import Warehouse
 from warehouse.errors import PipelineError, TerminalError, TransientError
+from warehouse.leases import Lease
 from warehouse.turns import WAIT_SECONDS
 
 from elt.errors import NotInRunError
@@ -33,19 +34,22 @@ def begin(
     tables: Sequence[str] | None,
     full_refresh: bool,
     warn: Callable[[str], None] = lambda _: None,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> int:
     """Begins a run and returns its id; for a run_key whose run is not final, returns that run's.
 
     First finishes what earlier runs left: rolls cut publishes forward, closes dead runs, drops their leftovers.
     `tables` are names in `raw` or in the source; None or empty means all of the plan file that pipeline.yml still has,
-    since those are the tables that the DAG has tasks for, and all of pipeline.yml where there is no plan. `warn` gets the note of the run. Raises TerminalError when the warehouse
+    since those are the tables that the DAG has tasks for, and all of pipeline.yml where there is no plan. `warn` gets the note of the run, `tell` a sentence for whatever is waited for. Raises TerminalError when the warehouse
     has not been set up or a table is unknown, LeaseTakenError when another run is at work.
     """
     with Warehouse(settings.warehouse) as warehouse:
         ops.check_tables(warehouse)
-        with run_lease(warehouse, source_name(settings), holder=f"{run_key}, beginning"):
+        with run_lease(warehouse, source_name(settings), holder=f"{run_key}, beginning", tell=tell):
             wanted = tables or _still_planned(settings)
-            run = begin_leased(settings, warehouse, run_key=run_key, tables=wanted, full_refresh=full_refresh)
+            run = begin_leased(
+                settings, warehouse, run_key=run_key, tables=wanted, full_refresh=full_refresh, tell=tell
+            )
             if run.note:
                 warn(run.note)
             return run.run
@@ -99,6 +103,7 @@ def hold_snapshot(
     ready: Callable[[snapshot.HeldSnapshot], None],
     finished: Callable[[], bool],
     max_age_seconds: float = snapshot.MAX_AGE_SECONDS,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Holds the lease of the source, and one snapshot of all tables of the run, until `finished` says so: elt.runs.snapshot.hold.
 
@@ -107,7 +112,9 @@ def hold_snapshot(
     with Warehouse(settings.warehouse) as warehouse:
         found = _workable(warehouse, run)
         chosen = choose(all_entries(settings), found.tables)
-        with run_lease(warehouse, source_name(settings), holder=f"{found.run_key}, loading") as lease:
+        with run_lease(
+            warehouse, found.source_name or source_name(settings), holder=f"{found.run_key}, loading", tell=tell
+        ) as lease:
             snapshot.hold(
                 settings,
                 run=run,
@@ -228,13 +235,13 @@ def publish(
         found = ops.find_run(warehouse, run)
         if found.status != "success":
             name, holder = found.source_name or source_name(settings), f"{found.run_key}, publishing"
-            with run_lease(warehouse, name, holder=holder, tell=tell):
+            with run_lease(warehouse, name, holder=holder, tell=tell) as lease:
                 # First it goes on, so that recovery does not sweep away the tables of a run that had failed.
                 _workable(warehouse, run, publishing_again=True)
                 recovery.recover(warehouse, name, holder=holder, own_run=run, wait_seconds=wait_seconds, tell=tell)
                 found = ops.find_run(warehouse, run)
                 if found.status != "success":
-                    publish_own(warehouse, found, wait_seconds=wait_seconds, tell=tell)
+                    publish_own(warehouse, lease, found, wait_seconds=wait_seconds, tell=tell)
                     # An attempt that was killed may have left a table of any size.
                     recovery.sweep(warehouse, name)
         return published(warehouse, run)
@@ -242,6 +249,7 @@ def publish(
 
 def publish_own(
     warehouse: Warehouse,
+    source_lease: Lease,
     run: ops.Run,
     *,
     attempts: Sequence[ops.Load] | None = None,
@@ -252,15 +260,16 @@ def publish_own(
     """As `publish`, for a caller that has held the lease of the source since the run began, may know what it has loaded, and may
     have something left to do `before`."""
     with publishing_lease(warehouse, holder=run.run_key, wait_seconds=wait_seconds, tell=tell) as lease:
+        leases = (source_lease, lease)
         opened = publishing.open_journal(warehouse, run, attempts, before)
         try:
             with ThreadPoolExecutor(1) as pool:
                 confirmed = pool.submit(publishing.confirm, warehouse, opened)
-                publishing.await_turn(warehouse, opened.journal, lease, wait_seconds=wait_seconds, tell=tell)
+                publishing.await_turn(warehouse, opened.journal, leases, wait_seconds=wait_seconds, tell=tell)
             confirmed.result()
         except TransientError:
             # Without the lease another publisher may be at work on this journal, or have put its tables in their place.
-            if lease.is_held():
+            if all(one.is_held() for one in leases):
                 publishing.abandon(warehouse, opened.journal)
             raise
         closed = publishing.execute_journal(warehouse, opened)

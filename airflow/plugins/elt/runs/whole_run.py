@@ -88,7 +88,7 @@ def load_everything(
         ops.check_tables(warehouse)
         with run_lease(
             warehouse, source_name(settings), holder=key, wait_seconds=_RUN_WAIT_SECONDS, tell=listener.step
-        ):
+        ) as lease:
             listener.step("finishing what earlier runs left")
             run = begin_leased(
                 settings,
@@ -115,6 +115,7 @@ def load_everything(
                     listener.step("publishing")
                     done = publish_own(
                         warehouse,
+                        lease,
                         loaded.run,
                         attempts=loaded.loads,
                         before=loaded.ends,
