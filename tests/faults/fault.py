@@ -9,6 +9,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from warehouse.leases import TIME_TO_LIVE
+
 from faults.proxy import When
 from faults.steps import Step
 from faults.world import World
@@ -120,14 +122,14 @@ def stop(fault: Fault, world: World, step: Step | None) -> None:
 
 
 def take_over(fault: Fault, world: World, step: Step | None) -> None:
-    """SIGSTOP, and its sessions at the source end, so that another attempt takes over. It wakes while that is at work, or when all has ended."""
+    """SIGSTOP, and its sessions at the source end, so that another attempt takes over when its leases are silent. It wakes about then, or when all has ended."""
     assert step is not None
     step.signal(signal.SIGSTOP)
     fault.sleepers.append(step)
     world.source_wire.reset()
     step.is_given_up = True
     if fault.dice.random() < 0.5:
-        world.later(fault.dice.uniform(0.2, 1.5), lambda: step.signal(signal.SIGCONT))
+        world.later(TIME_TO_LIVE + fault.dice.uniform(-2, 12), lambda: step.signal(signal.SIGCONT))
 
 
 def kill_warehouse(fault: Fault, world: World, step: Step | None) -> None:

@@ -327,7 +327,7 @@ def test_a_publisher_that_lost_its_leases_and_was_overtaken_leaves_what_is_publi
 
     try:
         dbt_run(two, "running", datetime.now(UTC))
-        with pytest.raises(TransientError, match="The lease publishing was taken over"):
+        with pytest.raises(TransientError, match="The lease run_shop was taken over"):
             publish(two.settings, run=run, tell=overtake)
     finally:
         dbt_run(two, "success", datetime.now(UTC))
