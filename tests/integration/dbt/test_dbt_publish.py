@@ -365,6 +365,7 @@ def test_readers_never_see_a_mart_that_is_missing_or_half(
 
 
 @pytest.mark.long
+@pytest.mark.timeout(3600)
 def test_readers_never_see_a_mart_that_is_missing_or_half_in_50_builds(
     clickhouse: Any, builds: Any, raw: Callable[[str], None]
 ) -> None:

@@ -97,6 +97,7 @@ def test_loads_beside_builds_show_nobody_a_mix(stack: Stack, sample_shop: Any) -
 
 
 @pytest.mark.long
+@pytest.mark.timeout(3600)
 def test_loads_beside_20_builds_show_nobody_a_mix(stack: Stack, sample_shop: Any) -> None:
     work_beside_each_other(stack, sample_shop, builds=20)
 

@@ -19,6 +19,7 @@ SEED = int(os.environ.get("WEBHOOK_KILL_SEED", "1"))
 
 
 @pytest.mark.long
+@pytest.mark.timeout(3600)
 def test_a_thousand_sends_of_one_key_from_twenty_threads_are_one_run(
     make_webhook: Callable[..., Any], clickhouse: Any
 ) -> None:
