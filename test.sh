@@ -66,7 +66,7 @@ environments_of() {
     unit/stack) echo postgres ;;
     unit/*) ;;
     integration/clickhouse) echo scripts postgres clickhouse dbt superset ;;
-    integration/postgres | integration/stack) echo scripts postgres clickhouse ;;
+    integration/postgres | integration/stack | integration/warehouse) echo scripts postgres clickhouse ;;
     integration/elt | integration/dbt | integration/webhook | faults/*) echo scripts postgres clickhouse dbt ;;
     integration/superset) echo scripts postgres clickhouse dbt superset ;;
     integration/airflow) echo scripts postgres clickhouse dbt airflow ;;
