@@ -13,14 +13,12 @@ from __future__ import annotations
 
 import os
 import re
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from warehouse.client import Warehouse
@@ -33,6 +31,7 @@ from warehouse.errors import (
     TransientError,
     WarehouseRefusedError,
 )
+from warehouse.process import Process
 from warehouse.quoting import qualified
 
 TIME_TO_LIVE = 30.0
@@ -66,81 +65,16 @@ class LeaseLostError(TransientError):
 
 
 @dataclass(frozen=True)
-class _Process:
-    """A process, so that another one that got its pid later is told from it."""
-
-    host: str
-    pid: int
-    started: str
-    """Boot of the machine and start of the process; empty where this system does not tell."""
-
-    @classmethod
-    def of(cls, pid: int) -> _Process:
-        try:
-            boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-            # Field 22 (starttime): https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html
-            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-            # A process that has ended and is not yet reaped (Z, X) is no living one.
-            started = "ended" if fields[0] in "ZX" else fields[19]
-        except (OSError, IndexError):
-            return cls(socket.gethostname(), pid, "")
-        # Containers share boot and host name at times, and never their own view of the processes.
-        namespace = ""
-        with suppress(OSError):
-            namespace = str(Path("/proc/self/ns/pid").readlink())
-        return cls(socket.gethostname(), pid, f"{boot} {namespace} {started}")
-
-    @property
-    def is_dead(self) -> bool:
-        """Whether it was a process of this host and is none any more. False where this process may not see it."""
-        if not self._is_of_this_host:
-            return False
-        try:
-            os.kill(self.pid, 0)
-        except ProcessLookupError:
-            return True
-        except PermissionError:
-            pass
-        now = _Process.of(self.pid).started
-        return bool(now) and now != self.started
-
-    @property
-    def is_here(self) -> bool:
-        """Whether it is a process of this host now."""
-        return self._is_of_this_host and not self.is_dead
-
-    @property
-    def _is_of_this_host(self) -> bool:
-        here = _Process.of(os.getpid())
-        return bool(self.started) and (self.host, self._machine) == (here.host, here._machine)
-
-    @property
-    def _machine(self) -> str:
-        return self.started.rpartition(" ")[0]
-
-
-@dataclass(frozen=True)
 class _State:
     """The newest generation of a lease."""
 
     number: int
     holder: str
-    process: _Process | None
+    process: Process | None
     released: bool
     silent_seconds: float
     """By the warehouse's clock; 0 where there is no heartbeat yet."""
     last_beat: datetime | None = None
-
-    def is_free(self, watched: float) -> bool:
-        """`watched`: seconds for which whoever waits has seen this very state.
-
-        A clock that jumps, or a warehouse that was away, makes the last heartbeat old: so the holder has the time to write another.
-        """
-        if self.number == 0 or self.released or (self.process is not None and self.process.is_dead):
-            return True
-        if self.process is None:
-            return watched > TIME_TO_LIVE
-        return self.silent_seconds > TIME_TO_LIVE and watched > min(2 * HEARTBEAT_SECONDS, TIME_TO_LIVE)
 
     @property
     def is_fresh(self) -> bool:
@@ -154,6 +88,46 @@ class _State:
         return f"{self.holder}, process {self.process.pid} on {self.process.host}"
 
 
+class _Watch:
+    """What one waiter has seen of a lease, by its own clock.
+
+    A warehouse that was away, or a clock that jumps, makes the last heartbeat look old. So a holder is silent only when the waiter
+    itself has seen no new heartbeat for a while.
+    """
+
+    def __init__(self, wait_seconds: float) -> None:
+        now = time.monotonic()
+        self._deadline = now + wait_seconds
+        self._silent_deadline = now + max(wait_seconds, TIME_TO_LIVE + 3 * HEARTBEAT_SECONDS)
+        self._state = _State(0, "", None, released=False, silent_seconds=0)
+        self._since = now
+        self._changes = 0
+
+    def look_at(self, state: _State) -> None:
+        if (state.number, state.last_beat) != (self._state.number, self._state.last_beat):
+            self._since = time.monotonic()
+            self._changes += 1
+        self._state = state
+
+    @property
+    def finds_free(self) -> bool:
+        state, watched = self._state, time.monotonic() - self._since
+        if state.number == 0 or state.released:
+            return True
+        if state.process is None:
+            return watched > TIME_TO_LIVE
+        if state.process.is_dead:
+            return True
+        return state.silent_seconds > TIME_TO_LIVE and watched > min(2 * HEARTBEAT_SECONDS, TIME_TO_LIVE)
+
+    @property
+    def seconds_left(self) -> float:
+        """Until the waiter gives up: later for a holder without a sign of life, so that its time to live can pass."""
+        holder = self._state.process
+        lives = self._changes > 1 or (self._state.is_fresh and holder is not None and holder.is_here)
+        return (self._deadline if lives else self._silent_deadline) - time.monotonic()
+
+
 class Lease:
     """A lease while it is held. A thread keeps it alive."""
 
@@ -164,7 +138,7 @@ class Lease:
         # A client of its own: one that hangs must not make the lease look silent, nor keep its holder from ending.
         self._warehouse = warehouse.beside(**_TIMEOUTS)
         self._holder = holder
-        self._process = _Process.of(os.getpid())
+        self._process = Process.of(os.getpid())
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._beat, name=f"lease {name}", daemon=True)
 
@@ -249,28 +223,19 @@ def hold(
 def _take(warehouse: Warehouse, name: str, holder: str, wait_seconds: float, tell: Callable[[str], None]) -> Lease:
     if not _NAME.fullmatch(name):
         raise ValueError(f"{name!r} is no name of a lease: it takes small letters, digits and _")
-    start = time.monotonic()
-    deadline, silent_deadline = start + wait_seconds, start + max(wait_seconds, TIME_TO_LIVE + 3 * HEARTBEAT_SECONDS)
-    told, first, seen, since = "", None, None, start
+    watch = _Watch(wait_seconds)
+    announced = ""
     while True:
         state = _newest(warehouse, name)
-        now = time.monotonic()
-        mark = (state.number, state.last_beat)
-        first = first or mark
-        if mark != seen:
-            seen, since = mark, now
-        if state.is_free(now - since):
+        watch.look_at(state)
+        if watch.finds_free:
             if _create(warehouse, name, state.number + 1):
                 return Lease(warehouse, name, state.number + 1, holder)
-            time.sleep(_POLL_SECONDS)
-            continue
-        lives = mark != first or (state.is_fresh and state.process is not None and state.process.is_here)
-        until = deadline if lives else silent_deadline
-        if now >= until:
+        elif watch.seconds_left <= 0:
             raise LeaseTakenError(name, state.description)
-        if state.description != told:
-            told = state.description
-            tell(f"waiting for {told} to end, for {until - now:.0f} s at most")
+        elif state.description != announced:
+            announced = state.description
+            tell(f"waiting for {announced} to end, for {watch.seconds_left:.0f} s at most")
         time.sleep(_POLL_SECONDS)
 
 
@@ -293,7 +258,7 @@ def _newest(warehouse: Warehouse, name: str) -> _State:
         # Whoever made it has not written yet, or died before that.
         return nothing
     holder, host, pid, started, released, silent, beat = beats[0]
-    return _State(number, holder, _Process(host, int(pid), started), bool(released), float(silent), beat)
+    return _State(number, holder, Process(host, int(pid), started), bool(released), float(silent), beat)
 
 
 def _numbers(warehouse: Warehouse, name: str) -> list[int]:
