@@ -11,13 +11,14 @@ Leases keep processes out of each other's way. That nothing is published twice o
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -32,7 +33,7 @@ from warehouse.errors import (
     WarehouseRefusedError,
 )
 from warehouse.process import Process
-from warehouse.quoting import qualified
+from warehouse.quoting import literal, qualified
 
 TIME_TO_LIVE = 30.0
 """Seconds after its last heartbeat for which a lease stays its holder's."""
@@ -114,10 +115,10 @@ class _Watch:
         state, watched = self._state, time.monotonic() - self._since
         if state.number == 0 or state.released:
             return True
-        if state.process is None:
-            return watched > TIME_TO_LIVE
-        if state.process.is_dead:
+        if state.process is not None and state.process.is_dead:
             return True
+        if state.last_beat is None:
+            return watched > TIME_TO_LIVE
         return state.silent_seconds > TIME_TO_LIVE and watched > min(2 * HEARTBEAT_SECONDS, TIME_TO_LIVE)
 
     @property
@@ -229,7 +230,7 @@ def _take(warehouse: Warehouse, name: str, holder: str, wait_seconds: float, tel
         state = _newest(warehouse, name)
         watch.look_at(state)
         if watch.finds_free:
-            if _create(warehouse, name, state.number + 1):
+            if _create(warehouse, name, state.number + 1, holder):
                 return Lease(warehouse, name, state.number + 1, holder)
         elif watch.seconds_left <= 0:
             raise LeaseTakenError(name, state.description)
@@ -256,9 +257,22 @@ def _newest(warehouse: Warehouse, name: str) -> _State:
         raise
     if not beats:
         # Whoever made it has not written yet, or died before that.
-        return nothing
+        return _made_only(warehouse, name, nothing)
     holder, host, pid, started, released, silent, beat = beats[0]
     return _State(number, holder, Process(host, int(pid), started), bool(released), float(silent), beat)
+
+
+def _made_only(warehouse: Warehouse, name: str, nothing: _State) -> _State:
+    """The state of a generation without a heartbeat: its comment says who made it."""
+    found = warehouse.rows(
+        "SELECT comment FROM system.tables WHERE database = 'ops' AND name = {name:String}",
+        {"name": f"{_PREFIX}{name}_{nothing.number}"},
+    )
+    try:
+        maker = json.loads(found[0][0])
+        return replace(nothing, holder=maker["holder"], process=Process(maker["host"], maker["pid"], maker["started"]))
+    except (IndexError, ValueError, TypeError, KeyError):
+        return nothing
 
 
 def _numbers(warehouse: Warehouse, name: str) -> list[int]:
@@ -270,14 +284,15 @@ def _numbers(warehouse: Warehouse, name: str) -> list[int]:
     return [int(ending) for ending in endings if ending.isdigit()]
 
 
-def _create(warehouse: Warehouse, name: str, number: int) -> bool:
+def _create(warehouse: Warehouse, name: str, number: int, holder: str) -> bool:
     """Whether this process holds the generation now."""
     _check_engine(warehouse)
+    maker = json.dumps({"holder": holder, **asdict(Process.of(os.getpid()))})
     try:
         warehouse.command(
             f"CREATE TABLE {_table(name, number)} (holder String, host String, pid UInt32, started String, released Bool,"
             " beat_at DateTime64(6, 'UTC') DEFAULT now64(6)) ENGINE = MergeTree ORDER BY beat_at"
-            " COMMENT 'A generation of a lease: scripts/warehouse/leases.py'"
+            f" COMMENT {literal(maker)}"
         )
     except WarehouseRefusedError as error:
         if error.code == TABLE_EXISTS:

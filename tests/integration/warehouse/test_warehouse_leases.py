@@ -145,14 +145,38 @@ def test_a_holder_whose_heartbeats_fail_has_not_lost_it(
         failed_from.clear()
 
 
-def test_a_process_that_died_before_its_first_heartbeat_keeps_nobody_out(
-    connect: Callable[[], Warehouse], monkeypatch: pytest.MonkeyPatch
+def test_a_process_that_was_killed_before_its_first_heartbeat_is_taken_over_at_once(
+    connect: Callable[[], Warehouse], repo: Path, address: Address
 ) -> None:
-    assert leases._create(connect(), "unborn", 1)
+    script = """
+import os, signal, sys
+from warehouse.client import Address, Warehouse
+from warehouse.leases import hold
+class Killed(Warehouse):
+    def insert_events(self, table, events):
+        os.kill(os.getpid(), signal.SIGKILL)
+host, port, password = sys.argv[1:]
+with Killed(Address(host, int(port), "loader", password)) as warehouse, hold(warehouse, "unborn", holder="h", wait_seconds=0):
+    pass
+"""
+    command = [sys.executable, "-c", script, address.host, str(address.port), address.password]
+    env = {"PYTHONPATH": str(repo / "scripts"), "PATH": os.environ["PATH"]}
+    assert subprocess.run(command, env=env, check=False).returncode == -signal.SIGKILL
+    said: list[str] = []
+    with hold(connect(), "unborn", holder="next", wait_seconds=0, tell=said.append) as lease:
+        assert lease.number == 2 and not said
+
+
+def test_a_generation_that_nobody_fills_is_taken_over_after_its_time(
+    connect: Callable[[], Warehouse], clickhouse: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert leases._create(connect(), "empty", 1, "h")
+    with clickhouse.client() as admin:
+        admin.command("ALTER TABLE ops.lease_empty_1 MODIFY COMMENT 'by a process of another host'")
     monkeypatch.setattr(leases, "TIME_TO_LIVE", 2)
     said: list[str] = []
     # It shows no sign of life, so that it is waited for longer than its time to live.
-    with hold(connect(), "unborn", holder="next", wait_seconds=0, tell=said.append) as lease:
+    with hold(connect(), "empty", holder="next", wait_seconds=0, tell=said.append) as lease:
         assert lease.number == 2 and "begins at this moment" in said[0]
 
 
