@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import evidence
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 # No sandbox, because CI runs as root in a container; the rest keeps it from talking to anybody but the page's host.
@@ -83,9 +83,13 @@ class Visitor:
         self.page.on("response", lambda answer: self._note(f"{answer.status}: {answer.request.method} {answer.url}"))
         evidence.on_failure(self._keep)
         self.page.set_viewport_size({"width": WIDTH, "height": HEIGHT})
-        self.page.goto(f"{url}/login/")
-        self.page.fill("#username", user)
-        self.page.fill("#password", password)
+        # A bound of a failure only: a busy machine is slow.
+        self.page.set_default_timeout(120_000)
+        # The form is drawn by a script, which may draw it anew until the page is at rest.
+        self.page.goto(f"{url}/login/", wait_until="networkidle")
+        for field, value in (("#username", user), ("#password", password)):
+            self.page.fill(field, value)
+            expect(self.page.locator(field)).to_have_value(value)
         self.page.keyboard.press("Enter")
         self.page.wait_for_url("**/welcome/**")
         self.page.wait_for_load_state("networkidle")
