@@ -90,7 +90,7 @@ class _State:
 
 
 class _Watch:
-    """What one waiter has seen of a lease, by its own clock.
+    """View that one waiter has of a lease, by its own clock.
 
     A warehouse that was away, or a clock that jumps, makes the last heartbeat look old. So a holder is silent only when the waiter
     itself has seen no new heartbeat for a while.
