@@ -136,8 +136,8 @@ class Lease:
         self.name = name
         self.number = number
         """The fencing token."""
-        # A client of its own: one that hangs must not make the lease look silent, nor keep its holder from ending.
-        self._warehouse = warehouse.beside(**_TIMEOUTS)
+        self._warehouse = warehouse
+        self._is_own = False
         self._holder = holder
         self._process = Process.of(os.getpid())
         self._ended = threading.Event()
@@ -168,10 +168,15 @@ class Lease:
             self._thread.join(_TIMEOUTS["connect_timeout"] + _TIMEOUTS["answer_timeout"])
         with suppress(PipelineError):
             self._write(released=True)
-        self._warehouse.close()
+        if self._is_own:
+            self._warehouse.close()
 
     def _beat(self) -> None:
         while not self._ended.wait(HEARTBEAT_SECONDS):
+            if not self._is_own:
+                # A client of its own: one that hangs must not make the lease look silent, nor keep its holder from ending. A lease that
+                # is shorter than a heartbeat does without.
+                self._warehouse, self._is_own = self._warehouse.beside(**_TIMEOUTS), True
             try:
                 self._write(released=False)
             except WarehouseRefusedError as error:
