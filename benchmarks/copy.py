@@ -36,7 +36,7 @@ from elt.runs.copying import sessions  # noqa: E402
 from report import Figure, of_runs, show, whole_size_bar  # noqa: E402
 from servers import VENVS, folder, source, warehouse  # noqa: E402
 from stack.native.postgres import find_binaries  # noqa: E402
-from testing.servers import REPO, PostgresServer, WarehouseProcess  # noqa: E402
+from testing.servers import REPO, PostgresServer, WarehouseProcess, run_sql  # noqa: E402
 
 NARROW = """CREATE TABLE narrow (order_item_id bigint PRIMARY KEY, order_id bigint NOT NULL, product_id bigint NOT NULL, quantity int NOT NULL,
     unit_price numeric(14, 2) NOT NULL, subtotal numeric(14, 2) NOT NULL, updated_at timestamptz NOT NULL)"""
@@ -136,11 +136,7 @@ class Bench:
         self.raw: dict[str, Any] = {}
 
     def sql(self, statement: str) -> None:
-        connection = psycopg2.connect(self.dsn)
-        connection.autocommit = True
-        with connection.cursor() as cursor:
-            cursor.execute(statement)
-        connection.close()
+        run_sql(self.dsn, statement)
 
     def settle(self) -> None:
         """Nothing of what made the tables is still to be done while they are read."""

@@ -30,6 +30,19 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def run_sql(dsn: str, *statements: str, name: str = "") -> list[tuple[Any, ...]]:
+    """Runs each statement in a transaction of its own, in a session of that `name`; returns the rows of the last one."""
+    connection = psycopg2.connect(dsn, application_name=name)
+    connection.autocommit = True
+    try:
+        with connection.cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement)
+            return cursor.fetchall() if cursor.description else []
+    finally:
+        connection.close()
+
+
 @dataclass(frozen=True)
 class PostgresServer:
     host: str
@@ -56,13 +69,7 @@ class PostgresServer:
         return {"POSTGRES_HOST": self.host, "POSTGRES_PORT": str(self.port), **self.init_env()}
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
-        connection = psycopg2.connect(self.dsn())
-        try:
-            with connection.cursor() as cursor:
-                cursor.execute(sql)
-                return cursor.fetchall()
-        finally:
-            connection.close()
+        return run_sql(self.dsn(), sql)
 
     def apply(self, file: Path, dbname: str = "ecommerce_db") -> None:
         """Applies an SQL file by psql."""

@@ -97,15 +97,7 @@ class World:
 
     def sql(self, *statements: str) -> list[tuple[Any, ...]]:
         """Runs statements as the owner of the source; returns the rows of the last one."""
-        connection = psycopg2.connect(self.dsn, application_name="harness")
-        connection.autocommit = True
-        try:
-            with connection.cursor() as cursor:
-                for statement in statements:
-                    cursor.execute(statement)
-                return cursor.fetchall() if cursor.description else []
-        finally:
-            connection.close()
+        return servers.run_sql(self.dsn, *statements, name="harness")
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
         """A query as the warehouse's admin, with FINAL where a table has it."""

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 from elt.cli.progress import shown_progress
 from elt.cli.results import print_loads
-from elt.runs.whole_run import Listener, WholeRun, load_everything
-from elt.settings import Settings, read_settings
+from elt.runs.whole_run import Listener, load_everything
+from elt.settings import read_settings
 from rich.console import Console
 from rich.markup import escape
 from warehouse.errors import PipelineError, TerminalError, TransientError
@@ -32,7 +32,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Before the load, which would be in vain without it.
         webhook = Webhook.from_environment()
         with shown_progress(out) as listener:
-            loaded = _load(read_settings(), listener, options)
+            loaded = load_everything(
+                read_settings(), listener, tables=options.tables, full_refresh=options.full_refresh
+            )
         print_loads(loaded, out)
         with shown_progress(out) as listener:
             built = _build(webhook, f"refresh/{loaded.run}", full_refresh=options.full_refresh, listener=listener)
@@ -61,10 +63,6 @@ def _parser() -> argparse.ArgumentParser:
         "--full-refresh", action="store_true", help="copy whole tables, and rebuild incremental models from nothing"
     )
     return parser
-
-
-def _load(settings: Settings, listener: Listener, options: argparse.Namespace) -> WholeRun:
-    return load_everything(settings, listener, tables=options.tables, full_refresh=options.full_refresh)
 
 
 def _build(webhook: Webhook, key: str, *, full_refresh: bool, listener: Listener) -> DbtRun:

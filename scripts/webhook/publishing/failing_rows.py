@@ -7,7 +7,7 @@ from uuid import UUID
 
 from warehouse.client import Warehouse
 
-from webhook.publishing.names import DATABASE, FAILED, quoted
+from webhook.publishing.names import DATABASE, FAILED, PLACE
 from webhook.publishing.relations import Relation, relations
 
 _SHOWN = 5
@@ -38,8 +38,8 @@ def failing_rows(warehouse: Warehouse, *, before: dict[str, UUID]) -> list[Faili
 
 
 def _first_rows(warehouse: Warehouse, table: str) -> FailingRows:
-    [(count,)] = warehouse.rows(f"SELECT count() FROM {quoted(table)}")
-    rows = warehouse.rows(f"SELECT formatRowNoNewline('JSONEachRow', *) FROM {quoted(table)} LIMIT {_SHOWN}")
+    [(count,)] = warehouse.rows(f"SELECT count() FROM {PLACE.quoted(table)}")
+    rows = warehouse.rows(f"SELECT formatRowNoNewline('JSONEachRow', *) FROM {PLACE.quoted(table)} LIMIT {_SHOWN}")
     return FailingRows(table, int(count), tuple(_short(row[0]) for row in rows))
 
 

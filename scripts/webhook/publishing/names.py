@@ -2,7 +2,6 @@
 
 import re
 
-from warehouse.quoting import qualified
 from warehouse.swap import Place
 
 DATABASE = "analytics"
@@ -29,11 +28,6 @@ def target_of(name: str) -> str | None:
     """The published name that `name` was built for, with or without a mark of a publisher; None for any other name."""
     match = _BUILT.fullmatch(name)
     return match["target"] if match else None
-
-
-def quoted(name: str) -> str:
-    """`name` in `analytics`, as SQL."""
-    return qualified(DATABASE, name)
 
 
 PLACE = Place(DATABASE, lambda name: MARK in name, marked)

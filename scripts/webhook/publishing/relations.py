@@ -8,7 +8,7 @@ from warehouse.client import Warehouse
 from warehouse.errors import WarehouseError
 from warehouse.swap import NO_UUID
 
-from webhook.publishing.names import DATABASE, MARK, quoted
+from webhook.publishing.names import DATABASE, MARK, PLACE
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def drop(warehouse: Warehouse, names: Sequence[str]) -> None:
     if not names:
         return
     try:
-        warehouse.command(f"DROP TABLE IF EXISTS {', '.join(map(quoted, names))}")
+        warehouse.command(f"DROP TABLE IF EXISTS {', '.join(map(PLACE.quoted, names))}")
     except WarehouseError as error:
         if error.code is None or len(names) == 1:
             raise

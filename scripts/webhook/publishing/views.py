@@ -5,7 +5,7 @@ from collections.abc import Set
 
 from warehouse.client import Warehouse
 
-from webhook.publishing.names import DATABASE, MARK, published_name, quoted
+from webhook.publishing.names import DATABASE, MARK, PLACE, published_name
 
 _BUILT = re.compile(rf"\b{DATABASE}\.(`?)(\w+){MARK}\1(?!\w)")
 
@@ -44,4 +44,4 @@ def rewritten(name: str, query: str, built: Set[str]) -> str | None:
         )
     if not _BUILT.search(body):
         return None
-    return f"CREATE OR REPLACE VIEW {quoted(name)}" + _BUILT.sub(rf"{DATABASE}.`\2`", body)
+    return f"CREATE OR REPLACE VIEW {PLACE.quoted(name)}" + _BUILT.sub(rf"{DATABASE}.`\2`", body)

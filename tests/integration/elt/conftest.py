@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psycopg2
 import pytest
 from elt.cli import main as cli
 from elt.pipeline.names import raw
@@ -23,6 +22,7 @@ from elt.runs.progress import Progress
 from elt.runs.run import hold_snapshot
 from elt.runs.whole_run import Listener, WholeRun, load_everything
 from elt.settings import Settings
+from testing.servers import run_sql
 from testing.waiting import until
 from warehouse import ops
 from warehouse.client import Warehouse
@@ -42,15 +42,7 @@ class Shop:
 
     def sql(self, *statements: str) -> list[tuple[Any, ...]]:
         """Runs statements as the owner of the source; returns the rows of the last one."""
-        connection = psycopg2.connect(self.admin_dsn)
-        connection.autocommit = True
-        try:
-            with connection.cursor() as cursor:
-                for statement in statements:
-                    cursor.execute(statement)
-                return cursor.fetchall() if cursor.description else []
-        finally:
-            connection.close()
+        return run_sql(self.admin_dsn, *statements)
 
     def tables(self, *entries: str) -> None:
         """Writes pipeline.yml; an entry is a table's name or what stands in its braces."""
@@ -134,7 +126,7 @@ def quiet(progress: list[Progress] | None = None) -> Listener:
 def elt_source(postgres: Any) -> tuple[str, str]:
     """A database for the loader's tests: its owner's address, and the address of a role that may only read."""
     name, password = f"elt_{os.getpid()}", secrets.token_hex(8)
-    _run(
+    run_sql(
         postgres.dsn(),
         f"DO $$ BEGIN CREATE ROLE {READER} LOGIN; EXCEPTION WHEN duplicate_object THEN NULL; END $$",
         f"ALTER ROLE {READER} PASSWORD '{password}'",
@@ -142,14 +134,14 @@ def elt_source(postgres: Any) -> tuple[str, str]:
         f"CREATE DATABASE {name}",
     )
     owner = postgres.dsn(dbname=name)
-    _run(owner, f"ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO {READER}")
+    run_sql(owner, f"ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO {READER}")
     return owner, postgres.dsn(dbname=name, user=READER, password=password)
 
 
 @pytest.fixture
 def shop(elt_source: tuple[str, str], clickhouse: Any, tmp_path: Path, repo: Path) -> Iterator[Shop]:
     owner, reader = elt_source
-    _run(
+    run_sql(
         owner,
         """DO $$ DECLARE s text; BEGIN
             FOR s IN SELECT nspname FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'
@@ -176,15 +168,6 @@ def shop(elt_source: tuple[str, str], clickhouse: Any, tmp_path: Path, repo: Pat
         _close_runs(settings)
         for table in _raw_tables(admin) - before:
             admin.command(f"DROP TABLE IF EXISTS {raw(table)}")
-
-
-def _run(dsn: str, *statements: str) -> None:
-    connection = psycopg2.connect(dsn)
-    connection.autocommit = True
-    with connection.cursor() as cursor:
-        for statement in statements:
-            cursor.execute(statement)
-    connection.close()
 
 
 def _raw_tables(admin: Any) -> set[str]:

@@ -26,6 +26,9 @@ def take_the_cheaper(source: Reads, mapping: TableMapping, start: Start) -> Star
     if start.base is None:
         return start
     whole = estimate_rows(source, f"SELECT FROM {mapping.table.name.sql}{statements.where(mapping)}")
+    if not costs_more(whole, whole):
+        # Not even a load that reads every row: the planner need not be asked for how many it reads.
+        return start
     rows = _rows_to_read(source, mapping, start.base, whole)
     if not costs_more(rows, whole):
         return start

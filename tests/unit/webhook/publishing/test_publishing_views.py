@@ -1,7 +1,7 @@
 """Views that are published read published names."""
 
 import pytest
-from webhook.publishing.names import marked, published_name, quoted
+from webhook.publishing.names import PLACE, marked, published_name
 from webhook.publishing.views import ViewError, rewritten
 
 BUILT = {"sales__next", "over__next"}
@@ -39,4 +39,4 @@ def test_names_that_begin_alike_are_told_apart() -> None:
 def test_the_name_of_a_swap_has_one_mark() -> None:
     assert marked("sales__next", "12ab") == "sales__next_12ab" == marked("sales__next_99ff", "12ab")
     assert published_name("sales__next") == "sales" == published_name("sales")
-    assert quoted("a`b") == "analytics.`a\\`b`"
+    assert PLACE.quoted("a`b") == "analytics.`a\\`b`"
