@@ -71,7 +71,7 @@ ONE_LOAD = """
 import json, os, resource, sys, time
 import elt.cli.main
 from elt.runs import copying
-from elt.runs import cost
+from elt.runs.modes import cost
 from elt.runs import load
 from warehouse import ops
 from elt.settings import Settings

@@ -98,7 +98,7 @@ def plan_next_run(settings: Any) -> None:
 
     The rows of this run are already published, so an unreachable source does not fail the run.
     """
-    from elt.pipeline.plan import write_plan
+    from elt.planning.plan import write_plan
     from warehouse.errors import PipelineError
 
     try:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from airflow.sdk import Param
-from elt.pipeline.plan import read_plan
+from elt.planning.plan import read_plan
 
 LONGEST_TASK_NAME = 200  # Airflow allows 250, the group's name included
 

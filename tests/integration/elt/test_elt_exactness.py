@@ -8,7 +8,7 @@ from urllib.parse import urlsplit, urlunsplit
 from uuid import UUID
 
 import pytest
-from elt.columns import NARROW
+from elt.sources.postgres.columns import NARROW
 from elt.errors import ValueRefusedError
 from elt.runs import load
 from elt.runs.run import begin, load_table

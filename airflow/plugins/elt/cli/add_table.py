@@ -16,12 +16,12 @@ from warehouse.errors import PipelineError, TerminalError
 
 from elt.cli.progress import shown_progress
 from elt.cli.staging import Written, slug, write_staging
-from elt.columns import WIDE
+from elt.sources.postgres.columns import WIDE
 from elt.destination.statements import map_table
 from elt.pipeline.edit import add_entry
 from elt.pipeline.file import TableEntry, read_pipeline
 from elt.pipeline.names import TableName
-from elt.pipeline.plan import write_plan
+from elt.planning.plan import write_plan
 from elt.publishing import publish
 from elt.runs.run import all_entries
 from elt.runs.whole_run import load_everything

@@ -8,14 +8,14 @@ from warehouse import ops
 from warehouse.client import Warehouse
 from warehouse.errors import PipelineError
 
-from elt.columns import WIDE
+from elt.sources.postgres.columns import WIDE
 from elt.destination.statements import TIMES, TableMapping, map_table, where
 from elt.pipeline.file import SourceEntry, TableEntry, read_pipeline
 from elt.pipeline.names import quote_postgres
-from elt.pipeline.plan import Selection, select_tables
+from elt.planning.plan import Selection, select_tables
 from elt.runs import gone
 from elt.runs.copying import processors, sessions
-from elt.runs.incremental import FARTHEST_ZONE
+from elt.runs.modes.incremental import FARTHEST_ZONE
 from elt.settings import Settings
 from elt.sources.postgres.catalogue import SourceColumn, SourceTable, read_table
 from elt.sources.postgres.horizon import sees_transactions

@@ -18,7 +18,7 @@ from elt.cli import check, status
 from elt.cli.progress import shown_progress
 from elt.cli.results import print_loads, print_not_verified
 from elt.errors import PipelineFileError
-from elt.pipeline import plan
+from elt.planning import plan
 from elt.publishing.misfits import describe
 from elt.runs import reconcile, run
 from elt.runs.whole_run import load_everything, run_key

@@ -8,7 +8,7 @@ from warehouse.client import Warehouse
 from warehouse.errors import WarehouseRefusedError
 from warehouse.quoting import quote
 
-from elt.columns import NARROW, WIDE, YearRange
+from elt.sources.postgres.columns import NARROW, WIDE, YearRange
 
 # One insert is one load: its rows must neither be merged with others' nor taken for a repetition of earlier ones, nor the
 # first one for a header, a NULL must never turn into a default, and floats must come out as Postgres printed them.

@@ -11,7 +11,7 @@ from datetime import datetime
 from warehouse.errors import TerminalError
 from warehouse.quoting import literal, quote
 
-from elt.columns import ColumnMapping, YearRange, apart, map_column, masked, with_replacement
+from elt.sources.postgres.columns import ColumnMapping, YearRange, apart, map_column, masked, with_replacement
 from elt.pipeline.file import TableEntry
 from elt.pipeline.names import quote_postgres, raw
 from elt.sources.postgres.catalogue import SourceColumn, SourceTable

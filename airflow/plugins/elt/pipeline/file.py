@@ -23,7 +23,7 @@ from pydantic import (
 )
 from warehouse.errors import TerminalError
 
-from elt.columns import override_problem
+from elt.sources.postgres.columns import override_problem
 from elt.errors import PipelineFileError
 from elt.pipeline.names import TableName, target_problem
 

@@ -16,7 +16,7 @@ from warehouse.quoting import quote
 
 from elt.pipeline.file import SourceEntry
 from elt.pipeline.names import TableName, raw
-from elt.pipeline.plan import Selection
+from elt.planning.plan import Selection
 from elt.sources.postgres.origin import SourceIdentity, other_source
 
 _NAMED = 5

@@ -25,10 +25,10 @@ from elt.errors import CountMismatchError, VerificationError
 from elt.pipeline.file import TableEntry, read_pipeline
 from elt.pipeline.names import loading_table, publisher_table, raw
 from elt.publishing.keeping import KEPT
-from elt.runs import cost, incremental
+from elt.runs.modes import cost, incremental
 from elt.runs.copying import copy_rows
-from elt.runs.explain import explain
-from elt.runs.incremental import Arrived, Base, Instants, Start
+from elt.sources.postgres.explain import explain
+from elt.runs.modes.incremental import Arrived, Base, Instants, Start
 from elt.runs.progress import LoadResult, Progress
 from elt.settings import Settings
 from elt.sources.postgres.catalogue import read_table

@@ -17,7 +17,7 @@ from elt.destination import statements
 from elt.destination.inserts import years_held
 from elt.pipeline.file import TableEntry
 from elt.pipeline.names import loading_table, publisher_table
-from elt.pipeline.plan import choose
+from elt.planning.plan import choose
 from elt.publishing import publish
 from elt.publishing.leases import run_lease
 from elt.runs.run import all_entries, source_name

@@ -15,7 +15,7 @@ from warehouse.turns import WAIT_SECONDS
 from elt.errors import NotInRunError
 from elt.pipeline.file import TableEntry, read_pipeline
 from elt.pipeline.names import TableName
-from elt.pipeline.plan import choose, read_plan, read_selection
+from elt.planning.plan import choose, read_plan, read_selection
 from elt.publishing import publish as publishing
 from elt.publishing import recovery
 from elt.publishing.keeping import KEPT, keep_published, on_error

@@ -18,7 +18,7 @@ from warehouse.turns import WAIT_SECONDS
 
 from elt.pipeline.file import TableEntry
 from elt.pipeline.names import TableName, raw
-from elt.pipeline.plan import choose
+from elt.planning.plan import choose
 from elt.publishing.keeping import keep_published
 from elt.publishing.leases import run_lease
 from elt.publishing.recovery import CLI_PREFIX

@@ -1,6 +1,6 @@
 """Checksums of a table's columns. Each database computes them in one pass; the order of rows does not matter.
 
-A column's checksum is the sum, modulo 2^64, of a mix of each value's number (elt.verification.canonical). The checksum of the rows sums a mix of all
+A column's checksum is the sum, modulo 2^64, of a mix of each value's number (elt.sources.postgres.canonical). The checksum of the rows sums a mix of all
 numbers of a row, so it also finds values that were swapped between rows. Only sums leave a database.
 """
 
@@ -16,7 +16,7 @@ from warehouse.quoting import quote
 from elt.destination.statements import TableMapping, where
 from elt.pipeline.names import raw
 from elt.sources.postgres.session import CopySession, Source
-from elt.verification.canonical import Canonical, canonical
+from elt.sources.postgres.canonical import Canonical, canonical
 
 _COLUMNS_AT_ONCE = 200
 BUCKETS = 256

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from elt.cli import add_table
-from elt.pipeline.plan import read_plan
+from elt.planning.plan import read_plan
 from warehouse.quoting import quote
 
 

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from elt.pipeline.plan import PlannedTable, read_plan, write_plan
+from elt.planning.plan import PlannedTable, read_plan, write_plan
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import pytest
 from elt.errors import NotInRunError
 from elt.pipeline.file import read_pipeline
 from elt.pipeline.names import raw
-from elt.pipeline.plan import write_plan
+from elt.planning.plan import write_plan
 from elt.publishing import publish as publishing
 from elt.publishing.leases import publishing_lease, run_lease
 from elt.runs.run import begin, fail, load_table, publish, recover

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import yaml
-from elt.pipeline.plan import read_selection
+from elt.planning.plan import read_selection
 from elt.runs.gone import views_that_read
 from elt.runs.run import begin
 from stack.check import probes

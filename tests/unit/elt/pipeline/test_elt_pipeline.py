@@ -8,7 +8,7 @@ from elt.errors import PipelineFileError
 from elt.pipeline.edit import add_entry
 from elt.pipeline.file import TableEntry, read_pipeline
 from elt.pipeline.names import TableName
-from elt.pipeline.plan import LeftOut, PlannedTable, choose, read_plan, select_tables, share_tasks
+from elt.planning.plan import LeftOut, PlannedTable, choose, read_plan, select_tables, share_tasks
 from elt.publishing.keeping import on_error
 from warehouse.errors import TerminalError
 

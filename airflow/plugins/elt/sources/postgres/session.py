@@ -11,7 +11,7 @@ import psycopg2
 import psycopg2.extensions
 from warehouse.errors import PipelineError, TerminalError, TransientError
 
-from elt.columns import MASK_SETTING
+from elt.sources.postgres.columns import MASK_SETTING
 from elt.errors import SnapshotGoneError, SourceRefusedError, SourceUnavailableError
 from elt.pipeline.names import TableName
 from elt.settings import Settings

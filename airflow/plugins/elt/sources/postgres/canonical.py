@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from warehouse.quoting import quote
 
-from elt.columns import ColumnMapping
+from elt.sources.postgres.columns import ColumnMapping
 from elt.pipeline.names import quote_postgres
 from elt.sources.postgres.catalogue import SourceColumn
 

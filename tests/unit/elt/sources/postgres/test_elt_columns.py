@@ -1,7 +1,7 @@
 """The rules of types that need no server."""
 
 import pytest
-from elt.columns import NARROW, WIDE, map_column, override_problem
+from elt.sources.postgres.columns import NARROW, WIDE, map_column, override_problem
 from elt.sources.postgres.catalogue import SourceColumn
 from hypothesis import given
 from hypothesis import strategies as st

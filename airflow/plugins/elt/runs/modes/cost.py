@@ -10,8 +10,8 @@ from dataclasses import replace
 
 from elt.destination import statements
 from elt.destination.statements import TableMapping
-from elt.runs import incremental
-from elt.runs.incremental import Base, Start
+from elt.runs.modes import incremental
+from elt.runs.modes.incremental import Base, Start
 from elt.sources.postgres.catalogue import Reads, estimate_rows
 
 WHOLE_FROM_SHARE = 0.6

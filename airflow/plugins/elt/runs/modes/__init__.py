@@ -1,0 +1,1 @@
+"""Strategies of a load, by the `mode` of a table."""
