@@ -31,8 +31,8 @@ from statistics import median  # noqa: E402
 from typing import Any  # noqa: E402
 
 import psycopg2  # noqa: E402
-from elt.pipeline.file import TableEntry  # noqa: E402
-from elt.runs.copying import sessions  # noqa: E402
+from elt.sources.postgres.options import PostgresTable  # noqa: E402
+from elt.sources.postgres.ranges import sessions  # noqa: E402
 from report import Figure, of_runs, show, whole_size_bar  # noqa: E402
 from servers import VENVS, folder, source, warehouse  # noqa: E402
 from stack.native.postgres import find_binaries  # noqa: E402
@@ -70,8 +70,8 @@ VALUES = (
 ONE_LOAD = """
 import json, os, resource, sys, time
 import elt.cli.main
-from elt.runs import copying
-from elt.runs.modes import cost
+from elt.runs.modes import incremental
+from elt.sources.postgres import ranges
 from elt.runs import load
 from warehouse import ops
 from elt.settings import Settings
@@ -86,10 +86,10 @@ def timed(*args):
 load.copy_rows = timed
 if 'ranges' in sys.argv:
     # Whatever the machine is like.
-    copying.sessions = lambda entry, hosts: entry.ranges
+    ranges.sessions = lambda entry, hosts: entry.ranges
 if 'follow' in sys.argv:
     # However much there is to read.
-    cost.WHOLE_FROM_SHARE = 2
+    incremental.WHOLE_FROM_SHARE = 2
 base = peak()
 done = load_everything(Settings(), Listener(lambda _: None, lambda _: None), tables=[sys.argv[1]], full_refresh='full' in sys.argv,
     verify='verify' in sys.argv)
@@ -321,7 +321,7 @@ def full(table: str, rows: int, runs: int, bench: Bench) -> list[Figure]:
         fetched.append(bench.fetched(table, rows // 10) * 10)
     pairs = list(zip(floors, ours, strict=True))
     # Where it takes one, `ranges: 2` is the same load.
-    taken = sessions(TableEntry(name=f"public.{table}", ranges=2), ("127.0.0.1", "127.0.0.1"))
+    taken = sessions(PostgresTable(name=f"public.{table}", ranges=2), ("127.0.0.1", "127.0.0.1"))
     figures = [
         of_runs(
             f"{table}: share of the floor's speed",

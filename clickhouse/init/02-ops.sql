@@ -42,7 +42,7 @@ CREATE TABLE IF NOT EXISTS ops.loads
     try UInt32 COMMENT 'Attempt, from 1',
     source String COMMENT 'Table in the source, as schema.table',
     loading_table String COMMENT 'Table in raw that this attempt filled',
-    mode LowCardinality(String) COMMENT 'full or incremental; an incremental table is copied whole at first, and whenever note says why',
+    mode LowCardinality(String) COMMENT 'full, incremental, or unchanged where nothing was read; an incremental table is copied whole at first, and whenever note says why',
     status LowCardinality(String) COMMENT 'running, loaded, published, failed, kept: failed, and what was published before stays, or verified: compared with the source and dropped',
     snapshot String COMMENT 'Postgres snapshot that the load read',
     rows_sent UInt64 COMMENT 'Rows that Postgres says it sent',
@@ -73,7 +73,7 @@ ALTER TABLE ops.loads
     ADD COLUMN IF NOT EXISTS verified_at Nullable(DateTime64(6, 'UTC')) AFTER note,
     ADD COLUMN IF NOT EXISTS verified_columns Array(String) AFTER verified_at,
     ADD COLUMN IF NOT EXISTS not_verified Array(String) AFTER verified_columns,
-    COMMENT COLUMN mode 'full or incremental; an incremental table is copied whole at first, and whenever note says why',
+    COMMENT COLUMN mode 'full, incremental, or unchanged where nothing was read; an incremental table is copied whole at first, and whenever note says why',
     COMMENT COLUMN status 'running, loaded, published, failed, kept: failed, and what was published before stays, or verified: compared with the source and dropped',
     COMMENT COLUMN shape 'Fingerprint of columns, key and conditions; another one makes the next incremental load a full one',
     COMMENT COLUMN origin 'JSON: server, database and table that the rows come from, as Postgres shows them; another one makes the next incremental load a full one',
@@ -112,19 +112,25 @@ ALTER TABLE ops.publishes
 
 CREATE TABLE IF NOT EXISTS ops.absences
 (
-    source String COMMENT 'Table in the source, as schema.table',
+    source String COMMENT 'Table at the source, as schema.table in Postgres',
     target String COMMENT 'Table in raw, or the name that it would have there',
     status LowCardinality(String) COMMENT 'gone: no longer copied, its copy stays; left out: cannot be copied; dropped: gone, and its copy too; over: copied again, or no longer there',
     reason String COMMENT 'Why it is not copied',
     since DateTime64(6, 'UTC') COMMENT 'When a run first found it so',
     run UInt64 COMMENT 'Run that found it so last',
     seen_at DateTime64(6, 'UTC') COMMENT 'When that was',
+    source_name String COMMENT 'Name of the source in pipeline.yml; empty in rows from before there were several',
     version UInt64
 )
 ENGINE = ReplacingMergeTree(version)
 ORDER BY (target, source)
 TTL toDateTime(seen_at) + INTERVAL 1 YEAR
 COMMENT 'One row for each table that the loader does not copy, or did not for a time';
+
+ALTER TABLE ops.absences
+    ADD COLUMN IF NOT EXISTS source_name String AFTER seen_at,
+    COMMENT COLUMN source 'Table at the source, as schema.table in Postgres',
+    COMMENT COLUMN source_name 'Name of the source in pipeline.yml; empty in rows from before there were several';
 
 CREATE TABLE IF NOT EXISTS ops.dbt_runs
 (

@@ -99,6 +99,7 @@ class Absence:
     since: datetime
     run: int
     seen_at: datetime
+    source_name: str = ""
 
 
 def check_tables(warehouse: Warehouse) -> None:
@@ -200,6 +201,14 @@ def latest_publishes(warehouse: Warehouse) -> list[Publish]:
     return read(warehouse, Publish, "status = 'done' ORDER BY target, run DESC LIMIT 1 BY target")
 
 
+def published_by(warehouse: Warehouse) -> dict[str, str]:
+    """For each target that was ever published the source of its newest publish; empty from before there were several."""
+    found = warehouse.rows(
+        "SELECT target, argMax(source_name, run) FROM ops.publishes WHERE status = 'done' GROUP BY target"
+    )
+    return {str(target): str(source) for target, source in found}
+
+
 def published_runs(warehouse: Warehouse) -> dict[str, int]:
     """For each target that stands in `raw` the newest run that has published it."""
     # Nothing comes after `done`, so that it does not matter which of a swap's events are merged.
@@ -225,12 +234,12 @@ def absences(warehouse: Warehouse) -> list[Absence]:
     return read(warehouse, Absence, "true ORDER BY target, source")
 
 
-def successes_since(warehouse: Warehouse, since: datetime) -> int:
-    """How many runs have begun at or after `since` and published."""
+def successes_since(warehouse: Warehouse, source_name: str, since: datetime) -> int:
+    """How many runs of the source have begun at or after `since` and published."""
     found = warehouse.rows(
-        "SELECT count() FROM ops.runs FINAL WHERE status = 'success'"
+        "SELECT count() FROM ops.runs FINAL WHERE status = 'success' AND source_name IN ('', {source:String})"
         " AND started_at >= fromUnixTimestamp64Micro({since:Int64}, 'UTC')",
-        {"since": int(since.timestamp() * 1_000_000)},
+        {"source": source_name, "since": int(since.timestamp() * 1_000_000)},
     )
     return int(found[0][0])
 

@@ -5,6 +5,7 @@ import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,8 @@ def stack(repo: Path, venvs: Path) -> Iterator[NativeStack]:
     yield stack
     stack.call("stop.sh", check=False)
     for process in stack.processes():
-        process.kill()
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
     shutil.rmtree(home, ignore_errors=True)
 
 

@@ -18,7 +18,7 @@ class PipelineFileError(TerminalError):
 
 
 class SourceRefusedError(TerminalError):
-    """Postgres answered with a permanent error: a missing table, a missing right, a value that it cannot print."""
+    """The source answers with a permanent error: a missing table, a missing right, a value that it cannot send."""
 
     def __init__(self, message: str, sqlstate: str | None = None) -> None:
         self.sqlstate = sqlstate
@@ -26,7 +26,7 @@ class SourceRefusedError(TerminalError):
 
 
 class SourceUnavailableError(TransientError):
-    """Postgres does not answer, closed the connection, or is busy."""
+    """The source does not answer, closed the connection, or is busy."""
 
     def __init__(self, message: str, sqlstate: str | None = None) -> None:
         self.sqlstate = sqlstate
@@ -34,7 +34,7 @@ class SourceUnavailableError(TransientError):
 
 
 class ValueRefusedError(TerminalError):
-    """A value that the column's ClickHouse type cannot hold exactly, or that Postgres cannot send."""
+    """A value that the column's ClickHouse type cannot hold exactly, or that the source cannot send."""
 
     def __init__(self, table: str, column: str, key: str, value: str, because: str, cure: str = "") -> None:
         self.table = table
@@ -56,7 +56,7 @@ class CountMismatchError(TransientError):
         self.written = written
         self.present = present
         super().__init__(
-            f"{table}: Postgres sent {sent} rows, ClickHouse says it wrote {written} and holds {present}; "
+            f"{table}: the source sent {sent} rows, ClickHouse says it wrote {written} and holds {present}; "
             "nothing was published, run the load again"
         )
 

@@ -78,7 +78,7 @@ class TableMapping:
     """Columns of the key; empty when there is none, or a part of it is excluded."""
     entry: TableEntry
     estimated_rows: int | None = None
-    """Rows that the source expects the table to have; None where it does not know."""
+    """Rows that the source expects to be copied; None where it does not know."""
     key_is_proven: bool = False
     """Whether the source itself keeps two rows from having the same key."""
 
@@ -86,6 +86,11 @@ class TableMapping:
     def order(self) -> tuple[str, ...]:
         """Columns by which the table in `raw` is ordered."""
         return self.entry.order_by or self.key
+
+    @property
+    def incremental(self) -> bool:
+        """Whether rows of later runs replace those of earlier ones."""
+        return self.entry.mode == "incremental"
 
     @property
     def facts(self) -> list[object]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import psycopg2
 from psycopg2.extensions import parse_dsn
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, PrivateAttr, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from warehouse.client import Address
 from warehouse.errors import TerminalError
@@ -19,7 +20,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
-    source_url: SecretStr = Field(default=..., description="postgresql://user:password@host:port/database")
+    source_url: SecretStr = Field(default=SecretStr(""), description="postgresql://user:password@host:port/database")
     clickhouse_host: str = "127.0.0.1"
     clickhouse_http_port: int = 8123
     clickhouse_secure: bool = False
@@ -31,18 +32,13 @@ class Settings(BaseSettings):
     notify_url: str = ""
     sample_shop: bool = True
 
-    @property
-    def source_address(self) -> str:
-        """Address of the source for messages, without the password: user@host:port/database."""
-        try:
-            parts = urlsplit(self.source_url.get_secret_value())
-            port = parts.port or 5432
-        except ValueError:
-            return "the address in SOURCE_URL"
-        if not parts.netloc:
-            # libpq also accepts a list of names and values, which may include the password.
-            return "the address in SOURCE_URL"
-        return f"{unquote(parts.username or '')}@{parts.hostname or ''}:{port}{parts.path}"
+    _urls: dict[str, SecretStr] = PrivateAttr(default_factory=dict)
+
+    def url(self, variable: str) -> SecretStr:
+        """The address of a source in the environment variable of that name; empty where it is not set."""
+        if variable == "SOURCE_URL":
+            return self.source_url
+        return self._urls.setdefault(variable, SecretStr(os.environ.get(variable, "")))
 
     @property
     def warehouse(self) -> Address:
@@ -58,9 +54,8 @@ class Settings(BaseSettings):
     def redact(self, text: str) -> str:
         """Removes all secrets from `text`, such as a driver's message."""
         secrets = [self.clickhouse_loader_password.get_secret_value(), self.mask_salt.get_secret_value()]
-        url = self.source_url.get_secret_value()
-        secrets.append(url)
-        secrets += passwords_of(url)
+        for url in (self.source_url, *self._urls.values()):
+            secrets += [url.get_secret_value(), *passwords_of(url.get_secret_value())]
         for secret in secrets:
             if secret:
                 text = text.replace(secret, "***")

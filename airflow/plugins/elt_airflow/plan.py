@@ -18,7 +18,8 @@ def planned_tasks() -> dict[str, tuple[str, ...]]:
     Raises PipelineError when there is neither plan nor list.
     """
     tasks: dict[str, tuple[str, ...]] = {}
-    for table in read_plan(Path(os.environ.get("ELT_PLAN", "plan.json"))):
+    main = next(source for source in read_plan(Path(os.environ.get("ELT_PLAN", "plan.json"))) if source.main)
+    for table in main.tables:
         # Tasks of single tables are named load_.., so no name clashes with a shared task's.
         name = table.task.replace(" ", "_") if table.task else task_name(table.target)
         tasks[name] = (*tasks.get(name, ()), table.target)

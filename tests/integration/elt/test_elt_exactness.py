@@ -8,10 +8,10 @@ from urllib.parse import urlsplit, urlunsplit
 from uuid import UUID
 
 import pytest
-from elt.sources.postgres.columns import NARROW
 from elt.errors import ValueRefusedError
 from elt.runs import load
 from elt.runs.run import begin, load_table
+from elt.sources.postgres.columns import NARROW
 from pydantic import SecretStr
 from warehouse.errors import TerminalError
 

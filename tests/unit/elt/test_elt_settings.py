@@ -2,10 +2,11 @@
 
 import pytest
 from elt.settings import Settings, read_settings
+from elt.sources.postgres.sessions.server import Server
 from pydantic import SecretStr
 from warehouse.errors import TerminalError
 
-NAMES = ("SOURCE_URL", "CLICKHOUSE_LOADER_PASSWORD", "CLICKHOUSE_HTTP_PORT")
+NAMES = ("CLICKHOUSE_LOADER_PASSWORD", "CLICKHOUSE_HTTP_PORT")
 
 
 def test_what_is_missing_is_named_without_values(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -23,7 +24,7 @@ def test_secrets_are_taken_out_of_every_text() -> None:
         clickhouse_loader_password=SecretStr("hush"),
         mask_salt=SecretStr(""),
     )
-    assert settings.source_address == "u@h:7/d"
+    assert Server.of(settings).shown == "u@h:7/d"
     text = settings.redact("postgresql://u:p%40ss@h:7/d p@ss p%40ss hush fine")
     assert text == "*** *** *** *** fine"
     assert "hush" not in repr(settings) and "p%40ss" not in repr(settings)
@@ -39,4 +40,4 @@ def test_secrets_are_taken_out_of_every_text() -> None:
 )
 def test_a_password_is_found_wherever_libpq_finds_it(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = Settings(source_url=url, clickhouse_loader_password="x")  # type: ignore[arg-type]
-    assert "cret" not in settings.redact("the driver said se&cret") + settings.source_address
+    assert "cret" not in settings.redact("the driver said se&cret") + Server.of(settings).shown

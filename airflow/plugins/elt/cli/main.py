@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from rich.console import Console
 from rich.markup import escape
@@ -18,13 +18,19 @@ from elt.cli import check, status
 from elt.cli.progress import shown_progress
 from elt.cli.results import print_loads, print_not_verified
 from elt.errors import PipelineFileError
+from elt.pipeline.file import PipelineFile
 from elt.planning import plan
+from elt.planning.selection import sources_of
 from elt.publishing.misfits import describe
 from elt.runs import reconcile, run
+from elt.runs.progress import LoadResult, PublishedTable
+from elt.runs.reconcile import Compared
 from elt.runs.whole_run import load_everything, run_key
 from elt.settings import Settings, read_settings
+from elt.sources.registry import read_pipeline
 
 _ME = "python -m elt"
+_NAMES = "a source of pipeline.yml, or tables: orders, public.orders, plan__targets; without any: all"
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -50,19 +56,21 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog=_ME, description="Copies Postgres tables into ClickHouse.")
+    parser = argparse.ArgumentParser(prog=_ME, description="Copies the sources of pipeline.yml into ClickHouse.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    commands.add_parser("check", help="validate pipeline.yml and compare it with the live source; changes nothing")
-    commands.add_parser("plan", help="write the list of tables that the DAG reads")
-    load = commands.add_parser("load", help="copy tables as they are at one instant, and publish them all or none")
-    load.add_argument("tables", nargs="*", metavar="TABLE", help="orders or public.orders; without any: all")
+    commands.add_parser("check", help="validate pipeline.yml and compare it with the live sources; changes nothing")
+    commands.add_parser("plan", help="write the lists of tables that the DAGs read")
+    load = commands.add_parser(
+        "load", help="copy the tables of a source as they are at one instant, and publish them all or none"
+    )
+    load.add_argument("names", nargs="*", metavar="SOURCE|TABLE", help=_NAMES)
     load.add_argument("--full-refresh", action="store_true", help="copy whole tables, whatever their mode")
     load.add_argument("--verify", action="store_true", help="compare every value with the source before publishing")
     load.add_argument("--parallel", type=_positive, default=2, metavar="N", help="tables at once (2)")
     verify = commands.add_parser(
         "verify", help="load tables beside what is published, compare every value with the source, and drop them again"
     )
-    verify.add_argument("tables", nargs="*", metavar="TABLE", help="orders or public.orders; without any: all")
+    verify.add_argument("names", nargs="*", metavar="SOURCE|TABLE", help=_NAMES)
     verify.add_argument("--publish", action="store_true", help="publish what was found equal")
     verify.add_argument(
         "--published", action="store_true", help="load nothing: compare what is published, for a source at rest"
@@ -72,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
         "reconcile",
         help="compare incremental tables with the source; copy anew those with rows that are missing or wrong",
     )
-    reconcile.add_argument("tables", nargs="*", metavar="TABLE", help="orders or public.orders; without any: all")
+    reconcile.add_argument("names", nargs="*", metavar="SOURCE|TABLE", help=_NAMES)
     reconcile.add_argument(
         "--deleted", action="store_true", help="copy those anew, too, that have rows deleted at the source"
     )
@@ -110,58 +118,109 @@ def _check(options: argparse.Namespace, settings: Settings, out: Console) -> int
 
 
 def _plan(options: argparse.Namespace, settings: Settings, out: Console) -> int:
-    tables = plan.write_plan(settings)
-    out.print(f"{len(tables)} tables written to {escape(str(settings.elt_plan))}:")
-    for table in tables:
-        out.print(f"  {escape(table.source)} -> raw.{escape(table.target)} ({table.mode})")
-    out.print(f"The DAG shows them when its file is next read. Next: {_ME} load, or a run of the DAG")
+    sources = plan.write_plan(settings)
+    count = sum(len(source.tables) for source in sources)
+    out.print(f"{count} tables written to {escape(str(settings.elt_plan))}:")
+    for source in sources:
+        if len(sources) > 1:
+            out.print(f"{escape(source.name)} ({source.kind})")
+        for table in source.tables:
+            out.print(f"  {escape(table.source)} -> raw.{escape(table.target)} ({table.mode})")
+    out.print(f"The DAGs show them when their file is next read. Next: {_ME} load, or a run of a DAG")
     return 0
+
+
+Wanted = tuple[str, tuple[str, ...]]
+"""A source, and the tables of it that are asked for; none means all."""
+
+
+def _wanted(settings: Settings, names: Sequence[str]) -> list[Wanted]:
+    file: PipelineFile = read_pipeline(settings.elt_pipeline)
+    return [(source.name, tables) for source, tables in sources_of(file, names).items()]
+
+
+def _each(wanted: Sequence[Wanted], out: Console, do: Callable[[str, tuple[str, ...]], bool]) -> bool:
+    """Whether `do` went well for each source. An error of one is told, and the others go on; that of the only one is raised."""
+    well = True
+    for name, tables in wanted:
+        if len(wanted) > 1:
+            out.print(f"[bold]{escape(name)}[/bold]")
+        try:
+            well = do(name, tables) and well
+        except PipelineError as error:
+            if len(wanted) == 1:
+                raise
+            out.print(f"[red]error[/red]: {escape(name)}: {escape(str(error))}")
+            well = False
+    return well
 
 
 def _load(options: argparse.Namespace, settings: Settings, out: Console) -> int:
-    with shown_progress(out) as listener:
-        done = load_everything(
-            settings,
-            listener,
-            tables=options.tables,
-            full_refresh=options.full_refresh,
-            workers=options.parallel,
-            verify=options.verify,
-        )
-    print_loads(done, out)
-    rows = sum(published.rows for published in done.published.tables)
-    out.print(f"Published {len(done.published.tables)} tables with {rows:,} rows, all read at one instant.")
+    published: list[PublishedTable] = []
+
+    def load(source: str, tables: tuple[str, ...]) -> bool:
+        with shown_progress(out) as listener:
+            done = load_everything(
+                settings,
+                listener,
+                source=source,
+                tables=tables,
+                full_refresh=options.full_refresh,
+                workers=options.parallel,
+                verify=options.verify,
+            )
+        print_loads(done, out)
+        published.extend(done.published.tables)
+        return True
+
+    wanted = _wanted(settings, options.names)
+    well = _each(wanted, out, load)
+    rows = sum(table.rows for table in published)
+    at = "all read at one instant" if len(wanted) == 1 else "each source read at one instant"
+    out.print(f"Published {len(published)} tables with {rows:,} rows, {at}.")
     out.print(f"Next: build the marts (POST /webhook/manual), or {_ME} status")
-    return 0
+    return 0 if well else 1
 
 
 def _verify(options: argparse.Namespace, settings: Settings, out: Console) -> int:
     if options.published:
         return _verify_published(options, settings, out)
-    with shown_progress(out) as listener:
-        done = load_everything(
-            settings,
-            listener,
-            tables=options.tables,
-            workers=options.parallel,
-            verify=True,
-            publish=options.publish,
-        )
-    print_loads(done, out)
-    loads = [load for load in done.loads if not load.kept]
+    loads: list[LoadResult] = []
+
+    def verify(source: str, tables: tuple[str, ...]) -> bool:
+        with shown_progress(out) as listener:
+            done = load_everything(
+                settings,
+                listener,
+                source=source,
+                tables=tables,
+                workers=options.parallel,
+                verify=True,
+                publish=options.publish,
+            )
+        print_loads(done, out)
+        loads.extend(load for load in done.loads if not load.kept)
+        return not any(load.kept for load in done.loads)
+
+    well = _each(_wanted(settings, options.names), out, verify)
     columns = sum(len(load.verified_columns) for load in loads)
     out.print(f"Equal to the source at one instant: {len(loads)} tables, {columns} columns, every value.")
     out.print("Published." if options.publish else f"Nothing was published. Next: {_ME} load")
-    return 0 if len(loads) == len(done.loads) else 1
+    return 0 if well else 1
 
 
 def _verify_published(options: argparse.Namespace, settings: Settings, out: Console) -> int:
     if options.publish:
         raise TerminalError("--published compares what is published already; leave out --publish")
-    compared = reconcile.compare_published(
-        settings, tables=options.tables, step=lambda text: out.print(escape(text), style="dim")
-    )
-    if not compared:
+    compared: list[Compared] = []
+
+    def compare(source: str, tables: tuple[str, ...]) -> bool:
+        step = _dim(out)
+        compared.extend(reconcile.compare_published(settings, source=source, tables=tables, step=step))
+        return True
+
+    well = _each(_wanted(settings, options.names), out, compare)
+    if not compared and well:
         raise TerminalError(f"None of these tables has been published yet; copy them first: {_ME} load")
     for one in compared:
         if one.found.note:
@@ -177,13 +236,38 @@ def _verify_published(options: argparse.Namespace, settings: Settings, out: Cons
     out.print(
         f"{rows:,} rows of {len(compared)} tables are as the source has them now, {columns} columns, every value."
     )
-    return 0
+    return 0 if well else 1
+
+
+def _dim(out: Console) -> Callable[[str], None]:
+    return lambda text: out.print(escape(text), style="dim")
 
 
 def _reconcile(options: argparse.Namespace, settings: Settings, out: Console) -> int:
-    result = reconcile.reconcile(
-        settings, tables=options.tables, step=lambda text: out.print(escape(text), style="dim")
-    )
+    file = read_pipeline(settings.elt_pipeline)
+    wanted = _wanted(settings, options.names)
+    if not options.names:
+        # Of a list it is known that none of its tables is incremental.
+        some = [one for one in wanted if _may_be_incremental(file, one[0])]
+        wanted = some or wanted
+    codes: list[int] = []
+
+    def compare(source: str, tables: tuple[str, ...]) -> bool:
+        codes.append(_reconcile_one(options, settings, out, source, tables))
+        return True
+
+    well = _each(wanted, out, compare)
+    return max([0 if well else 1, *codes])
+
+
+def _may_be_incremental(file: PipelineFile, name: str) -> bool:
+    return any(entry.mode == "incremental" for entry in file.find(name).entries)
+
+
+def _reconcile_one(
+    options: argparse.Namespace, settings: Settings, out: Console, source: str, tables: tuple[str, ...]
+) -> int:
+    result = reconcile.reconcile(settings, source=source, tables=tables, step=_dim(out))
     table = Table(
         "table",
         "rows at the source",
@@ -210,7 +294,7 @@ def _reconcile(options: argparse.Namespace, settings: Settings, out: Console) ->
     if anew and not options.dry_run:
         out.print(f"Copying {escape(', '.join(anew))} anew")
         with shown_progress(out) as listener:
-            done = load_everything(settings, listener, tables=anew, full_refresh=True)
+            done = load_everything(settings, listener, source=source, tables=anew, full_refresh=True)
         print_loads(done, out)
         published = [table.target for table in done.published.tables]
         out.print(f"Published {escape(', '.join(published))} as they are at the source.")
@@ -230,18 +314,19 @@ def _reconcile(options: argparse.Namespace, settings: Settings, out: Console) ->
 
 
 def _recover(options: argparse.Namespace, settings: Settings, out: Console) -> int:
-    recovered = run.recover(
-        settings, holder=f"{run_key()}, recovering", tell=lambda text: out.print(escape(text), style="dim")
-    )
-    for target in recovered.published:
-        out.print(f"finished the publish of raw.{escape(target)}")
-    for number in recovered.closed_runs:
-        out.print(f"closed run {number}, which was cut")
-    for name in recovered.dropped:
-        out.print(f"dropped leftover raw.{escape(name)}")
-    for sentence in recovered.set_aside:
-        out.print(f"[yellow]note[/yellow]: {escape(sentence)}")
-    if recovered.nothing:
+    nothing = True
+    for source, _ in _wanted(settings, ()):
+        recovered = run.recover(settings, source=source, holder=f"{run_key()}, recovering", tell=_dim(out))
+        for target in recovered.published:
+            out.print(f"finished the publish of raw.{escape(target)}")
+        for number in recovered.closed_runs:
+            out.print(f"closed run {number}, which was cut")
+        for name in recovered.dropped:
+            out.print(f"dropped leftover raw.{escape(name)}")
+        for sentence in recovered.set_aside:
+            out.print(f"[yellow]note[/yellow]: {escape(sentence)}")
+        nothing = nothing and recovered.nothing
+    if nothing:
         out.print("There was nothing to recover.")
     out.print(f"Next: {_ME} status, or {_ME} load")
     return 0

@@ -8,15 +8,14 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 from warehouse.quoting import literal, quote
 
-from elt.destination.statements import LOADED_COLUMN, TableMapping
-from elt.sources.postgres.catalogue import SourceTable
+from elt.mapping import LOADED_COLUMN, TableMapping
 
 FOLDER = Path("models/staging/own")
 SAMPLE = "shop"
@@ -39,7 +38,7 @@ def slug(name: str) -> str:
 
 
 def write_staging(
-    dbt: Path, mapping: TableMapping, target: str, comments: dict[str, str], *, source: str, with_sample: bool
+    dbt: Path, mapping: TableMapping, target: str, comments: Mapping[str, str], *, source: str, with_sample: bool
 ) -> Written:
     """Writes the view and its yml into the dbt project, unless a model reads the raw table already.
 
@@ -139,12 +138,12 @@ def _yml(
     target: str,
     mapping: TableMapping,
     columns: Sequence[tuple[str, str]],
-    comments: dict[str, str],
+    comments: Mapping[str, str],
 ) -> str:
     declared = {column.name: column.declared for column in mapping.columns}
-    not_null = {column.name for column in mapping.table.columns if column.not_null}
+    not_null = {column.name for column in mapping.columns if "Nullable(" not in column.clickhouse}
     key = mapping.key
-    grain = f"One row for each {' and '.join(key)}." if key else f"One row for each row of {mapping.table.name}."
+    grain = f"One row for each {' and '.join(key)}." if key else f"One row for each row of {mapping.name}."
     # dbt sets names between backquotes as they are.
     quoted = quote(target)[1:-1]
     identifier = [f"        identifier: {_text(quoted)}"] if quoted != target else []
@@ -156,7 +155,7 @@ def _yml(
         "    tables:",
         f"      - name: {_text(target)}",
         *identifier,
-        f"        description: {_text(_described(mapping.table, comments))}",
+        f"        description: {_text(_described(mapping, comments))}",
         "        config:",
         "          # The loader's own record, which also tells of a load that brought no new row.",
         f"          loaded_at_query: {_text(freshness)}",
@@ -166,7 +165,7 @@ def _yml(
         "",
         "models:",
         f"  - name: {model}",
-        f"    description: {_text(f'{_described(mapping.table, comments)} {grain}')}",
+        f"    description: {_text(f'{_described(mapping, comments)} {grain}')}",
         "    columns:",
     ]
     at_source = {column.name: column.source_name for column in mapping.columns}
@@ -181,8 +180,8 @@ def _yml(
     return "\n".join(lines)
 
 
-def _described(table: SourceTable, comments: dict[str, str]) -> str:
-    return comments.get("") or f"Table {table.name} of the source, as the loader published it last."
+def _described(mapping: TableMapping, comments: Mapping[str, str]) -> str:
+    return comments.get("") or f"Table {mapping.name} of the source, as the loader published it last."
 
 
 def _text(text: str) -> str:

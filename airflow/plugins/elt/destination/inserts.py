@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
-
 from warehouse.client import Warehouse
 from warehouse.errors import WarehouseRefusedError
 from warehouse.quoting import quote
 
-from elt.sources.postgres.columns import NARROW, WIDE, YearRange
+from elt.mapping import NARROW, WIDE, YearRange
+from elt.sources.base import Stream
 
 # One insert is one load: its rows must neither be merged with others' nor taken for a repetition of earlier ones, nor the
 # first one for a header, a NULL must never turn into a default, and floats must come out as Postgres printed them.
@@ -38,23 +37,15 @@ _SETTINGS = {
 _OF_FEW = {"input_format_max_block_size_bytes": 1_000_000, "min_insert_block_size_bytes": 1_000_000}
 
 
-def insert_text(
-    warehouse: Warehouse,
-    table: str,
-    columns: Sequence[str],
-    chunks: Generator[memoryview, None, None],
-    *,
-    writers: int = 1,
-    few: bool = False,
-) -> int:
-    """Streams TabSeparated rows into `table` (quoted name), where `writers` threads sort and write what one parses.
+def insert_stream(warehouse: Warehouse, table: str, stream: Stream, *, writers: int = 1, few: bool = False) -> int:
+    """Streams rows into `table` (quoted name), where `writers` threads sort and write what one parses.
 
     Where the rows are `few`, parts are smaller, so that the last of them is soon written. Returns the rows that
     ClickHouse says it wrote.
     """
-    names = ", ".join(quote(column) for column in columns)
+    names = ", ".join(quote(column) for column in stream.columns)
     settings = _SETTINGS | {"max_insert_threads": writers} | (_OF_FEW if few else {})
-    return warehouse.insert_stream(f"INSERT INTO {table} ({names}) FORMAT TabSeparated", chunks, settings)
+    return warehouse.insert_stream(f"INSERT INTO {table} ({names}) FORMAT {stream.format}", stream.chunks(), settings)
 
 
 def years_held(warehouse: Warehouse) -> YearRange:

@@ -9,39 +9,42 @@ from pathlib import Path
 import yaml
 from warehouse.errors import TerminalError
 
-from elt.pipeline.file import TableEntry, read_pipeline
+from elt.pipeline.file import Models, read_pipeline
+from elt.pipeline.options import SourceEntry, TableEntry
 
 
-def add_entry(path: Path, name: str, options: Mapping[str, object]) -> TableEntry:
-    """Adds `name` with its options and returns the entry; returns an existing entry unchanged.
+def add_entry(path: Path, models: Models, source_name: str, name: str, options: Mapping[str, object]) -> TableEntry:
+    """Adds `name` with its options to the source and returns the entry; returns an existing entry unchanged.
 
     With `tables: all` the table is included already, and the file stays unchanged. Raises PipelineFileError, with the file unchanged, if the entry would be
-    invalid.
+    invalid, TerminalError for a source whose tables need more than a name.
     """
     before = path.read_text(encoding="utf-8")
-    file = read_pipeline(path)
-    if file.source.tables == "all":
-        found = TableEntry.model_validate({"name": name})
-        if pattern := next((one for one in file.source.exclude if one.matches(found.name)), None):
+    source = read_pipeline(path, models).find(source_name)
+    wanted = source.table(name)
+    if existing := _find(source, wanted):
+        return existing
+    if not source.is_complete:
+        if pattern := source.excluded_by(wanted):
             raise TerminalError(f"{path} leaves {name} out by exclude: {pattern}; take that out to copy it")
-        special = next((entry for entry in file.source.options if entry.name == found.name), None)
-        if options and special is None:
+        if options:
             raise TerminalError(
                 f"{path} says tables: all, which copies {name} whole; write it under options: to copy it in another way"
             )
-        return special or found
-    wanted = TableEntry.model_validate({"name": name}).name
-    if existing := next((entry for entry in file.source.tables if entry.name == wanted), None):
-        return existing
-    path.write_text(_with_line(path, before, _line(name, options)), encoding="utf-8")
+        return source.filled(wanted)
+    path.write_text(_with_line(path, before, source_name, _line(name, options)), encoding="utf-8")
     try:
-        tables = read_pipeline(path).source.tables
+        found = _find(read_pipeline(path, models).find(source_name), wanted)
     except BaseException:
         path.write_text(before, encoding="utf-8")
         raise
-    if tables == "all":
-        raise TerminalError(f"Somebody else has changed {path} to tables: all meanwhile; look at it, then try again")
-    return next(entry for entry in tables if entry.name == wanted)
+    if found is None:
+        raise TerminalError(f"Somebody else has changed {path} meanwhile; look at it, then try again")
+    return found
+
+
+def _find(source: SourceEntry, wanted: TableEntry) -> TableEntry | None:
+    return next((entry for entry in source.entries if entry.name == wanted.name), None)
 
 
 def _line(name: str, options: Mapping[str, object]) -> str:
@@ -57,9 +60,9 @@ def _plain(value: object) -> str:
     return text if text.replace("_", "").replace(".", "").isalnum() else json.dumps(text, ensure_ascii=False)
 
 
-def _with_line(path: Path, text: str, line: str) -> str:
+def _with_line(path: Path, text: str, source_name: str, line: str) -> str:
     node = yaml.compose(text, Loader=yaml.SafeLoader)
-    (source,) = _value(node, "sources").value
+    source = next(one for one in _value(node, "sources").value if _value(one, "name").value == source_name)
     tables = _value(source, "tables")
     if not isinstance(tables, yaml.SequenceNode) or tables.flow_style or not tables.value:
         raise TerminalError(

@@ -1,195 +1,57 @@
-"""pipeline.yml: the tables to copy. The whole file is validated, and every mistake is reported with its line."""
+"""pipeline.yml: what comes in. The whole file is validated, and every mistake is reported with its line."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from datetime import timedelta
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from typing import Annotated, Any
 
 import yaml
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Discriminator,
-    Field,
-    Tag,
-    ValidationError,
-    model_validator,
-)
+from pydantic import Field, ValidationError
 from warehouse.errors import TerminalError
 
-from elt.sources.postgres.columns import override_problem
 from elt.errors import PipelineFileError
-from elt.pipeline.names import TableName, target_problem
+from elt.pipeline.names import target_problem
+from elt.pipeline.options import Options, SourceEntry, TableEntry
 
 Location = tuple[str | int, ...]
+Models = Mapping[str, type[SourceEntry]]
+"""The options of each kind of source."""
+
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
 
-def _table_name(value: object) -> TableName:
-    if isinstance(value, TableName):
-        return value
-    if not isinstance(value, str):
-        raise ValueError("a table name is text: schema.table")
-    return TableName.parse(value)
-
-
-def _override(value: object) -> object:
-    if isinstance(value, str) and (problem := override_problem(value)):
-        raise ValueError(problem)
-    return value
-
-
-_LOOKBACK = re.compile(r"(\d+) ?(s|min|h|d)")
-_UNITS = {"s": "seconds", "min": "minutes", "h": "hours", "d": "days"}
-
-
-def _lookback(value: object) -> object:
-    if isinstance(value, str) and (match := _LOOKBACK.fullmatch(value)):
-        return timedelta(**{_UNITS[match[2]]: int(match[1])})
-    if value is None or isinstance(value, timedelta) or (type(value) is int and value >= 0):
-        return value
-    raise ValueError(f"{value!r} is no lookback; write 30min, 1h or 2d, or a whole number for a cursor of numbers")
-
-
-def _timezone(name: str) -> str:
-    try:
-        ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError):
-        raise ValueError(f"{name!r} is no time zone; write one as Europe/Berlin or UTC") from None
-    return name
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-OnError = Literal["fail", "keep"]
-
-
-class TableEntry(_Strict):
-    """One table to copy."""
-
-    name: Annotated[TableName, BeforeValidator(_table_name)]
-    mode: Literal["full", "incremental"] = "full"
-    target: Annotated[str, Field(min_length=1)] | None = None
-    exclude: tuple[str, ...] = ()
-    """Columns that never leave the source."""
-    mask: tuple[str, ...] = ()
-    """Columns of which only a salted hash leaves the source."""
-    types: dict[str, Annotated[str, BeforeValidator(_override)]] = Field(default_factory=dict)
-    replace: dict[str, str | None] = Field(default_factory=dict)
-    """Replacements in `raw` for values that the column's type there does not hold; None is NULL."""
-    where: Annotated[str, Field(min_length=1)] | None = None
-    """Condition of the source on the rows that are copied."""
-    order_by: tuple[str, ...] = ()
-    """Columns by which the table in `raw` is ordered; the key when empty."""
-    partition_by: Annotated[str, Field(min_length=1)] | None = None
-    """Expression of ClickHouse."""
-    ranges: Annotated[int, Field(ge=1, le=16)] = 1
-    """Number of sessions that read the table in parallel, each a range of its blocks; see `copying.sessions`."""
-    cursor: str | None = None
-    """Incremental: the column that grows with every change of a row."""
-    key: tuple[str, ...] = ()
-    """Incremental: the columns that identify a row; the primary key when empty."""
-    lookback: Annotated[timedelta | int | None, BeforeValidator(_lookback)] = None
-    """Incremental: how far behind the watermark a load starts to read; a duration, or units of a number."""
-    cursor_timezone: Annotated[str, AfterValidator(_timezone)] | None = None
-    """Incremental by a timestamp or a date: the cursor's time zone; the database's by default."""
-    on_error: OnError | None = None
-    """Whether a failed load fails the run, or the published table stays; the source's value by default."""
-
-    @model_validator(mode="after")
-    def _fits(self) -> TableEntry:
-        if self.mode == "incremental":
-            if self.cursor is None:
-                raise ValueError("mode incremental needs a cursor: the column that grows with every change of a row")
-            if self.order_by:
-                raise ValueError("order_by is for mode full; an incremental table is ordered by its key")
-            if self.cursor in (*self.exclude, *self.mask, *self.types):
-                raise ValueError(f"the cursor {self.cursor} can be neither excluded nor masked nor given another type")
-        elif self.cursor or self.key or self.lookback is not None or self.cursor_timezone:
-            raise ValueError("cursor, key, lookback and cursor_timezone are for mode incremental")
-        if gone := [name for name in (*self.key, *self.order_by) if name in self.exclude]:
-            raise ValueError(f"{', '.join(gone)} is excluded, and cannot order the rows")
-        listed = Counter((*self.exclude, *self.mask, *self.types))
-        if twice := [name for name, count in listed.items() if count > 1]:
-            raise ValueError(f"{', '.join(twice)} stands more than once in exclude, mask and types")
-        return self
-
-    @property
-    def target_name(self) -> str:
-        """Name of the table in `raw`."""
-        return self.target or self.name.target
-
-
-def _kind_of_tables(value: object) -> str:
-    return _LIST if isinstance(value, list | tuple) else _ALL
-
-
-_ALL, _LIST = "tables: all", "tables: a list"
-
-Tables = Annotated[
-    Annotated[Literal["all"], Tag(_ALL)] | Annotated[tuple[TableEntry, ...], Tag(_LIST)],
-    Discriminator(_kind_of_tables),
-]
-
-
-class SourceEntry(_Strict):
-    """One source. `tables` is `all` or a list."""
-
-    name: Annotated[str, Field(min_length=1)]
-    kind: Literal["postgres"]
-    tables: Tables
-    verify: Literal["every_run", "daily", "never"] = "daily"
-    """Which loads are compared with the source, column by column, before publication; `daily`: a table's first load of each day, UTC."""
-    any_host: bool = False
-    """Whether another host in SOURCE_URL still means the same source: replicas, failover, a new name."""
-    options: tuple[TableEntry, ...] = ()
-    """Beside `tables: all`: tables with options, and relations that `all` leaves out, such as views."""
-    exclude: tuple[Annotated[TableName, BeforeValidator(_table_name)], ...] = ()
-    """Beside `tables: all`: tables that are not copied; `*` stands for any characters."""
-    on_gone: Literal["keep", "drop"] = "keep"
-    """Beside `tables: all`: the fate of the copy of a table that is gone at the source; see elt.runs.gone."""
-    on_error: OnError = "fail"
-    """Default for the tables of the source."""
-
-    @model_validator(mode="after")
-    def _beside_all(self) -> SourceEntry:
-        if self.tables != "all":
-            for name in ("options", "exclude", "on_gone"):
-                if name in self.model_fields_set:
-                    raise ValueError(f"{name} stands beside tables: all; a list says itself what is copied, and how")
-        for entry in self.options:
-            if pattern := next((one for one in self.exclude if one.matches(entry.name)), None):
-                raise ValueError(
-                    f"{entry.name} stands under options, and {pattern} under exclude; take one of them out"
-                )
-        return self
-
-
-def _one_source(value: tuple[SourceEntry, ...]) -> tuple[SourceEntry, ...]:
-    if len(value) != 1:
-        raise ValueError(f"there must be one source, not {len(value)}")
-    return value
-
-
-class PipelineFile(_Strict):
+@dataclass(frozen=True)
+class PipelineFile:
     """The whole file."""
 
-    sources: Annotated[tuple[SourceEntry, ...], AfterValidator(_one_source)]
+    path: str
+    sources: tuple[SourceEntry, ...]
 
     @property
-    def source(self) -> SourceEntry:
-        return self.sources[0]
+    def main(self) -> SourceEntry:
+        """The source whose DAG is `elt_pipeline`: the one that keeps its tables' own names, else the first."""
+        return next((source for source in self.sources if not source.prefix), self.sources[0])
+
+    def find(self, name: str) -> SourceEntry:
+        """The source of that name. Raises TerminalError that names the others."""
+        if found := next((source for source in self.sources if source.name == name), None):
+            return found
+        names = ", ".join(source.name for source in self.sources)
+        raise TerminalError(f"{self.path} has no source {name}; it has {names}")
 
 
-def read_pipeline(path: Path) -> PipelineFile:
-    """Returns the validated content of pipeline.yml.
+class _Whole(Options):
+    """The file's frame; what a source is, its kind says."""
+
+    sources: Annotated[tuple[dict[str, Any], ...], Field(min_length=1)]
+
+
+def read_pipeline(path: Path, models: Models) -> PipelineFile:
+    """Returns the validated content of pipeline.yml, with the target of each table filled in.
 
     Raises PipelineFileError with every mistake and its line, TerminalError if the file cannot be read.
     """
@@ -207,40 +69,87 @@ def read_pipeline(path: Path) -> PipelineFile:
         raise PipelineFileError(str(path), [f"line {line}: {getattr(error, 'problem', None) or error}"]) from None
     lines: dict[Location, int] = {}
     mistakes = _index(node, (), lines)
+    sources = []
     try:
-        pipeline = PipelineFile.model_validate(content)
+        listed = _Whole.model_validate(content).sources
     except ValidationError as error:
-        mistakes += [_mistake(e["loc"], e["msg"], e["type"], lines) for e in error.errors(include_url=False)]
-        raise PipelineFileError(str(path), _sorted(mistakes)) from None
-    where = "options" if pipeline.source.tables == "all" else "tables"
-    mistakes += [f"line {lines.get(('sources', 0, where, i, 'name'), 1)}: {text}" for i, text in _cross(pipeline)]
+        mistakes += _mistakes(error, (), lines)
+        found = content.get("sources") if isinstance(content, dict) else None
+        listed = tuple(one for one in found if isinstance(one, dict)) if isinstance(found, list) else ()
+        listed = listed if len(listed) == len(found or ()) else ()
+    for i, one in enumerate(listed):
+        try:
+            sources.append(_source(one, models))
+        except ValidationError as error:
+            mistakes += _mistakes(error, ("sources", i), lines)
+        except ValueError as error:
+            mistakes.append(f"line {_line(lines, ('sources', i, 'kind'))}: {error}")
+    if not mistakes:
+        mistakes += [f"line {_line(lines, at)}: {text}" for at, text in _cross(sources)]
     if mistakes:
         raise PipelineFileError(str(path), _sorted(mistakes))
-    return pipeline
+    return PipelineFile(str(path), tuple(sources))
 
 
-def collisions(targets: list[tuple[TableName, str]]) -> list[str]:
-    """Returns a sentence for each name in `raw` that two source tables would share."""
+def _source(content: Mapping[str, Any], models: Models) -> SourceEntry:
+    """Raises ValidationError for its mistakes, ValueError for a kind that nobody knows."""
+    if "kind" not in content:
+        raise ValueError("kind is missing")
+    model = models.get(content["kind"]) if isinstance(content["kind"], str) else None
+    if model is None:
+        raise ValueError(f"kind {content['kind']!r} is not one of {', '.join(models)}")
+    return model.model_validate(content).with_targets()
+
+
+def collisions(targets: Sequence[tuple[str, str]]) -> list[str]:
+    """Returns a sentence for each name in `raw` that two tables would share; `targets` has names at the source and in `raw`."""
     counts = Counter(target for _, target in targets)
     return [
-        f"{' and '.join(str(n) for n, t in targets if t == target)} would both be raw.{target}; give one a target:"
+        f"{' and '.join(name for name, t in targets if t == target)} would both be raw.{target}; give one a target:"
         for target, count in counts.items()
         if count > 1
     ]
 
 
-def _cross(pipeline: PipelineFile) -> list[tuple[int, str]]:
-    tables = pipeline.source.options if pipeline.source.tables == "all" else pipeline.source.tables
-    mistakes: list[tuple[int, str]] = []
-    first: dict[str, int] = {}
-    for i, entry in enumerate(tables):
+def problems(named: Sequence[tuple[str, TableEntry]], others: Sequence[SourceEntry] = ()) -> list[str]:
+    """Sentences on names in `raw` that cannot be, of tables with their names at the source; `others` are sources that know theirs alone."""
+    found = collisions([(name, entry.target_name) for name, entry in named])
+    for name, entry in named:
         if problem := target_problem(entry.target_name):
-            mistakes.append((i, f"raw.{entry.target_name} {problem}"))
-        if entry.target_name in first:
-            other = tables[first[entry.target_name]].name
-            mistakes.append((i, collisions([(other, entry.target_name), (entry.name, entry.target_name)])[0]))
-        first.setdefault(entry.target_name, i)
-    return mistakes
+            found.append(f"raw.{entry.target_name} {problem}")
+        for other in others:
+            taken = {one.target_name for one in other.entries}
+            if entry.target_name in taken or (not other.is_complete and entry.target_name.startswith(other.prefix)):
+                found.append(
+                    f"{name} would be raw.{entry.target_name}, a name of the source {other.name}; give it a target:"
+                )
+    return found
+
+
+def _cross(sources: Sequence[SourceEntry]) -> Iterator[tuple[Location, str]]:
+    """Mistakes that only show when sources and tables are seen together."""
+    names = Counter(source.name for source in sources)
+    plain = [source for source in sources if not source.prefix]
+    first: dict[str, str] = {}
+    for i, source in enumerate(sources):
+        if names[source.name] > 1:
+            yield ("sources", i, "name"), f"the name {source.name} is given to more than one source"
+        if source.prefix and not _NAME.fullmatch(source.name):
+            yield ("sources", i, "name"), f"{source.name!r} begins names of tables; use letters, digits and _"
+        if len(plain) > 1 and not source.prefix:
+            both = " and ".join(one.name for one in plain)
+            yield (
+                ("sources", i, "name"),
+                f"{both} both have no url:, and SOURCE_URL is the address of one; write url: {{env: NAME}}",
+            )
+        for j, entry in enumerate(source.entries):
+            at = ("sources", i, source.list_name, j, "name")
+            name = f"{source.name}: {entry.name}" if len(sources) > 1 else str(entry.name)
+            if problem := target_problem(entry.target_name):
+                yield at, f"raw.{entry.target_name} {problem}"
+            if entry.target_name in first:
+                yield at, collisions([(first[entry.target_name], entry.target_name), (name, entry.target_name)])[0]
+            first.setdefault(entry.target_name, name)
 
 
 def _index(node: yaml.Node | None, at: Location, lines: dict[Location, int]) -> list[str]:
@@ -262,22 +171,34 @@ def _index(node: yaml.Node | None, at: Location, lines: dict[Location, int]) -> 
     return twice
 
 
-def _mistake(location: tuple[int | str, ...], message: str, kind: str, lines: dict[Location, int]) -> str:
-    # Pydantic adds the tag of the union's branch to the location; the tag is not in the file.
-    path: Location = tuple(part for part in location if part not in (_ALL, _LIST))
-    known = path
-    while known and known not in lines:
-        known = known[:-1]
+def _line(lines: Mapping[Location, int], at: Location) -> int:
+    """The line of a place in the file, or of what holds it."""
+    while at and at not in lines:
+        at = at[:-1]
+    return lines.get(at, 1)
+
+
+def _mistakes(error: ValidationError, at: Location, lines: Mapping[Location, int]) -> list[str]:
+    return [_mistake(at, e["loc"], e["msg"], e["type"], lines) for e in error.errors(include_url=False)]
+
+
+def _mistake(at: Location, location: Location, message: str, kind: str, lines: Mapping[Location, int]) -> str:
+    path = at
+    for place, part in enumerate(location, 1):
+        # Pydantic adds tags of a union's branches to the location, which are not in the file.
+        if (*path, part) in lines or (kind == "missing" and place == len(location)):
+            path = (*path, part)
     name = ".".join(str(p) for p in path) or "the file"
     text = {
         "extra_forbidden": "is not a known key",
         "missing": "is missing",
         "tuple_type": "must be a list",
+        "too_short": "needs at least one",
         "model_type": "must be keys with values",
         "dict_type": "must be keys with values",
         "literal_error": message.replace("Input should be", "must be"),
     }.get(kind, message.removeprefix("Value error, "))
-    return f"line {lines.get(known, 1)}: {name}: {text}"
+    return f"line {_line(lines, path)}: {name}: {text}"
 
 
 def _sorted(mistakes: list[str]) -> list[str]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
+from warehouse.errors import TerminalError
 
 OnError = Literal["fail", "keep"]
 Verify = Literal["every_run", "daily", "never"]
@@ -53,6 +54,9 @@ class TableEntry(Options):
 class SourceEntry(Options):
     """One source. A kind says what its `tables` are."""
 
+    lists: ClassVar[tuple[str, ...]] = ("tables",)
+    """Fields that list tables."""
+
     name: Annotated[str, Field(min_length=1)]
     kind: str
     schedule: Annotated[str, Field(min_length=1)] | None = None
@@ -68,11 +72,45 @@ class SourceEntry(Options):
         raise NotImplementedError
 
     @property
+    def list_name(self) -> str:
+        """The field in which `entries` stand."""
+        return self.lists[0] if self.is_complete else self.lists[-1]
+
+    @property
     def is_complete(self) -> bool:
         """Whether `entries` are all tables; False where only the source knows them."""
         return True
 
     @property
+    def drops_gone(self) -> bool:
+        """Whether the copy of a table that is gone at the source is dropped; see elt.runs.gone."""
+        return False
+
+    @property
     def prefix(self) -> str:
         """Begins the name in `raw` of each table without `target:`."""
         return f"{self.name}__"
+
+    def table(self, name: str) -> TableEntry:
+        """The entry of a table of which only the name is given. Raises TerminalError where that is not enough, or is no name."""
+        raise TerminalError(
+            f"{name} is not in pipeline.yml; write it under tables: of the source {self.name}, with what its kind needs"
+        )
+
+    def excluded_by(self, entry: TableEntry) -> str:
+        """The pattern that leaves the table out; empty if none does."""
+        return ""
+
+    def with_targets(self) -> Self:
+        """The source with `target` and `on_error` of its tables filled in."""
+        filled = {
+            name: tuple(self.filled(entry) for entry in listed)
+            for name in self.lists
+            if isinstance(listed := getattr(self, name), tuple)
+        }
+        return self.model_copy(update=filled)
+
+    def filled(self, entry: TableEntry) -> TableEntry:
+        """The entry with what the source says for all of its tables."""
+        target = f"{self.prefix}{entry.target_name}" if self.prefix and entry.target is None else entry.target
+        return entry.model_copy(update={"target": target, "on_error": entry.on_error or self.on_error})

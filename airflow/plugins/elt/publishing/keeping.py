@@ -10,7 +10,7 @@ from warehouse.client import Warehouse
 from warehouse.errors import PipelineError
 
 from elt.errors import SnapshotGoneError
-from elt.pipeline.file import OnError, SourceEntry, TableEntry
+from elt.pipeline.options import OnError, SourceEntry, TableEntry
 from elt.settings import Settings
 
 KEPT = "kept"
@@ -18,8 +18,7 @@ KEPT = "kept"
 
 def on_error(source: SourceEntry, target: str) -> OnError:
     """Returns the `on_error` of pipeline.yml for a table, by its name in `raw`. Does not connect to the source."""
-    listed = source.options if source.tables == "all" else source.tables
-    entry = next((one for one in listed if one.target_name == target), None)
+    entry = next((one for one in source.entries if one.target_name == target), None)
     return (entry.on_error if entry is not None else None) or source.on_error
 
 

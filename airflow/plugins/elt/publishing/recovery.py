@@ -9,6 +9,7 @@ from datetime import timedelta
 
 from warehouse import ops, records
 from warehouse.client import Warehouse
+from warehouse.leases import LeaseTakenError
 from warehouse.turns import WAIT_SECONDS
 
 from elt.pipeline.names import raw, run_of_loading_table
@@ -51,12 +52,22 @@ def recover(
     call at any time, and safe to interrupt anywhere.
     """
     sorted_journal, finished = misfits.SortedJournal((), ()), []
-    if ops.open_publishes(warehouse):
-        with publishing_lease(warehouse, holder=holder, wait_seconds=wait_seconds, tell=tell) as lease:
-            sorted_journal = _sort_out(warehouse)
-            if sorted_journal.publishes:
-                publish.await_turn(warehouse, sorted_journal.publishes, [lease], wait_seconds=wait_seconds, tell=tell)
-                finished = publish.roll_forward(warehouse, sorted_journal.publishes)
+    if journal := ops.open_publishes(warehouse):
+        is_own = any(entry.source_name in ("", source_name) for entry in journal)
+        try:
+            with publishing_lease(
+                warehouse, holder=holder, wait_seconds=wait_seconds if is_own else 0, tell=tell
+            ) as lease:
+                sorted_journal = _sort_out(warehouse)
+                if sorted_journal.publishes:
+                    publish.await_turn(
+                        warehouse, sorted_journal.publishes, [lease], wait_seconds=wait_seconds, tell=tell
+                    )
+                    finished = publish.roll_forward(warehouse, sorted_journal.publishes)
+        except LeaseTakenError:
+            # Another source publishes at this moment.
+            if is_own:
+                raise
     closed = _close_dead_runs(warehouse, source_name, own_run)
     dropped = sweep(warehouse, source_name)
     return Recovered(

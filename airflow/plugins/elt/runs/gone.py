@@ -5,7 +5,6 @@ A copy that nobody refreshes looks like any other. So every run records which ta
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,10 +13,10 @@ from warehouse import ops, records
 from warehouse.client import Warehouse, in_parallel
 from warehouse.quoting import quote
 
-from elt.pipeline.file import SourceEntry
-from elt.pipeline.names import TableName, raw
-from elt.planning.plan import Selection
-from elt.sources.postgres.origin import SourceIdentity, other_source
+from elt.pipeline.file import PipelineFile
+from elt.pipeline.names import raw
+from elt.pipeline.options import SourceEntry
+from elt.sources.base import Selection, Source
 
 _NAMED = 5
 """How many tables a note names of each kind."""
@@ -44,23 +43,40 @@ class Absences:
         return tuple(one for one in self.found if one.status == "left out")
 
 
-def find_absences(warehouse: Warehouse, selection: Selection, *, run: int = 0) -> Absences:
-    """Compares the selection with what is published. Changes nothing."""
-    published: dict[str, int] = {}
-    known: list[ops.Absence] = []
-    in_parallel(lambda: published.update(ops.published_runs(warehouse)), lambda: known.extend(ops.absences(warehouse)))
+def find_absences(
+    warehouse: Warehouse, file: PipelineFile, source: SourceEntry, selection: Selection, *, run: int = 0
+) -> Absences:
+    """Compares the selection of the source with what is published of it. Changes nothing.
+
+    What was published before there were several sources, or by one that the file does not have any more, counts for the main source.
+    """
+    all_published: dict[str, int] = {}
+    owners: dict[str, str] = {}
+    all_known: list[ops.Absence] = []
+    in_parallel(
+        lambda: all_published.update(ops.published_runs(warehouse)),
+        lambda: owners.update(ops.published_by(warehouse)),
+        lambda: all_known.extend(ops.absences(warehouse)),
+    )
+    names = {one.name for one in file.sources}
+
+    def is_own(owner: str) -> bool:
+        return (owner if owner in names else file.main.name) == source.name
+
+    published = {target: run for target, run in all_published.items() if is_own(owners.get(target, ""))}
+    known = [one for one in all_known if is_own(one.source_name)]
     before = {(one.target, one.source): one for one in known if one.status in ("gone", "left out")}
     chosen = {entry.target_name for entry in selection.entries}
     now = records.now()
     gone = [target for target in published if target not in chosen]
     sources = ops.published_sources(warehouse, gone) if gone else {}
     found = [
-        ops.Absence(source, target, "gone", _reason(selection, source), now, run, now)
+        ops.Absence(name, target, "gone", _reason(selection, name), now, run, now, source.name)
         for target in gone
-        if (source := sources.get(target, ""))
+        if (name := sources.get(target, ""))
     ]
     found += [
-        ops.Absence(str(table.name), table.target, "left out", table.reason, now, run, now)
+        ops.Absence(table.name, table.target, "left out", table.reason, now, run, now, source.name)
         for table in selection.left_out
         if table.target not in published
     ]
@@ -84,16 +100,18 @@ def _ended(one: ops.Absence, chosen: Collection[str]) -> str:
     return "dropped" if one.status == "gone" else one.status
 
 
-def follow(warehouse: Warehouse, source: SourceEntry, selection: Selection, run: int, *, drop: bool) -> str:
+def follow(
+    warehouse: Warehouse, file: PipelineFile, source: Source, selection: Selection, run: int, *, drop: bool
+) -> str:
     """Records the absences that a run finds, and with `drop` drops the copies that `on_gone: drop` lets go. Returns the run's note.
 
     A copy is dropped when two runs have succeeded without its table, unless the source is another one than it came from, more than a tenth
     of the published tables is gone, or a view of the warehouse reads it.
     """
-    absences = find_absences(warehouse, selection, run=run)
+    absences = find_absences(warehouse, file, source.entry, selection, run=run)
     found = list(absences.found)
     kept: dict[str, str] = {}
-    if drop and source.on_gone == "drop" and absences.gone:
+    if drop and source.entry.drops_gone and absences.gone:
         for one in absences.gone:
             kept[one.target] = _why_kept(warehouse, source, selection, absences, one)
             if not kept[one.target]:
@@ -128,23 +146,20 @@ def describe(one: ops.Absence, kept: str = "") -> str:
 
 def _reason(selection: Selection, source: str) -> str:
     """Why a table that was copied is not any more, as a clause."""
-    name = TableName.parse(source)
-    if again := next((entry for entry in selection.entries if entry.name == name), None):
+    if again := next((entry for entry in selection.entries if str(entry.name) == source), None):
         return f"it is copied as raw.{again.target_name} now"
-    if not selection.source:
+    if not selection.identity:
         return "pipeline.yml does not list it any more"
-    if name in selection.excluded:
+    if source in selection.excluded:
         return "exclude: in pipeline.yml names it"
-    if name in selection.withheld:
+    if source in selection.withheld:
         return "this role may not read it any more"
-    if problem := next((table.reason for table in selection.left_out if table.name == name), ""):
+    if problem := next((table.reason for table in selection.left_out if table.name == source), ""):
         return problem
     return "the source has no such table (dropped, renamed, or a view that options: does not name any more)"
 
 
-def _why_kept(
-    warehouse: Warehouse, source: SourceEntry, selection: Selection, absences: Absences, one: ops.Absence
-) -> str:
+def _why_kept(warehouse: Warehouse, source: Source, selection: Selection, absences: Absences, one: ops.Absence) -> str:
     """Why the copy of a table that is gone must not be dropped, as a clause; empty where it may."""
     count, published = len(absences.gone), len(absences.published)
     if count * _LARGEST_SHARE > published:
@@ -152,12 +167,11 @@ def _why_kept(
     came_from = ops.find_run(warehouse, absences.published[one.target]).source
     if not came_from:
         return "the run that published it recorded no source"
-    was, now = (SourceIdentity(**json.loads(text)) for text in (came_from, selection.source))
-    if reason := other_source(was, now, any_host=source.any_host):
+    if reason := source.replaced(came_from, selection.identity):
         return f"the source is another one: {reason}"
     if readers := views_that_read(warehouse, one.target):
         return f"{', '.join(readers)} reads it"
-    runs = ops.successes_since(warehouse, one.since)
+    runs = ops.successes_since(warehouse, source.entry.name, one.since)
     if runs < _RUNS_BEFORE_DROP:
         return f"only {runs} of {_RUNS_BEFORE_DROP} runs have succeeded without it"
     return ""

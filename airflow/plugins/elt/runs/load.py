@@ -4,36 +4,25 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 
 from warehouse import ops, records
 from warehouse.client import Warehouse, in_parallel
-from warehouse.errors import (
-    TABLE_EXISTS,
-    PipelineError,
-    TerminalError,
-    WarehouseRefusedError,
-    WarehouseUnavailableError,
-)
+from warehouse.errors import TABLE_EXISTS, PipelineError, WarehouseRefusedError, WarehouseUnavailableError
 
 from elt.destination import statements
 from elt.destination.inserts import years_held
-from elt.destination.statements import TableMapping
 from elt.errors import CountMismatchError, VerificationError
-from elt.pipeline.file import TableEntry, read_pipeline
 from elt.pipeline.names import loading_table, publisher_table, raw
+from elt.pipeline.options import TableEntry, Verify
 from elt.publishing.keeping import KEPT
-from elt.runs.modes import cost, incremental
 from elt.runs.copying import copy_rows
-from elt.sources.postgres.explain import explain
-from elt.runs.modes.incremental import Arrived, Base, Instants, Start
+from elt.runs.modes import choose_mode
+from elt.runs.modes.base import Mode, joined
 from elt.runs.progress import LoadResult, Progress
 from elt.settings import Settings
-from elt.sources.postgres.catalogue import read_table
-from elt.sources.postgres.origin import read_origin
-from elt.sources.postgres.session import Source
+from elt.sources.base import Explaining, Session, Summed, TableReader
 from elt.verification import verify as verification
 
 HEARTBEAT_SECONDS = 15.0
@@ -44,23 +33,22 @@ OnProgress = Callable[[Progress], None]
 def load(
     settings: Settings,
     warehouse: Warehouse,
-    source: Source,
+    session: Session,
     *,
     run: ops.Run,
     entry: TableEntry,
     attempt: int,
     on_progress: OnProgress | None = None,
-    verify: bool = False,
+    verify: Verify = "daily",
 ) -> tuple[ops.Load, Callable[[], None]]:
-    """Loads the table as the transaction of `source` sees it into a table of this attempt's own.
+    """Loads the table as the session has it into a table of this attempt's own, and compares it with the source as often as `verify` says.
 
-    Compares it with the source where pipeline.yml says so, and always with `verify`. VerificationError when they differ.
-    Returns the load and a callback that records it; call it before publishing.
-    An attempt whose number is taken gets the next free one. Raises PipelineError, which names the table; the attempt is then
-    recorded as failed and its table dropped.
+    Returns the load and a callback that records it; call it before publishing. An attempt whose number is taken gets the next free one.
+    Raises PipelineError, which names the table, VerificationError where the rows differ; the attempt is then recorded as failed
+    and its table dropped.
     """
     try:
-        return _load(settings, warehouse, source, run, entry, attempt, on_progress, verify=verify)
+        return _load(settings, warehouse, session, run, entry, attempt, on_progress, verify)
     except PipelineError as error:
         error.naming(str(entry.name))
         raise
@@ -69,58 +57,33 @@ def load(
 def _load(
     settings: Settings,
     warehouse: Warehouse,
-    source: Source,
+    session: Session,
     run: ops.Run,
     entry: TableEntry,
     attempt: int,
     on_progress: OnProgress | None,
-    *,
-    verify: bool,
+    verify: Verify,
 ) -> tuple[ops.Load, Callable[[], None]]:
-    table = read_table(source, entry.name)
-    mapping = statements.map_table(table, entry, years_held(warehouse))
-    start, origin = Start(None), ""
-    instants = incremental.read_instants(source, mapping, run.horizon)
-    file = read_pipeline(settings.elt_pipeline).source
-    if mapping.incremental:
-        known = read_origin(source, table, source.address)
-        start = incremental.find_start(
-            warehouse, run, entry.target_name, mapping, known, instants, any_host=file.any_host
-        )
-        start = cost.take_the_cheaper(source, mapping, start)
-        origin = known.text()
-    base = start.base
-    event = _claim(warehouse, run, entry, mapping, base, attempt, run.snapshot or source.snapshot_text())
-    into = event.loading_table if base is None else incremental.changes_table(event.loading_table)
-    condition = None if base is None else incremental.condition(mapping, base)
+    reader = session.describe(entry, years_held(warehouse))
+    mode = choose_mode(warehouse, reader, run)
+    event = _claim(warehouse, run, reader, mode, attempt, session.instant)
+    into = mode.table_for_rows(event.loading_table)
     try:
-        if base is not None:
-            warehouse.command(statements.create(mapping, into, run.run, event.started_at, changes=True))
-        event = _stream(settings, warehouse, source, mapping, event, into, condition, on_progress)
-        arrived = None
-        if mapping.incremental:
-            # Merge the arrived rows into the clone, which belongs to this attempt, while they are counted.
-            with ThreadPoolExecutor(1) as pool:
-                joined = pool.submit(incremental.merge, warehouse, mapping, event.loading_table) if base else None
-                arrived = incremental.count_changes(warehouse, mapping, into, base, instants)
-            if joined is not None:
-                joined.result()
-        event = replace(event, rows_present=arrived.rows if arrived else warehouse.count(raw(into)))
+        if into != event.loading_table:
+            warehouse.command(statements.create(reader.mapping, into, run.run, event.started_at, changes=True))
+        if mode.reads:
+            event = _stream(warehouse, reader, mode, event, into, on_progress)
+        event = replace(event, rows_present=mode.arrived(event.loading_table))
         if not event.rows_sent == event.rows_written == event.rows_present:
             mismatch = CountMismatchError(str(entry.name), event.rows_sent, event.rows_written, event.rows_present)
             # Some servers acknowledge an insert whose conversion failed (chDB 4.4, streaming insert).
-            explain(settings, warehouse, mapping, condition, mismatch)
-            raise mismatch
-        if base is None:
-            # A table of changed rows is dropped, not published: nothing to finalize.
-            for statement in statements.finalize_table(mapping, into):
+            raise _explained(warehouse, reader, mode.condition, mismatch)
+        if mode.base is None:
+            for statement in statements.finalize_table(reader.mapping, into):
                 warehouse.command(statement)
-        if arrived is not None:
-            event = _follow(warehouse, source, mapping, event, start, into, arrived, condition, instants)
-            note = _joined(start.note, incremental.future_note(mapping, arrived, instants))
-            event = replace(event, origin=origin, note=note)
-        if verify or verification.is_due(warehouse, file, entry.target_name):
-            event = _verified(warehouse, source, mapping, event)
+        event = mode.complete(event)
+        if verification.is_due(warehouse, verify, entry.target_name):
+            event = _verified(warehouse, reader, event)
     except BaseException as error:
         if isinstance(error, PipelineError):
             error.naming(str(entry.name))
@@ -135,7 +98,8 @@ def _load(
 
     def end() -> None:
         in_parallel(
-            lambda: records.append(warehouse, [loaded]), lambda: None if base is None else warehouse.drop(raw(into))
+            lambda: records.append(warehouse, [loaded]),
+            lambda: None if into == event.loading_table else warehouse.drop(raw(into)),
         )
 
     return loaded, end
@@ -159,40 +123,22 @@ def result(event: ops.Load) -> LoadResult:
     )
 
 
-def _joined(*sentences: str) -> str:
-    return "; ".join(sentence for sentence in sentences if sentence)
+def _explained(warehouse: Warehouse, reader: TableReader, condition: str | None, cause: PipelineError) -> PipelineError:
+    """The error that names the value because of which the load failed, where the source finds one; else `cause`."""
+    if not isinstance(reader, Explaining):
+        return cause
+    try:
+        # A server that is away needs no explanation by the source's rows.
+        warehouse.rows("SELECT 1")
+    except PipelineError:
+        return cause
+    return reader.explain(condition, cause) or cause
 
 
-def _follow(
-    warehouse: Warehouse,
-    source: Source,
-    mapping: TableMapping,
-    event: ops.Load,
-    start: Start,
-    into: str,
-    arrived: Arrived,
-    condition: str | None,
-    instants: Instants,
-) -> ops.Load:
-    """The rows of an incremental table in their place, with what the next load begins from."""
-    if not mapping.key_is_proven:
-        found = incremental.duplicates(warehouse, mapping, into)
-        if not found and condition is not None:
-            # A new row may have the key of one that is not read again: only the source tells that from a changed row.
-            found = int(source.rows(statements.count_duplicates(mapping, condition))[0][0])
-        if found:
-            raise TerminalError(
-                f"{mapping.table.name} has {found} keys ({', '.join(mapping.key)}) that stand in more than one row; "
-                "name columns with key: in pipeline.yml that tell rows apart, or take mode full"
-            )
-    if start.base is not None:
-        event = replace(event, rows_present=start.base.rows + arrived.rows - arrived.known)
-    mark = incremental.watermark(mapping, arrived, start, instants)
-    return replace(event, watermark=mark, shape=mapping.fingerprint)
-
-
-def _verified(warehouse: Warehouse, source: Source, mapping: TableMapping, event: ops.Load) -> ops.Load:
+def _verified(warehouse: Warehouse, reader: TableReader, event: ops.Load) -> ops.Load:
     """The load with what a comparison with the source has found. Raises VerificationError when they differ."""
+    if not isinstance(reader, Summed):
+        return replace(event, not_verified=("every column: the source computes no checksums",))
     last_beat = time.monotonic()
 
     def beat() -> None:
@@ -203,67 +149,56 @@ def _verified(warehouse: Warehouse, source: Source, mapping: TableMapping, event
                 records.append(warehouse, [event])
 
     loading = event.loading_table
-    found = verification.verify(warehouse, source, mapping, loading, publisher_table(loading, "d"), beat)
+    found = verification.verify(warehouse, reader, loading, publisher_table(loading, "d"), beat)
     if not found.is_right:
         cure = f"copy it whole: python -m elt load {event.target} --full-refresh"
-        if event.mode == "full":
+        if event.mode != "incremental":
             cure = "start a new run; should that find the same, this is a fault of the loader or of the warehouse: please report it"
-        raise VerificationError(str(mapping.table.name), found.difference, cure)
+        raise VerificationError(reader.mapping.name, found.difference, cure)
     note = f"{event.source}: {found.note}" if found.note else ""
     return replace(
         event,
         verified_at=records.now() if found.columns else None,
         verified_columns=found.columns,
         not_verified=found.not_compared,
-        note=_joined(event.note, note),
+        note=joined(event.note, note),
     )
 
 
-def _claim(
-    warehouse: Warehouse,
-    run: ops.Run,
-    entry: TableEntry,
-    mapping: TableMapping,
-    base: Base | None,
-    attempt: int,
-    snapshot: str,
-) -> ops.Load:
+def _claim(warehouse: Warehouse, run: ops.Run, reader: TableReader, mode: Mode, attempt: int, instant: str) -> ops.Load:
     """Makes the attempt's table. That it can be made only once is what gives each attempt a table of its own."""
-    target = entry.target_name
+    mapping, target = reader.mapping, reader.mapping.entry.target_name
     started = records.now()
     number = max([attempt, *(1 + load.try_ for load in ops.loads(warehouse, run.run) if load.target == target)])
     while True:
         name = loading_table(target, run.run, number)
         try:
-            warehouse.command(
-                statements.create(mapping, name, run.run, started) if base is None else incremental.clone(name, base)
-            )
+            if mode.base is None:
+                warehouse.command(statements.create(mapping, name, run.run, started))
+            else:
+                warehouse.command(statements.clone(name, mode.base.target))
             break
         except WarehouseRefusedError as error:
             if error.code != TABLE_EXISTS:
                 raise
             number += 1
-    mode = "full" if base is None else "incremental"
-    event = ops.Load(run.run, target, number, str(entry.name), name, mode, "running", snapshot, started)
+    event = ops.Load(run.run, target, number, mapping.name, name, mode.name, "running", instant, started)
     records.append(warehouse, [event])
     return event
 
 
 def _stream(
-    settings: Settings,
     warehouse: Warehouse,
-    source: Source,
-    mapping: TableMapping,
+    reader: TableReader,
+    mode: Mode,
     event: ops.Load,
     into: str,
-    condition: str | None,
     on_progress: OnProgress | None,
 ) -> ops.Load:
     started = time.monotonic()
     last_beat = started
-    name = raw(into)
-    # What a condition leaves, the planner's figure for the table does not say.
-    estimate = None if condition or mapping.entry.where else mapping.table.estimated_rows
+    # The source's figure is for the whole table.
+    estimate = None if mode.condition else reader.mapping.estimated_rows
 
     def tick(rows: int, size: int) -> None:
         nonlocal last_beat
@@ -276,10 +211,9 @@ def _stream(
                 records.append(warehouse, [replace(event, rows_sent=rows, bytes=size, seconds=seconds)])
 
     try:
-        copied = copy_rows(warehouse, source, mapping, name, condition, tick)
+        copied = copy_rows(warehouse, reader, raw(into), mode.condition, tick)
     except PipelineError as error:
-        explain(settings, warehouse, mapping, condition, error)
-        raise
+        raise _explained(warehouse, reader, mode.condition, error) from None
     seconds = time.monotonic() - started
     if on_progress is not None:
         on_progress(Progress(event.target, copied.sent, copied.bytes, seconds, copied.sent))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 
 from warehouse import ops, records
 from warehouse.client import Warehouse
@@ -13,9 +14,10 @@ from warehouse.leases import Lease
 from warehouse.turns import WAIT_SECONDS
 
 from elt.errors import NotInRunError
-from elt.pipeline.file import TableEntry, read_pipeline
-from elt.pipeline.names import TableName
-from elt.planning.plan import choose, read_plan, read_selection
+from elt.pipeline.file import PipelineFile
+from elt.pipeline.options import SourceEntry, TableEntry
+from elt.planning.plan import read_plan
+from elt.planning.selection import choose, select_tables
 from elt.publishing import publish as publishing
 from elt.publishing import recovery
 from elt.publishing.keeping import KEPT, keep_published, on_error
@@ -23,8 +25,32 @@ from elt.publishing.leases import publishing_lease, run_lease
 from elt.runs import gone, load, snapshot
 from elt.runs.progress import LoadResult, Progress, PublishedTable, PublishResult
 from elt.settings import Settings
-from elt.sources.postgres.horizon import read_horizon
-from elt.sources.postgres.session import Source
+from elt.sources.base import Source
+from elt.sources.registry import open_source, read_pipeline
+
+
+@dataclass(frozen=True)
+class Place:
+    """A source as the runs see it: with the file that names it, and the settings that open it."""
+
+    settings: Settings
+    file: PipelineFile
+    source: Source
+
+    @property
+    def name(self) -> str:
+        return self.source.entry.name
+
+    def entries(self) -> tuple[TableEntry, ...]:
+        """All of its tables; asks the source only where pipeline.yml does not list them."""
+        return select_tables(self.file, self.source).entries
+
+
+def place_of(settings: Settings, name: str | None = None) -> Place:
+    """The source of that name in pipeline.yml; the main one without. Raises TerminalError where there is none."""
+    file = read_pipeline(settings.elt_pipeline)
+    entry = file.find(name) if name else file.main
+    return Place(settings, file, open_source(settings, entry))
 
 
 def begin(
@@ -33,30 +59,30 @@ def begin(
     run_key: str,
     tables: Sequence[str] | None,
     full_refresh: bool,
+    source: str | None = None,
     warn: Callable[[str], None] = lambda _: None,
     tell: Callable[[str], None] = lambda _: None,
 ) -> int:
-    """Begins a run and returns its id; for a run_key whose run is not final, returns that run's.
+    """Begins a run of `source`, the main one without, and returns its id; for a run_key whose run is not final, returns that run's.
 
     First finishes what earlier runs left: rolls cut publishes forward, closes dead runs, drops their leftovers.
     `tables` are names in `raw` or in the source; None or empty means all of the plan file that pipeline.yml still has,
     since those are the tables that the DAG has tasks for, and all of pipeline.yml where there is no plan. `warn` gets the note of the run, `tell` a sentence for whatever is waited for. Raises TerminalError when the warehouse
     has not been set up or a table is unknown, LeaseTakenError when another run is at work.
     """
+    place = place_of(settings, source)
     with Warehouse(settings.warehouse) as warehouse:
         ops.check_tables(warehouse)
-        with run_lease(warehouse, source_name(settings), holder=f"{run_key}, beginning", tell=tell):
-            wanted = tables or _still_planned(settings)
-            run = begin_leased(
-                settings, warehouse, run_key=run_key, tables=wanted, full_refresh=full_refresh, tell=tell
-            )
+        with run_lease(warehouse, place.name, holder=f"{run_key}, beginning", tell=tell):
+            wanted = tables or _still_planned(place)
+            run = begin_leased(place, warehouse, run_key=run_key, tables=wanted, full_refresh=full_refresh, tell=tell)
             if run.note:
                 warn(run.note)
             return run.run
 
 
 def begin_leased(
-    settings: Settings,
+    place: Place,
     warehouse: Warehouse,
     *,
     run_key: str,
@@ -69,17 +95,17 @@ def begin_leased(
     # A run by hand is never taken up again: what has its key is another process that had the same number.
     earlier = None if run_key.startswith(recovery.CLI_PREFIX) else ops.latest_run(warehouse, run_key)
     own = earlier.run if earlier and earlier.status == "running" else None
-    recovery.recover(warehouse, source_name(settings), holder=run_key, own_run=own, tell=tell)
+    recovery.recover(warehouse, place.name, holder=run_key, own_run=own, tell=tell)
     if own is not None and (found := ops.find_run(warehouse, own)).status == "running":
         # It starts over, at an instant of its own: what it has loaded from an earlier one no longer counts.
         found = replace(found, snapshot="", horizon=None)
         records.append(warehouse, [found])
         return found
-    selection = read_selection(settings)
+    selection = select_tables(place.file, place.source)
     chosen = choose(selection.entries, tables, selection.left_out)
     number = records.microseconds()
     # Before the run's own start: it counts among the runs that went without the tables that it finds gone.
-    note = gone.follow(warehouse, read_pipeline(settings.elt_pipeline).source, selection, number, drop=drop_gone)
+    note = gone.follow(warehouse, place.file, place.source, selection, number, drop=drop_gone)
     run = ops.Run(
         run=number,
         run_key=run_key,
@@ -88,9 +114,9 @@ def begin_leased(
         full_refresh=full_refresh,
         snapshot="",
         started_at=records.now(),
-        source=selection.source,
+        source=selection.identity,
         note=note,
-        source_name=source_name(settings),
+        source_name=place.name,
     )
     records.append(warehouse, [run])
     return run
@@ -111,13 +137,14 @@ def hold_snapshot(
     """
     with Warehouse(settings.warehouse) as warehouse:
         found = _workable(warehouse, run)
-        chosen = choose(all_entries(settings), found.tables)
-        with run_lease(
-            warehouse, found.source_name or source_name(settings), holder=f"{found.run_key}, loading", tell=tell
-        ) as lease:
+        place = place_of(settings, found.source_name)
+        chosen = choose(place.entries(), found.tables)
+        with run_lease(warehouse, place.name, holder=f"{found.run_key}, loading", tell=tell) as lease:
             snapshot.hold(
-                settings,
-                run=run,
+                warehouse,
+                place.source,
+                settings=settings,
+                run=found,
                 entries=chosen,
                 ready=ready,
                 finished=finished,
@@ -146,14 +173,23 @@ def load_table(
         if target not in found.tables:
             raise NotInRunError(run, target, found.tables)
         found = _workable(warehouse, run)
-        (entry,) = choose(all_entries(settings), [target])
-        with Source(settings, f"elt load {target} {found.run_key}", salted=bool(entry.mask)) as source:
+        place = place_of(settings, found.source_name)
+        (entry,) = choose(place.entries(), [target])
+        _check_locked(warehouse, found, target)
+        with ExitStack() as stack:
             if not found.snapshot:
-                found = replace(found, horizon=read_horizon(source))
-            _check_locked(warehouse, found, target)
-            source.begin(snapshot.kinds(source, [entry]), found.snapshot or None, copies=True)
+                held = stack.enter_context(place.source.hold([entry], found.run_key))
+                found = replace(found, snapshot=held.instant, horizon=held.horizon)
+            session = stack.enter_context(place.source.join([entry], f"{target} {found.run_key}", found.snapshot))
             event, end = load.load(
-                settings, warehouse, source, run=found, entry=entry, attempt=attempt, on_progress=progress
+                settings,
+                warehouse,
+                session,
+                run=found,
+                entry=entry,
+                attempt=attempt,
+                on_progress=progress,
+                verify=place.source.entry.verify,
             )
             end()
             return load.result(event)
@@ -199,16 +235,16 @@ def load_tables(
 
 def _keep(settings: Settings, run: int, target: str, error: PipelineError, attempt: int) -> LoadResult:
     """Raises `error` where the table cannot keep what is published."""
-    source = read_pipeline(settings.elt_pipeline).source
-    if on_error(source, target) != "keep":
-        raise error
     with Warehouse(settings.warehouse) as warehouse:
+        found = ops.find_run(warehouse, run)
+        if on_error(entry_of(settings, found), target) != "keep":
+            raise error
         # Where the table is not in the source any more, its name there is that of its last publish.
         name = ops.published_sources(warehouse, [target]).get(target)
         if name is None:
             raise error
-        entry = TableEntry(name=TableName.parse(name), target=target, on_error="keep")
-        return load.result(keep_published(settings, warehouse, ops.find_run(warehouse, run), entry, error, attempt))
+        entry = TableEntry(name=name, target=target, on_error="keep")
+        return load.result(keep_published(settings, warehouse, found, entry, error, attempt))
 
 
 def _check_locked(warehouse: Warehouse, run: ops.Run, target: str) -> None:
@@ -234,7 +270,7 @@ def publish(
     with Warehouse(settings.warehouse) as warehouse:
         found = ops.find_run(warehouse, run)
         if found.status != "success":
-            name, holder = found.source_name or source_name(settings), f"{found.run_key}, publishing"
+            name, holder = entry_of(settings, found).name, f"{found.run_key}, publishing"
             with run_lease(warehouse, name, holder=holder, tell=tell) as lease:
                 # First it goes on, so that recovery does not sweep away the tables of a run that had failed.
                 _workable(warehouse, run, publishing_again=True)
@@ -259,9 +295,17 @@ def publish_own(
 ) -> PublishResult:
     """As `publish`, for a caller that has held the lease of the source since the run began, may know what it has loaded, and may
     have something left to do `before`."""
-    with publishing_lease(warehouse, holder=run.run_key, wait_seconds=wait_seconds, tell=tell) as lease:
+    left = list(before)
+
+    def waiting(sentence: str) -> None:
+        # Nothing of the source is held while another one publishes.
+        while left:
+            left.pop()()
+        tell(sentence)
+
+    with publishing_lease(warehouse, holder=run.run_key, wait_seconds=wait_seconds, tell=waiting) as lease:
         leases = (source_lease, lease)
-        opened = publishing.open_journal(warehouse, run, attempts, before)
+        opened = publishing.open_journal(warehouse, run, attempts, left)
         try:
             with ThreadPoolExecutor(1) as pool:
                 confirmed = pool.submit(publishing.confirm, warehouse, opened)
@@ -306,32 +350,32 @@ def recover(
     settings: Settings,
     *,
     holder: str,
+    source: str | None = None,
     wait_seconds: float = WAIT_SECONDS,
     tell: Callable[[str], None] = lambda _: None,
 ) -> recovery.Recovered:
-    """Finishes what cut runs left, and nothing else. Raises LeaseTakenError when a run is at work."""
+    """Finishes what cut runs of `source` left, of the main one without, and nothing else. Raises LeaseTakenError when a run is at work."""
+    file = read_pipeline(settings.elt_pipeline)
+    name = (file.find(source) if source else file.main).name
     with Warehouse(settings.warehouse) as warehouse:
         ops.check_tables(warehouse)
-        name = source_name(settings)
         with run_lease(warehouse, name, holder=holder, tell=tell):
             return recovery.recover(warehouse, name, holder=holder, wait_seconds=wait_seconds, tell=tell)
 
 
-def source_name(settings: Settings) -> str:
-    """The source of pipeline.yml."""
-    return read_pipeline(settings.elt_pipeline).source.name
+def entry_of(settings: Settings, run: ops.Run) -> SourceEntry:
+    """The source of a run; the main one for runs from before there were several."""
+    file = read_pipeline(settings.elt_pipeline)
+    return file.find(run.source_name) if run.source_name else file.main
 
 
-def _still_planned(settings: Settings) -> list[str]:
-    if not settings.elt_plan.exists():
+def _still_planned(place: Place) -> list[str]:
+    plan = place.settings.elt_plan
+    if not plan.exists():
         return []
-    known = {entry.target_name for entry in all_entries(settings)}
-    return [table.target for table in read_plan(settings.elt_plan) if table.target in known]
-
-
-def all_entries(settings: Settings) -> tuple[TableEntry, ...]:
-    """Every table of pipeline.yml; reads the source only where it says `all`."""
-    return read_selection(settings).entries
+    planned = next((one for one in read_plan(plan, place.settings.elt_pipeline) if one.name == place.name), None)
+    known = {entry.target_name for entry in place.entries()}
+    return [table.target for table in planned.tables if table.target in known] if planned else []
 
 
 def _workable(warehouse: Warehouse, run: int, *, publishing_again: bool = False) -> ops.Run:

@@ -16,19 +16,18 @@ from warehouse.client import Warehouse
 from warehouse.errors import PipelineError
 from warehouse.turns import WAIT_SECONDS
 
-from elt.pipeline.file import TableEntry
-from elt.pipeline.names import TableName, raw
-from elt.planning.plan import choose
+from elt.pipeline.names import raw
+from elt.pipeline.options import TableEntry, Verify
+from elt.planning.selection import choose
 from elt.publishing.keeping import keep_published
 from elt.publishing.leases import run_lease
 from elt.publishing.recovery import CLI_PREFIX
 from elt.runs import load
 from elt.runs.progress import LoadResult, Progress, PublishResult
-from elt.runs.run import all_entries, begin_leased, publish_own, source_name
-from elt.runs.snapshot import held_snapshot, kinds
+from elt.runs.run import Place, begin_leased, place_of, publish_own
+from elt.runs.snapshot import held_snapshot
 from elt.settings import Settings
-from elt.sources.postgres.catalogue import Kind
-from elt.sources.postgres.session import Source
+from elt.sources.base import Session
 
 _RUN_WAIT_SECONDS = 3.0
 
@@ -70,6 +69,7 @@ def load_everything(
     settings: Settings,
     listener: Listener,
     *,
+    source: str | None = None,
     tables: Sequence[str] | None = None,
     full_refresh: bool = False,
     workers: int = 2,
@@ -77,21 +77,20 @@ def load_everything(
     verify: bool = False,
     publish: bool = True,
 ) -> WholeRun:
-    """Copies the tables as they are at one instant and publishes them, all or none.
+    """Copies the tables of `source`, of the main one without, as they are at one instant and publishes them, all or none.
 
     With `verify` each is compared with the source, whatever pipeline.yml says of that. Without `publish` what was loaded is dropped.
     Raises PipelineError; nothing that readers see has then changed, or recovery will finish it. LeaseTakenError when
     another run is at work.
     """
     key = run_key()
+    place = place_of(settings, source)
     with Warehouse(settings.warehouse) as warehouse:
         ops.check_tables(warehouse)
-        with run_lease(
-            warehouse, source_name(settings), holder=key, wait_seconds=_RUN_WAIT_SECONDS, tell=listener.step
-        ) as lease:
+        with run_lease(warehouse, place.name, holder=key, wait_seconds=_RUN_WAIT_SECONDS, tell=listener.step) as lease:
             listener.step("finishing what earlier runs left")
             run = begin_leased(
-                settings,
+                place,
                 warehouse,
                 run_key=key,
                 tables=tables,
@@ -100,13 +99,14 @@ def load_everything(
                 drop_gone=publish,
             )
             try:
-                chosen = choose(all_entries(settings), run.tables)
+                chosen = choose(place.entries(), run.tables)
                 if not publish:
                     # A table that differs, or cannot be read, is what such a run is to tell.
                     chosen = tuple(entry.model_copy(update={"on_error": "fail"}) for entry in chosen)
                 listener.step("taking a snapshot of the source")
                 with ExitStack() as stack:
-                    loaded = _load_all(settings, warehouse, run, chosen, workers, listener, stack, verify=verify)
+                    often = "every_run" if verify else place.source.entry.verify
+                    loaded = _load_all(place, warehouse, run, chosen, workers, listener, stack, often)
                     if not publish:
                         _drop(warehouse, loaded)
                         return WholeRun(
@@ -129,32 +129,26 @@ def load_everything(
 
 
 def _load_all(
-    settings: Settings,
+    place: Place,
     warehouse: Warehouse,
     run: ops.Run,
     chosen: Sequence[TableEntry],
     workers: int,
     listener: Listener,
     stack: ExitStack,
-    *,
-    verify: bool,
+    verify: Verify,
 ) -> _Loaded:
     """Loads the tables; `stack` closes what that takes, if the ends of what is returned are not taken."""
     sources = stack.enter_context(ExitStack())
-    with held_snapshot(settings, warehouse, run, chosen) as (held, holder, kept):
+    with held_snapshot(place.settings, warehouse, place.source, run, chosen) as (held, _, kept):
         here = replace(run, snapshot=held.snapshot, horizon=held.horizon)
         chosen = [entry for entry in chosen if entry.target_name not in {load.target for load in kept}]
         if not chosen:
             return _Loaded(here, kept, [])
-        locked = kinds(holder, chosen)
-        salted = any(entry.mask for entry in chosen)
         sessions = []
         for number in range(min(workers, len(chosen))):
-            session = sources.enter_context(Source(settings, f"elt load {number + 1} {run.run_key}", salted=salted))
-            # Every table is locked in every session before the first copy: an ALTER that queues up behind the holder
-            # would otherwise stand between the holder and the loads that it waits for.
-            session.begin(locked, held.snapshot, copies=True)
-            sessions.append((session, stack.enter_context(Warehouse(settings.warehouse))))
+            session = sources.enter_context(place.source.join(chosen, f"{number + 1} {run.run_key}", held.snapshot))
+            sessions.append((session, stack.enter_context(Warehouse(place.settings.warehouse))))
         waiting: queue.SimpleQueue[TableEntry] = queue.SimpleQueue()
         for entry in chosen:
             waiting.put(entry)
@@ -162,7 +156,7 @@ def _load_all(
         listener.step("loading")
         with ThreadPoolExecutor(len(sessions), thread_name_prefix="load") as pool:
             futures = [
-                pool.submit(_work, settings, client, session, here, locked, waiting, stop, listener, verify)
+                pool.submit(_work, place.settings, client, session, here, waiting, stop, listener, verify)
                 for session, client in sessions
             ]
             try:
@@ -189,13 +183,12 @@ def _load_all(
 def _work(
     settings: Settings,
     warehouse: Warehouse,
-    source: Source,
+    session: Session,
     run: ops.Run,
-    locked: Sequence[tuple[TableName, Kind]],
     waiting: queue.SimpleQueue[TableEntry],
     stop: threading.Event,
     listener: Listener,
-    verify: bool,
+    verify: Verify,
 ) -> tuple[list[ops.Load], Callable[[], None]]:
     """Returns the loads, and the last step of the last load."""
     done: list[ops.Load] = []
@@ -210,7 +203,7 @@ def _work(
             event, end = load.load(
                 settings,
                 warehouse,
-                source,
+                session,
                 run=run,
                 entry=entry,
                 attempt=1,
@@ -221,8 +214,7 @@ def _work(
             if stop.is_set():
                 raise
             event, end = keep_published(settings, warehouse, run, entry, error, 1), _nothing
-            source.reopen()
-            source.begin(locked, run.snapshot, copies=True)
+            session.again()
         done.append(event)
     end()
     return done, _nothing

@@ -10,13 +10,16 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Protocol, runtime_checkable
+from datetime import datetime, timedelta
+from typing import Literal, Protocol, runtime_checkable
 
 from warehouse.errors import PipelineError
 
 from elt.mapping import TableMapping, YearRange
 from elt.pipeline.options import SourceEntry, TableEntry
+
+FARTHEST_ZONE = timedelta(hours=14)
+"""How far a wall clock may be ahead of UTC: a cursor beyond now and this is of no clock, but a mistake."""
 
 Tick = Callable[[int, int], None]
 """Callback, about once a second, with the estimated rows and the bytes so far."""
@@ -61,6 +64,9 @@ class TableReader(Protocol):
 
 class Session(Protocol):
     """The tables of one source at one instant. For one thread at a time, except `cancel`."""
+
+    instant: str
+    """Text of the instant."""
 
     def describe(self, entry: TableEntry, years: YearRange) -> TableReader:
         """The table with its mapping to a warehouse that stores `years`. Raises TerminalError where pipeline.yml and the table do not fit."""
@@ -137,6 +143,7 @@ class Checked:
     tables: tuple[CheckedTable, ...] = ()
     mistakes: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    selection: Selection = Selection(())
 
 
 class Source(Protocol):
@@ -173,25 +180,20 @@ class Source(Protocol):
 
 
 @runtime_checkable
-class Versioned(Protocol):
+class Versioned(TableReader, Protocol):
     """A table that knows whether it has changed, so that an unchanged one is not read again."""
 
     def version(self) -> str:
         """Equal for two instants only where every row is equal and the mapping was made from the same facts."""
         ...
 
-
-@runtime_checkable
-class Ranged(Protocol):
-    """A table that several sessions can read at once."""
-
-    def ranges(self, warehouse_host: str) -> Sequence[str | None]:
-        """Conditions that divide the table, each for a session of its own; one where a second would not help."""
+    def changes_since(self, before: str) -> str:
+        """A sentence on what is gone since the version `before`; empty where a person need not know."""
         ...
 
-    def beside(self, number: int) -> AbstractContextManager[TableReader]:
-        """The same table at the same instant by another session."""
-        ...
+
+class RangeReader(TableReader, Protocol):
+    """One range of a table."""
 
     def cancel(self) -> None:
         """Stops what another thread reads here; that read raises."""
@@ -199,11 +201,92 @@ class Ranged(Protocol):
 
 
 @runtime_checkable
-class Explaining(Protocol):
+class Ranged(RangeReader, Protocol):
+    """A table that several sessions can read at once."""
+
+    def ranges(self, warehouse_host: str) -> Sequence[str | None]:
+        """Conditions that divide the table, each for a session of its own; one where a second would not help."""
+        ...
+
+    def beside(self, number: int) -> AbstractContextManager[RangeReader]:
+        """The same table at the same instant by another session."""
+        ...
+
+
+@runtime_checkable
+class Explaining(TableReader, Protocol):
     """A table that finds the value because of which a load failed."""
 
     def explain(self, condition: str | None, cause: PipelineError) -> PipelineError | None:
         """The error that names column, row and value; None where no value explains `cause`."""
+        ...
+
+
+@dataclass(frozen=True)
+class Cursor:
+    """The column that grows with every change of a row."""
+
+    name: str
+    """In `raw`."""
+    kind: Literal["instant", "wall clock", "date", "number"]
+    """`instant` is UTC; a `wall clock` and a `date` are of some zone."""
+
+
+@dataclass(frozen=True)
+class Instants:
+    """Instants that one load judges cursors by, read once."""
+
+    now: datetime
+    """Start of the load, UTC."""
+    horizon: datetime | None = None
+    """A transaction that was open at the run's instant may yet commit rows from then on, UTC; None where nobody can tell."""
+    wall: datetime | None = None
+    """The horizon as the cursor's own clock shows it; None where the cursor is an instant or a number, or nobody knows the horizon."""
+
+    @property
+    def latest(self) -> datetime:
+        """The latest that any clock on earth shows now, as a wall clock."""
+        return (self.now + FARTHEST_ZONE).replace(tzinfo=None)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The changes between two origins."""
+
+    reason: str = ""
+    """Why the load cannot continue the published rows, as a clause; empty if it can."""
+    attached: tuple[int, ...] = ()
+    """Parts of the table that are new, whose rows may be older than the watermark."""
+    detached: tuple[str, ...] = ()
+    """Names of removed parts; their rows stay in `raw`, like deleted rows."""
+
+
+@runtime_checkable
+class Followed(TableReader, Protocol):
+    """A table that is followed by a cursor."""
+
+    cursor: Cursor
+
+    def origin(self) -> str:
+        """Where its rows come from, as text; what goes on from published rows must be of one origin."""
+        ...
+
+    def compare(self, before: str) -> Difference:
+        """Compares its origin with one `before`. An empty one, of a load by an older version, is trusted once."""
+        ...
+
+    def instants(self, now: datetime, horizon: datetime | None) -> Instants: ...
+
+    def changed(self, watermark: str, attached: Sequence[int]) -> str:
+        """The condition of rows to read again: those at or past the watermark minus the lookback, and those of `attached` parts."""
+        ...
+
+    def estimate(self, condition: str | None) -> float:
+        """About how many rows meet the condition."""
+        ...
+
+    def count_duplicates(self, condition: str) -> int:
+        """How many keys stand in more than one row, one of which meets the condition."""
         ...
 
 
@@ -224,17 +307,20 @@ Sums = Mapping[int, tuple[int, ...]]
 
 
 @runtime_checkable
-class Summed(Protocol):
+class Summed(TableReader, Protocol):
     """A table whose values can be compared with their copy by checksums."""
 
     def numbers(self) -> tuple[Number, ...]:
         """Every column of the mapping, in its order."""
         ...
 
-    def sums(self, columns: Sequence[str], buckets: int, beat: Callable[[], None]) -> Sums:
-        """Checksums of these columns (elt.sources.sums), the key's among them; `beat` is called about once a second."""
+    def sums(self, columns: Sequence[str], buckets: int, beat: Callable[[], None], *, again: bool = False) -> Sums:
+        """Checksums of these columns (elt.sources.sums), the key's among them; `beat` is called about once a second.
+
+        `again`: read anew, in another way if the source has one, to tell values that differ each time they are read.
+        """
         ...
 
     def rows_in(self, columns: Sequence[str], buckets: Sequence[int], tick: Tick) -> Stream:
-        """The rows of these buckets as numbers, TabSeparated, with a last column 0."""
+        """The rows of these buckets as numbers: columns elt.sources.sums.number(0), .., and PADDING."""
         ...

@@ -13,25 +13,21 @@ from datetime import UTC
 from warehouse import ops, records
 from warehouse.client import Warehouse
 
-from elt.destination.inserts import insert_text
-from elt.destination.statements import TableMapping
-from elt.pipeline.file import SourceEntry
+from elt.destination.inserts import insert_stream
+from elt.mapping import TableMapping
 from elt.pipeline.names import raw
-from elt.sources.postgres.session import Source
+from elt.pipeline.options import Verify
+from elt.sources.base import Summed, Sums
+from elt.sources.sums import BUCKETS, PADDING, number
 from elt.verification.checksums import (
     AS_READERS,
-    BUCKETS,
     ROWS,
     Comparable,
-    Sums,
     comparable,
     different,
     in_buckets,
     in_parts,
-    number,
     numbers_in_clickhouse,
-    numbers_in_postgres,
-    sums_again,
     sums_of_both,
 )
 
@@ -90,37 +86,33 @@ class Verified:
         return f"{self.deleted:,} rows were deleted at the source and stay until python -m elt reconcile --deleted"
 
 
-def is_due(warehouse: Warehouse, source: SourceEntry, target: str) -> bool:
-    """Whether pipeline.yml requires verification of this load."""
-    if source.verify != "daily":
-        return source.verify == "every_run"
+def is_due(warehouse: Warehouse, verify: Verify, target: str) -> bool:
+    """Whether this load is to be compared with the source."""
+    if verify != "daily":
+        return verify == "every_run"
     last = ops.last_verified(warehouse, target)
     return last is None or last.astimezone(UTC).date() < records.now().date()
 
 
 def verify(
-    warehouse: Warehouse,
-    source: Source,
-    mapping: TableMapping,
-    target: str,
-    scratch: str,
-    beat: Callable[[], None] = lambda: None,
+    warehouse: Warehouse, reader: Summed, target: str, scratch: str, beat: Callable[[], None] = lambda: None
 ) -> Verified:
-    """Compares `raw.<target>` with the source in the snapshot of `source.copying`.
+    """Compares `raw.<target>` with the source at the reader's instant.
 
     `scratch` names a temporary table of `raw`, created if needed and dropped again. `beat` is called while the source works.
     """
-    table, not_compared = _comparable_columns(warehouse, comparable(mapping), target)
+    mapping = reader.mapping
+    table, not_compared = _comparable_columns(warehouse, comparable(reader), target)
     if len(table.keys) < len(mapping.key) or not table.columns:
         return Verified((), not_compared)
-    result, sums = _compare(warehouse, source, table, target, scratch, not_compared, beat)
+    result, sums = _compare(warehouse, table, target, scratch, not_compared, beat)
     if result.is_right:
         return result
     # Volatile expressions of a view, such as random() or the time, differ between transactions of one snapshot.
     unstable = {
         name
         for part, before in zip(in_parts(table), sums, strict=True)
-        for names in different(part, before, sums_again(source, part, buckets=_buckets(mapping))).values()
+        for names in different(part, before, reader.sums(part.names, _buckets(mapping), beat, again=True)).values()
         for name in names
     }
     if not unstable:
@@ -131,7 +123,7 @@ def verify(
     table = _without(table, unstable)
     if not table.columns:
         return Verified((), not_compared, result.rows)
-    return _compare(warehouse, source, table, target, scratch, not_compared, beat)[0]
+    return _compare(warehouse, table, target, scratch, not_compared, beat)[0]
 
 
 def _buckets(mapping: TableMapping) -> int:
@@ -140,7 +132,6 @@ def _buckets(mapping: TableMapping) -> int:
 
 def _compare(
     warehouse: Warehouse,
-    source: Source,
     table: Comparable,
     target: str,
     scratch: str,
@@ -151,14 +142,14 @@ def _compare(
     sums: list[Sums] = []
     differing: dict[int, tuple[str, ...]] = {}
     for part in in_parts(table):
-        in_source, in_raw = sums_of_both(warehouse, source.copying, part, target, beat, buckets=_buckets(table.mapping))
+        in_source, in_raw = sums_of_both(warehouse, part, target, beat, buckets=_buckets(table.reader.mapping))
         sums.append(in_source)
         for bucket, names in different(part, in_source, in_raw).items():
             differing[bucket] = tuple(dict.fromkeys((*differing.get(bucket, ()), *names)))
     rows = sum(values[0] for values in sums[0].values())
     result = Verified(tuple(column.name for column in table.columns), not_compared, rows)
-    if differing and table.mapping.incremental:
-        result = _by_row(warehouse, source, table, target, scratch, sums[0], differing, result, beat)
+    if differing and table.reader.mapping.incremental:
+        result = _by_row(warehouse, table, target, scratch, sums[0], differing, result, beat)
     elif differing:
         result = replace(result, wrong=differing[0])
     return result, sums
@@ -171,7 +162,7 @@ def _comparable_columns(warehouse: Warehouse, table: Comparable, target: str) ->
             "SELECT name, type FROM system.columns WHERE database = 'raw' AND table = {table:String}", {"table": target}
         )
     )
-    other = {column.name for column in table.mapping.columns if types.get(column.name) != column.clickhouse}
+    other = {column.name for column in table.reader.mapping.columns if types.get(column.name) != column.clickhouse}
     words = [
         f"{name}: {types.get(name, 'not there')} in raw, and copied otherwise now" for name in types if name in other
     ]
@@ -183,12 +174,11 @@ def _without(table: Comparable, names: set[str]) -> Comparable:
     keys = [table.columns[place].name for place in table.keys]
     columns = tuple(column for column in table.columns if column.name not in names)
     places = {column.name: place for place, column in enumerate(columns)}
-    return Comparable(table.mapping, columns, tuple(places[name] for name in keys if name in places))
+    return Comparable(table.reader, columns, tuple(places[name] for name in keys if name in places))
 
 
 def _by_row(
     warehouse: Warehouse,
-    source: Source,
     table: Comparable,
     target: str,
     scratch: str,
@@ -205,17 +195,11 @@ def _by_row(
         for name, column in zip(names, table.columns, strict=True)
     )
     warehouse.command(
-        f"CREATE TABLE {raw(scratch)} ({kinds}, padding UInt8 EPHEMERAL) ENGINE = MergeTree ORDER BY ({key})"
+        f"CREATE TABLE {raw(scratch)} ({kinds}, {PADDING} UInt8 EPHEMERAL) ENGINE = MergeTree ORDER BY ({key})"
     )
     try:
-        select = numbers_in_postgres(table, sorted(found))
-
-        def rows() -> Iterator[memoryview]:
-            for chunk in source.copying.copy(select):
-                beat()
-                yield chunk
-
-        insert_text(warehouse, raw(scratch), (*names, "padding"), (chunk for chunk in rows()))
+        stream = table.reader.rows_in(table.names, sorted(found), lambda rows, size: beat())
+        insert_stream(warehouse, raw(scratch), stream)
         for wanted in _slices(found, in_source, _NUMBERS_AT_ONCE // len(names)):
             result = _count(warehouse, table, target, scratch, wanted, result)
             beat()

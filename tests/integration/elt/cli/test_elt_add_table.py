@@ -70,7 +70,8 @@ def test_a_table_and_all_tables_come_from_the_source_to_views(
     assert code == 0 and "has 1 rows" in out, err
     text = shop.settings.elt_pipeline.read_text()
     assert text.endswith('      - {name: "public.Gift Cards", mask: ["card-no"]}\n# the end\n')
-    assert [table.target for table in read_plan(shop.settings.elt_plan)] == ["orders", "Gift Cards"]
+    planned = read_plan(shop.settings.elt_plan, shop.settings.elt_pipeline)
+    assert [table.target for table in planned[0].tables] == ["orders", "Gift Cards"]
     shop.load()
     code, out, err = add(shop, project, "--all")
     assert code == 0 and "1 staging views written, 1 were there already" in out, err

@@ -43,10 +43,18 @@ def test_the_plan_spells_out_all(shop: Any) -> None:
     )
     shop.settings.elt_pipeline.write_text("sources: [{name: s, kind: postgres, tables: all}]")
     expected = (PlannedTable("public.b", "b", "full"), PlannedTable("sales.orders", "sales__orders", "full"))
-    assert read_plan(shop.settings.elt_plan, shop.settings.elt_pipeline) == ()
-    assert write_plan(shop.settings) == expected
-    assert read_plan(shop.settings.elt_plan) == expected
-    assert json.loads(shop.settings.elt_plan.read_text())["version"] == 1
+
+    def planned() -> tuple[PlannedTable, ...]:
+        (source,) = read_plan(shop.settings.elt_plan, shop.settings.elt_pipeline)
+        return source.tables
+
+    assert planned() == ()
+    assert write_plan(shop.settings)[0].tables == expected == planned()
+    assert json.loads(shop.settings.elt_plan.read_text())["version"] == 2
+    # That of the version before.
+    tables = [{"source": "public.b", "target": "b", "mode": "full", "task": "small tables 1"}]
+    shop.settings.elt_plan.write_text(json.dumps({"version": 1, "tables": tables}))
+    assert planned() == (PlannedTable("public.b", "b", "full", "small tables 1"),)
     assert {table.target for table in shop.load().published.tables} == {"b", "sales__orders"}
     shop.sql("CREATE TABLE sales__orders (id int)")
     code, _, err = shop.command("plan")
@@ -66,7 +74,7 @@ def test_all_tables_with_options_of_some(shop: Any) -> None:
         head + "      - {name: public.a, exclude: [secret], where: id > 1}\n"
         "      - {name: public.b, mode: incremental, cursor: at}\n      - name: public.seen\n"
     )
-    assert [(table.target, table.mode) for table in write_plan(shop.settings)] == [
+    assert [(table.target, table.mode) for table in write_plan(shop.settings)[0].tables] == [
         ("a", "full"),
         ("b", "incremental"),
         ("c", "full"),

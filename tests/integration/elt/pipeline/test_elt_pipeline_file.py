@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 from elt.cli.check import check
-from elt.destination.statements import ranges
 from elt.errors import ValueRefusedError
-from elt.pipeline.file import TableEntry
 from elt.runs import copying
-from elt.sources.postgres.session import CopySession, Source
+from elt.sources.postgres import ranges as dividing
+from elt.sources.postgres.options import PostgresTable
+from elt.sources.postgres.sessions.session import CopySession, Session
+from elt.sources.postgres.statements import ranges
 from pydantic import SecretStr
 from warehouse.errors import TerminalError
 
@@ -37,7 +38,7 @@ def test_masked_columns_are_salted_hashes_and_the_salt_stands_in_no_query(
 ) -> None:
     people.tables("name: public.people, mask: [email, phone], exclude: [country]")
     texts: list[str] = []
-    for session, method in ((Source, "execute"), (Source, "rows"), (CopySession, "execute"), (CopySession, "copy")):
+    for session, method in ((Session, "execute"), (Session, "rows"), (CopySession, "execute"), (CopySession, "copy")):
         original = getattr(session, method)
 
         def recorded(self: Any, sql: str, *rest: Any, original: Any = original) -> Any:
@@ -123,7 +124,7 @@ def test_what_does_not_fit_the_table_is_refused_before_the_load(people: Any, ent
 
 @pytest.fixture
 def many_processors(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(copying, "processors", lambda: 8)
+    monkeypatch.setattr(dividing, "processors", lambda: 8)
 
 
 @pytest.mark.usefixtures("many_processors")
@@ -140,13 +141,13 @@ def test_ranges_divide_the_blocks_evenly_and_every_row_comes_once(shop: Any, mon
     )
     shop.tables(*(f"name: public.{name}, ranges: 3" for name in ("big", "part", "empty")))
     opened: list[str] = []
-    open_session = Source.copy_session
+    open_session = Session.copy_session
 
-    def seen(source: Source, application: str, *rest: Any) -> CopySession:
+    def seen(source: Session, application: str, *rest: Any) -> CopySession:
         opened.append(application)
         return open_session(source, application, *rest)
 
-    monkeypatch.setattr(Source, "copy_session", seen)
+    monkeypatch.setattr(Session, "copy_session", seen)
     done = {load.target: load.rows for load in shop.load().loads}
     assert sorted(name for name in opened if name.startswith("elt range")) == [
         "elt range 2 public.big",
@@ -174,17 +175,17 @@ def test_ranges_divide_the_blocks_evenly_and_every_row_comes_once(shop: Any, mon
 def test_ranges_are_one_session_where_a_second_finds_no_processor(shop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     shop.sql("CREATE TABLE big (id int PRIMARY KEY)", "INSERT INTO big SELECT generate_series(1, 60000)")
     shop.tables("name: public.big, ranges: 3")
-    monkeypatch.setattr(copying, "processors", lambda: 2)
-    monkeypatch.setattr(copying, "_ranges", None)
+    monkeypatch.setattr(dividing, "processors", lambda: 2)
+    monkeypatch.setattr(dividing.statements, "ranges", None)
     assert [load.rows for load in shop.load().loads] == [60000]
     (table,) = check(shop.settings).tables
     assert any("ranges: 3 is one session here" in note for note in table.notes)
-    entry = TableEntry(name="public.big", ranges=3)
+    entry = PostgresTable(name="public.big", ranges=3)
     # Who is elsewhere has processors of its own.
     for hosts, count in ((("localhost", "/tmp"), 1), (("127.0.0.1", "192.0.2.1"), 3), (("no.such.host.", "::1"), 3)):
-        assert copying.sessions(entry, hosts) == count, hosts
-    monkeypatch.setattr(copying, "processors", lambda: 4)
-    assert copying.sessions(entry, ("localhost", "localhost")) == 3
+        assert dividing.sessions(entry, hosts) == count, hosts
+    monkeypatch.setattr(dividing, "processors", lambda: 4)
+    assert dividing.sessions(entry, ("localhost", "localhost")) == 3
     (table,) = check(shop.settings).tables
     assert not any("ranges" in note for note in table.notes)
 
@@ -209,23 +210,23 @@ def test_a_range_that_opens_after_another_has_failed_copies_nothing(shop: Any, m
     )
     shop.tables("name: public.big, ranges: 2")
     cancelled = threading.Event()
-    copied: list[CopySession] = []
-    cancel, open_session, copy_one = copying._Opened.cancel, Source.copy_session, copying._copy_one
+    copied: list[Any] = []
+    cancel, open_session, copy_one = copying._Opened.cancel, Session.copy_session, copying._copy_one
 
     def cancel_and_tell(opened: copying._Opened) -> None:
         cancel(opened)
         cancelled.set()
 
-    def open_late(source: Source, application: str, *rest: Any) -> CopySession:
+    def open_late(source: Session, application: str, *rest: Any) -> CopySession:
         assert not application.startswith("elt range") or cancelled.wait(60)
         return open_session(source, application, *rest)
 
-    def seen(warehouse: Any, session: CopySession, *rest: Any, **more: Any) -> copying.Copied:
-        copied.append(session)
-        return copy_one(warehouse, session, *rest, **more)
+    def seen(warehouse: Any, reader: Any, *rest: Any, **more: Any) -> copying.Copied:
+        copied.append(reader)
+        return copy_one(warehouse, reader, *rest, **more)
 
     monkeypatch.setattr(copying._Opened, "cancel", cancel_and_tell)
-    monkeypatch.setattr(Source, "copy_session", open_late)
+    monkeypatch.setattr(Session, "copy_session", open_late)
     monkeypatch.setattr(copying, "_copy_one", seen)
     with pytest.raises(ValueRefusedError, match="id = 1"):
         shop.load()

@@ -13,12 +13,11 @@ from typing import Any
 
 import pytest
 from elt.errors import NotInRunError
-from elt.pipeline.file import read_pipeline
 from elt.pipeline.names import raw
 from elt.planning.plan import write_plan
 from elt.publishing import publish as publishing
 from elt.publishing.leases import publishing_lease, run_lease
-from elt.runs.run import begin, fail, load_table, publish, recover
+from elt.runs.run import begin, fail, load_table, place_of, publish, recover
 from elt.runs.snapshot import HeldSnapshot, held_snapshot, hold
 from elt.settings import Settings
 from testing.waiting import until
@@ -470,11 +469,10 @@ def test_a_failed_run_goes_on_when_its_task_is_run_again(two: Any) -> None:
 
 def test_loads_of_other_processes_read_the_held_snapshot_and_truncate_waits(two: Any) -> None:
     run = begin(two.settings, run_key="dag/held", tables=None, full_refresh=False)
-    file = read_pipeline(two.settings.elt_pipeline)
-    assert file.source.tables != "all"
+    place = place_of(two.settings)
     with Warehouse(two.settings.warehouse) as warehouse:
         found = ops.find_run(warehouse, run)
-        with held_snapshot(two.settings, warehouse, found, file.source.tables):
+        with held_snapshot(two.settings, warehouse, place.source, found, place.entries()):
             two.sql("INSERT INTO a VALUES (3)")
             emptied = threading.Thread(target=two.sql, args=("TRUNCATE b",))
             load_table(two.settings, run=run, target="b", attempt=1)
@@ -490,8 +488,7 @@ def test_loads_of_other_processes_read_the_held_snapshot_and_truncate_waits(two:
 
 def test_a_load_whose_snapshot_is_gone_fails_for_good(two: Any) -> None:
     run = begin(two.settings, run_key="dag/gone", tables=None, full_refresh=False)
-    file = read_pipeline(two.settings.elt_pipeline)
-    assert file.source.tables != "all"
+    place = place_of(two.settings)
     ready = threading.Event()
     seen: list[str] = []
 
@@ -499,13 +496,17 @@ def test_a_load_whose_snapshot_is_gone_fails_for_good(two: Any) -> None:
         seen.append(held.snapshot)
         ready.set()
 
-    hold(
-        two.settings,
-        run=run,
-        entries=file.source.tables,
-        ready=remember,
-        finished=ready.is_set,
-    )
+    with Warehouse(two.settings.warehouse) as warehouse:
+        found = ops.find_run(warehouse, run)
+        hold(
+            warehouse,
+            place.source,
+            settings=two.settings,
+            run=found,
+            entries=place.entries(),
+            ready=remember,
+            finished=ready.is_set,
+        )
     with pytest.raises(TerminalError, match=f"snapshot {seen[0]} of this run is gone"):
         load_table(two.settings, run=run, target="a", attempt=1)
     with pytest.raises(TerminalError, match="has not loaded"):

@@ -8,7 +8,7 @@ import psycopg2
 import pytest
 from elt.publishing.publish import open_journal
 from elt.runs.run import begin, load_tables, publish, recover
-from elt.sources.postgres import session as source
+from elt.sources.postgres.sessions import session as source
 from warehouse import ops
 from warehouse.client import Warehouse
 from warehouse.errors import PipelineError, TerminalError

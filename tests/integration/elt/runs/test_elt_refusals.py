@@ -109,7 +109,7 @@ def test_a_table_that_policies_thin_out_and_one_withheld_are_named(shop: Any) ->
 
 
 def test_a_table_that_is_locked_is_named_among_those_of_the_run(shop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("elt.sources.postgres.session.LOCK_TIMEOUT_SECONDS", 1)
+    monkeypatch.setattr("elt.sources.postgres.sessions.session.LOCK_TIMEOUT_SECONDS", 1)
     shop.sql("CREATE TABLE good (a int)", "CREATE TABLE busy (a int)")
     shop.tables("public.good", "public.busy")
     blocker = psycopg2.connect(shop.admin_dsn)

@@ -38,11 +38,11 @@ def altered(shop: Any, monkeypatch: pytest.MonkeyPatch, statement: str) -> None:
     """Has `statement` done to each loaded table before it is verified, as a fault of the warehouse would."""
     verified = load._verified
 
-    def spoiled(warehouse: Any, source: Any, shape: Any, event: Any) -> Any:
+    def spoiled(warehouse: Any, reader: Any, event: Any) -> Any:
         shop.admin_client.command(
             statement.format(table=f"raw.`{event.loading_table}`"), settings={"mutations_sync": 2}
         )
-        return verified(warehouse, source, shape, event)
+        return verified(warehouse, reader, event)
 
     monkeypatch.setattr(load, "_verified", spoiled)
 
@@ -331,7 +331,7 @@ def test_rows_that_are_there_are_counted_and_not_only_those_sent_and_written(
 
     monkeypatch.setattr(load, "_stream", spoiled)
     with pytest.raises(
-        CountMismatchError, match=r"Postgres sent 20 rows, ClickHouse says it wrote 20 and holds (19|21)"
+        CountMismatchError, match=r"the source sent 20 rows, ClickHouse says it wrote 20 and holds (19|21)"
     ):
         shop.load()
     assert shop.warehouse("SELECT count() FROM system.tables WHERE database = 'raw' AND name = 'c'") == [(0,)]

@@ -1,14 +1,8 @@
 """Names are quoted so that nothing in them is read as anything else, and never meet by accident."""
 
 import pytest
-from elt.pipeline.names import (
-    TableName,
-    loading_table,
-    publisher_table,
-    quote_postgres,
-    run_of_loading_table,
-    target_problem,
-)
+from elt.pipeline.names import loading_table, publisher_table, run_of_loading_table, target_problem
+from elt.sources.postgres.names import TableName, quote_postgres
 from hypothesis import given
 from hypothesis import strategies as st
 from warehouse.quoting import literal, quote

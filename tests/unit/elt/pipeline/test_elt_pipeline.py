@@ -6,10 +6,13 @@ from pathlib import Path
 import pytest
 from elt.errors import PipelineFileError
 from elt.pipeline.edit import add_entry
-from elt.pipeline.file import TableEntry, read_pipeline
-from elt.pipeline.names import TableName
-from elt.planning.plan import LeftOut, PlannedTable, choose, read_plan, select_tables, share_tasks
+from elt.planning.plan import PlannedTable, read_plan, share_tasks
+from elt.planning.selection import choose
 from elt.publishing.keeping import on_error
+from elt.sources.base import LeftOut
+from elt.sources.postgres.names import TableName
+from elt.sources.postgres.options import PostgresTable
+from elt.sources.registry import MODELS, read_pipeline
 from warehouse.errors import TerminalError
 
 
@@ -26,8 +29,7 @@ def mistakes(folder: Path, text: str) -> tuple[str, ...]:
 
 
 def test_the_projects_own_file_is_right(repo: Path) -> None:
-    tables = read_pipeline(repo / "pipeline.yml").source.tables
-    assert tables != "all"
+    tables = read_pipeline(repo / "pipeline.yml").main.entries
     assert [entry.target_name for entry in tables] == ["customers", "products", "orders", "order_items"]
 
 
@@ -39,8 +41,7 @@ sources:
     tables:
       - {name: sales.orders, target: o, mode: full, exclude: [a], types: {b: "Decimal(10,2)", c: String}}
 """
-    tables = read_pipeline(written(tmp_path, text)).source.tables
-    assert tables != "all"
+    tables = read_pipeline(written(tmp_path, text)).main.entries
     (entry,) = tables
     assert entry.name == TableName("sales", "orders") and entry.target_name == "o" and entry.exclude == ("a",)
 
@@ -48,7 +49,8 @@ sources:
 def test_every_mistake_is_named_with_its_line(tmp_path: Path) -> None:
     text = """sources:
  - name: a
-   kind: mysql
+   kind: postgres
+   urll: 1
    tables:
    - name: orders
    - name: public.b
@@ -61,7 +63,7 @@ def test_every_mistake_is_named_with_its_line(tmp_path: Path) -> None:
 extra: 1
 """
     found = mistakes(tmp_path, text)
-    assert [m.split(":")[0] for m in found] == [f"line {n}" for n in (3, 5, 7, 8, 9, 9, 9, 11, 12, 13)]
+    assert [m.split(":")[0] for m in found] == [f"line {n}" for n in (4, 6, 8, 9, 10, 10, 10, 12, 13, 14)]
     assert "write schema.table" in found[1] and "must be 'full' or 'incremental'" in found[2]
     assert "not a known key" in found[3] and "given twice" in found[7]
 
@@ -89,15 +91,18 @@ def test_what_does_not_go_together_is_told_with_the_line(tmp_path: Path, entry: 
 @pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("30min", 1800), ("1h", 3600), ("2 d", 172800)])
 def test_a_lookback_is_a_time(tmp_path: Path, text: str, seconds: int) -> None:
     line = f"{{name: public.t, mode: incremental, cursor: a, lookback: {text}}}"
-    tables = read_pipeline(written(tmp_path, f"sources: [{{name: s, kind: postgres, tables: [{line}]}}]")).source.tables
-    assert tables != "all" and tables[0].lookback == timedelta(seconds=seconds)
+    tables = read_pipeline(written(tmp_path, f"sources: [{{name: s, kind: postgres, tables: [{line}]}}]")).main.entries
+    assert tables[0].lookback == timedelta(seconds=seconds)
 
 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
         ("", "line 1: the file: must be keys"),
-        ("sources: []", "line 1: sources: there must be one source"),
+        ("sources: []", "line 1: sources: needs at least one"),
+        ("sources: [1]", "line 1: sources.0: must be keys"),
+        ("sources:\n- {name: a, kind: mysql}", "line 2: kind 'mysql' is not one of postgres"),
+        ("sources:\n- name: a", "line 2: kind is missing"),
         ("sources:\n- {name: a, kind: postgres}", "line 2: sources.0.tables: is missing"),
         ("sources:\n- {name: a, kind: postgres, tables: some}", "line 2: sources.0.tables: must be 'all'"),
         ("a: [1\n", "line 2: expected"),
@@ -146,8 +151,8 @@ def test_a_pattern_is_a_name_in_which_a_star_stands_for_anything(pattern: str, n
 def test_on_error_of_a_table_goes_before_that_of_the_source(tmp_path: Path) -> None:
     text = "sources:\n- {name: s, kind: postgres, on_error: keep, tables: [{name: public.a, on_error: fail}, {name: public.b}]}"
     file = read_pipeline(written(tmp_path, text))
-    assert [entry.on_error for entry in select_tables(file, None).entries] == ["fail", "keep"]
-    assert [on_error(file.source, target) for target in ("a", "b", "gone")] == ["fail", "keep", "keep"]
+    assert [entry.on_error for entry in file.main.entries] == ["fail", "keep"]
+    assert [on_error(file.main, target) for target in ("a", "b", "gone")] == ["fail", "keep", "keep"]
 
 
 def test_two_tables_of_one_name_in_raw_are_refused(tmp_path: Path) -> None:
@@ -175,9 +180,10 @@ def test_a_file_that_is_away_is_told(tmp_path: Path) -> None:
 def test_without_a_plan_the_list_of_the_file_is_the_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = written(tmp_path, "sources: [{name: s, kind: postgres, tables: [{name: s.a}, {name: public.b}]}]")
     expected = (PlannedTable("s.a", "s__a", "full"), PlannedTable("public.b", "b", "full"))
-    assert read_plan(tmp_path / "plan.json", path) == expected
+    (planned,) = read_plan(tmp_path / "plan.json", path)
+    assert planned.tables == expected and planned.main and planned.name == "s"
     monkeypatch.setenv("ELT_PIPELINE", str(path))
-    assert read_plan(str(tmp_path / "plan.json")) == expected
+    assert read_plan(str(tmp_path / "plan.json")) == (planned,)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"version": 2, "tables": []}', '{"version": 1, "tables": [{}]}'])
@@ -189,7 +195,7 @@ def test_a_plan_that_is_none_is_refused(tmp_path: Path, text: str) -> None:
 
 
 def test_tables_are_chosen_by_either_name() -> None:
-    entries = [TableEntry(name=TableName("sales", "a")), TableEntry(name=TableName("public", "b"))]
+    entries = [PostgresTable(name=TableName("sales", "a")), PostgresTable(name=TableName("public", "b"))]
     assert choose(entries, ["sales.a"]) == choose(entries, ["sales__a"]) == (entries[0],)
     assert choose(entries, None) == choose(entries, []) == tuple(entries)
     with pytest.raises(TerminalError, match="no table c; it has sales__a, b"):
@@ -199,8 +205,8 @@ def test_tables_are_chosen_by_either_name() -> None:
 
 
 def test_a_table_that_is_left_out_is_refused_with_its_reason() -> None:
-    left_out = [LeftOut(TableName("sales", "a"), "sales__a", "it has no columns")]
-    entries = [TableEntry(name=TableName("public", "b"))]
+    left_out = [LeftOut("sales.a", "sales__a", "it has no columns")]
+    entries = [PostgresTable(name=TableName("public", "b"))]
     for name in ("sales.a", "sales__a"):
         with pytest.raises(TerminalError, match=r"sales\.a is left out of tables: all: it has no columns"):
             choose(entries, ["b", name], left_out)
@@ -211,21 +217,21 @@ def test_a_table_that_is_left_out_is_refused_with_its_reason() -> None:
 def test_a_table_that_is_excluded_is_not_added(tmp_path: Path) -> None:
     path = written(tmp_path, "sources: [{name: s, kind: postgres, tables: all, exclude: [public.tmp_*]}]")
     with pytest.raises(TerminalError, match=r"exclude: public\.tmp_\*"):
-        add_entry(path, "public.tmp_1", {})
-    assert add_entry(path, "public.b", {}).target_name == "b"
+        add_entry(path, MODELS, "s", "public.tmp_1", {})
+    assert add_entry(path, MODELS, "s", "public.b", {}).target_name == "b"
 
 
 def test_few_tables_have_tasks_of_their_own_and_many_small_ones_share() -> None:
     def plan(count: int) -> tuple[PlannedTable, ...]:
         return tuple(PlannedTable(f"public.t{n}", f"t{n}", "full") for n in range(count))
 
-    sizes = {f"public.t{n}": 8192 for n in range(400)}
+    sizes = {f"t{n}": 8192 for n in range(400)}
     assert share_tasks(plan(4), sizes) == plan(4)
-    shared = share_tasks(plan(400), {**sizes, "public.t7": 1 << 30})
+    shared = share_tasks(plan(400), {**sizes, "t7": 1 << 30})
     assert len({table.task for table in shared if table.task}) == 8
     assert [table.target for table in shared if not table.task] == ["t7"]
     # Neither is a table of unknown size small: it may be the largest.
-    unknown = {name: size for name, size in sizes.items() if name != "public.t9"}
+    unknown = {name: size for name, size in sizes.items() if name != "t9"}
     assert [table.target for table in share_tasks(plan(400), unknown) if not table.task] == ["t9"]
-    middling = share_tasks(plan(40), {f"public.t{n}": 60 << 20 for n in range(40)})
+    middling = share_tasks(plan(40), {f"t{n}": 60 << 20 for n in range(40)})
     assert max(sum(1 for t in middling if t.task == task) for task in {t.task for t in middling}) == 8

@@ -1,1 +1,19 @@
 """Strategies of a load, by the `mode` of a table."""
+
+from collections.abc import Callable
+
+from warehouse import ops
+from warehouse.client import Warehouse
+
+from elt.runs.modes.base import Mode
+from elt.runs.modes.full import Full
+from elt.runs.modes.incremental import Incremental
+from elt.sources.base import TableReader
+
+_MODES: dict[str, Callable[[Warehouse, TableReader, ops.Run, str], Mode]] = {"full": Full, "incremental": Incremental}
+
+
+def choose_mode(warehouse: Warehouse, reader: TableReader, run: ops.Run) -> Mode:
+    """The strategy of pipeline.yml for this table, which has looked at what is published."""
+    entry = reader.mapping.entry
+    return _MODES[entry.mode](warehouse, reader, run, entry.target_name)

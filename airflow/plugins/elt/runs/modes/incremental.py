@@ -1,4 +1,4 @@
-"""Incremental loads: which rows to read again, how they join those that are there, and how far they reach.
+"""Mode incremental: which rows to read again, how they join those that are there, and how far they reach.
 
 A load begins with a clone of the published table, which shares its parts, and adds the rows that have changed. A reader with
 FINAL sees the row of the newest run for each key. Deleted rows are not seen by a cursor: reconcile.py finds them.
@@ -6,7 +6,8 @@ FINAL sees the row of the newest run for each key. Deleted rows are not seen by 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
@@ -15,29 +16,28 @@ from warehouse.client import Warehouse
 from warehouse.errors import TerminalError, WarehouseRefusedError
 from warehouse.quoting import quote
 
-from elt.destination.statements import LOADED_COLUMN, RUN_COLUMN, TIMES, TableMapping
-from elt.pipeline.names import publisher_table, quote_postgres, raw
-from elt.publishing import publish
-from elt.sources.postgres.catalogue import Reads, SourceColumn
-from elt.sources.postgres.origin import Origin, compare
+from elt.mapping import LOADED_COLUMN, RUN_COLUMN, TableMapping
+from elt.pipeline.names import publisher_table, raw
+from elt.runs.modes.base import Base, find_published, joined
+from elt.sources.base import Cursor, Followed, Instants, TableReader
 
-LOOKBACK = timedelta(hours=1)
-LOOKBACK_OF_DATES = timedelta(days=1)
-FARTHEST_ZONE = timedelta(hours=14)
-"""How far a wall clock may be ahead of UTC: a cursor beyond now and this is of no clock, but a mistake."""
+WHOLE_FROM_SHARE = 0.6
+"""Share of a table's rows from which an incremental load costs more than a full copy: 0.48 to 0.53 of rows that are published already,
+0.53 to 0.69 of new ones (`benchmarks/run.sh copy --only share`, tables of 1M and 5M rows)."""
+SMALL_ROWS = 100_000
+"""Below this either is done within a moment, and a table would change its mode again and again for nothing."""
+
 _NO_DEDUPLICATION = {"optimize_on_insert": 0, "insert_deduplicate": 0}
 
 
 @dataclass(frozen=True)
-class Base:
-    """The published rows that a load goes on from."""
+class Start:
+    """Start of a load: a base to go on from, or None for a whole copy, and a sentence where a person should know why."""
 
-    target: str
-    rows: int
-    """As a reader with FINAL counts them."""
-    watermark: str
-    attached: tuple[int, ...] = ()
-    """Oids of partitions of the source that are new, which are read whole."""
+    base: Base | None
+    note: str = ""
+    watermark: str = ""
+    """How far the rows before this load are complete, by choice of a whole copy too; empty where nobody can tell."""
 
 
 @dataclass(frozen=True)
@@ -53,88 +53,137 @@ class Arrived:
     """Rows whose cursor is later than any clock shows now; `newest` is not theirs."""
 
 
-@dataclass(frozen=True)
-class Start:
-    """Start of a load: a base to go on from, or None for a whole copy, and a sentence where a person should know why."""
+class Incremental:
+    reads = True
 
-    base: Base | None
-    note: str = ""
-    watermark: str = ""
-    """How far the rows before this load are complete, by choice of a whole copy too; empty where nobody can tell."""
+    def __init__(self, warehouse: Warehouse, reader: TableReader, run: ops.Run, target: str) -> None:
+        """Raises TerminalError where the table has no cursor that could be followed."""
+        if not isinstance(reader, Followed):
+            raise TerminalError(f"{reader.mapping.name} cannot be followed by a cursor; take mode full in pipeline.yml")
+        self._warehouse, self._reader, self._mapping = warehouse, reader, reader.mapping
+        self._origin = reader.origin()
+        self._instants = reader.instants(records.now(), run.horizon)
+        start = Start(None)
+        if not run.full_refresh:
+            start = take_the_cheaper(reader, find_start(warehouse, target, reader, self._instants))
+        self._start = start
+        self._arrived = Arrived(0, None, 0)
+        self._into = ""
+        self.base = start.base
+        self.condition = None if start.base is None else reader.changed(start.base.watermark, start.base.attached)
+        self.name = "full" if start.base is None else "incremental"
+
+    def table_for_rows(self, loading: str) -> str:
+        return loading if self.base is None else changes_table(loading)
+
+    def arrived(self, loading: str) -> int:
+        self._into = self.table_for_rows(loading)
+        # Merge the arrived rows into the clone, which belongs to this attempt, while they are counted.
+        with ThreadPoolExecutor(1) as pool:
+            merged = pool.submit(merge, self._warehouse, self._mapping, loading) if self.base else None
+            self._arrived = count_changes(
+                self._warehouse, self._mapping, self._reader.cursor, self._into, self.base, self._instants
+            )
+        if merged is not None:
+            merged.result()
+        return self._arrived.rows
+
+    def complete(self, event: ops.Load) -> ops.Load:
+        self._check_key()
+        rows = self._arrived.rows
+        if self.base is not None:
+            rows = self.base.rows + rows - self._arrived.known
+        return replace(
+            event,
+            rows_present=rows,
+            watermark=watermark(self._reader.cursor, self._arrived, self._start, self._instants),
+            shape=self._mapping.fingerprint,
+            origin=self._origin,
+            note=joined(
+                self._start.note,
+                future_note(self._mapping.name, self._reader.cursor, self._arrived, self._instants),
+            ),
+        )
+
+    def _check_key(self) -> None:
+        """Raises TerminalError where a key stands in more than one row."""
+        mapping = self._mapping
+        if mapping.key_is_proven:
+            return
+        found = duplicates(self._warehouse, mapping, self._into)
+        if not found and self.condition is not None:
+            # A new row may have the key of one that is not read again: only the source tells that from a changed row.
+            found = self._reader.count_duplicates(self.condition)
+        if found:
+            raise TerminalError(
+                f"{mapping.name} has {found} keys ({', '.join(mapping.key)}) that stand in more than one row; "
+                "name columns with key: in pipeline.yml that tell rows apart, or take mode full"
+            )
 
 
-@dataclass(frozen=True)
-class Instants:
-    """Instants that one load judges cursors by, read once."""
-
-    now: datetime
-    """Start of the load, UTC."""
-    horizon: datetime | None = None
-    """A transaction that was open at the snapshot may yet commit rows from then on, UTC; None where nobody can tell."""
-    wall: datetime | None = None
-    """The horizon as the cursor's own clock shows it; None where the cursor is an instant or a number, or nobody knows the horizon."""
-
-    @property
-    def latest(self) -> datetime:
-        """The latest that any clock on earth shows now, as a wall clock."""
-        return (self.now + FARTHEST_ZONE).replace(tzinfo=None)
-
-
-def read_instants(source: Reads, mapping: TableMapping, horizon: datetime | None) -> Instants:
-    now = records.now()
-    if horizon is None or not mapping.incremental or _cursor(mapping).base not in ("timestamp", "date"):
-        return Instants(now, horizon)
-    zone = mapping.entry.cursor_timezone
-    # The loader's session is in UTC; what it would be in by itself is that of the database, or of the role.
-    database_s = "(SELECT reset_val FROM pg_settings WHERE name = 'TimeZone')"
-    (wall,) = source.rows(f"SELECT %s::timestamptz AT TIME ZONE coalesce(%s, {database_s})", (horizon, zone))[0]
-    return Instants(now, horizon, wall)
-
-
-def find_start(
-    warehouse: Warehouse,
-    run: ops.Run,
-    target: str,
-    mapping: TableMapping,
-    origin: Origin,
-    instants: Instants,
-    *,
-    any_host: bool,
-) -> Start:
+def find_start(warehouse: Warehouse, target: str, reader: Followed, instants: Instants) -> Start:
     """A table is loaded whole where it is not there as it was published, has another shape, key or origin, or no watermark that can be
-    gone on from, and where the run is a full refresh."""
-    if run.full_refresh or not mapping.incremental:
-        return Start(None)
-    published = ops.latest_publish(warehouse, target)
+    gone on from."""
+    name = reader.mapping.name
+    published = find_published(warehouse, target, reader.mapping)
     if published is None:
         return Start(None)
 
     def whole(reason: str) -> Start:
-        return Start(None, f"{mapping.table.name} is copied whole: {reason}")
+        return Start(None, f"{name} is copied whole: {reason}")
 
-    loads = [load for load in ops.loads(warehouse, published.run) if load.target == target]
-    load = next((load for load in reversed(loads) if load.status in ("loaded", "published")), None)
-    if load is None or not load.shape:
-        return Start(None)
-    found = compare(load.origin, origin, frozenset(column.source_name for column in mapping.columns), any_host=any_host)
-    if found.reason:
-        return whole(found.reason)
-    if load.shape != mapping.fingerprint:
-        return whole("its columns, key, condition or partitions have changed since the run before")
-    if publish.uuids(warehouse).get(target) != published.new_uuid:
-        return whole(f"raw.{target} is not the table that the loader published last")
+    load = published.load
+    found = reader.compare(load.origin)
+    if found.reason or published.problem:
+        return whole(found.reason or published.problem)
     if not load.watermark:
         return Start(None)
-    mark = _parsed(_cursor(mapping), load.watermark)
+    mark = _parsed(reader.cursor, load.watermark)
     if isinstance(mark, datetime) and mark > instants.latest:
         return whole(f"its watermark {load.watermark} lies in the future, so that newer rows were not read")
     note = ""
     if found.detached:
         note = (
-            f"{', '.join(found.detached)} is no partition of {mapping.table.name} any more; its rows stay in raw.{target} "
+            f"{', '.join(found.detached)} is no partition of {name} any more; its rows stay in raw.{target} "
             "until python -m elt reconcile --deleted"
         )
     return Start(Base(target, published.rows, load.watermark, found.attached), note, load.watermark)
+
+
+def take_the_cheaper(reader: Followed, start: Start) -> Start:
+    """The start of a full copy in place of an incremental load that would cost more, with a note; else `start`.
+
+    Both are right at the same instant; a full copy follows deletes besides. The source says about how many rows there are to read.
+    """
+    if start.base is None:
+        return start
+    whole = reader.estimate(None)
+    if not costs_more(whole, whole):
+        # Not even a load that reads every row: the source need not be asked for how many it reads.
+        return start
+    rows = _rows_to_read(reader, start.base, whole)
+    if not costs_more(rows, whole):
+        return start
+    note = (
+        f"{reader.mapping.name} is copied whole: by the planner's estimate an incremental load would read {min(rows / whole, 1):.0%} of "
+        f"its rows, and from {WHOLE_FROM_SHARE:.0%} on a full copy costs less"
+    )
+    return Start(None, note, start.watermark)
+
+
+def costs_more(rows: float, whole: float) -> bool:
+    """Whether an incremental load of so many rows costs more than a full copy of the table with `whole` rows."""
+    return whole >= SMALL_ROWS and rows > WHOLE_FROM_SHARE * whole
+
+
+def _rows_to_read(reader: Followed, base: Base, whole: float) -> float:
+    # The planner takes every row for one of an attached partition: it knows one value of tableoid in each.
+    rows = reader.estimate(reader.changed(base.watermark, ()))
+    if reader.mapping.estimated_rows:
+        # Rows that came after the last ANALYZE, or with a partition, are not in the statistics of the cursor. But the planner counts
+        # them by the size of the table: what is beyond the published rows is to be read.
+        rows = max(rows, whole - base.rows)
+    return rows
 
 
 def changes_table(loading: str) -> str:
@@ -142,40 +191,12 @@ def changes_table(loading: str) -> str:
     return publisher_table(loading, "c")
 
 
-def clone(loading: str, base: Base) -> str:
-    """CREATE TABLE of a loading table that begins as what is published."""
-    return f"CREATE TABLE {raw(loading)} CLONE AS {raw(base.target)}"
-
-
-def condition(mapping: TableMapping, base: Base) -> str:
-    """Which rows of the source are read: those at or past the watermark minus the lookback."""
-    column = _cursor(mapping)
-    quoted = quote_postgres(column.name)
-    lookback = mapping.entry.lookback
-    mark = _parsed(column, base.watermark)
-    if isinstance(mark, datetime):
-        back = lookback if isinstance(lookback, timedelta) else LOOKBACK
-        if column.base == "date":
-            back = max(back, LOOKBACK_OF_DATES)
-        since = mark - min(back, mark - datetime.min)
-        text = f"'{since.date() if column.base == 'date' else since}'::{column.base}"
-    elif isinstance(lookback, int):
-        text = str(mark - lookback)
-    else:
-        raise TerminalError(f"The lookback of {mapping.entry.name} is {lookback}; a cursor of numbers takes a number")
-    # A row without a cursor says nothing of when it changed: it is always read. So is a partition that was attached with older rows.
-    alternatives = [f"{quoted} >= {text}", *([] if column.not_null else [f"{quoted} IS NULL"])]
-    if base.attached:
-        alternatives.append(f"tableoid IN ({', '.join(map(str, base.attached))})")
-    return " OR ".join(alternatives)
-
-
 def count_changes(
-    warehouse: Warehouse, mapping: TableMapping, table: str, base: Base | None, instants: Instants
+    warehouse: Warehouse, mapping: TableMapping, column: Cursor, table: str, base: Base | None, instants: Instants
 ) -> Arrived:
     """Counts the rows that a load has brought into `table`; with a base also how much of it takes the place of published rows."""
     key = mapping.key_to_compare
-    cursor = quote(_cursor(mapping).name)
+    cursor = quote(column.name)
     known = "0"
     if base is not None:
         first = quote(mapping.key[0])
@@ -184,11 +205,10 @@ def count_changes(
             # What lies beyond all that is published, as most new rows do, need not be looked for. The greatest is known of each part.
             arrived += f" WHERE {first} <= (SELECT max({first}) FROM {raw(base.target)})"
         known = f"(SELECT uniqExact({key}) FROM {raw(base.target)} WHERE ({key}) IN ({arrived}))"
-    column = _cursor(mapping)
     plausible = "1"
-    if column.base == "date":
+    if column.kind == "date":
         plausible = f"{cursor} <= toDate32('{instants.latest:%Y-%m-%d}')"
-    elif column.base in TIMES:
+    elif column.kind != "number":
         plausible = f"{cursor} <= toDateTime64('{instants.latest:%Y-%m-%d %H:%M:%S}', 6, 'UTC')"
     rows, cursors, newest, future, replaced = warehouse.rows(
         f"SELECT count(), countIf({cursor} IS NOT NULL AND {plausible}), toString(maxIf({cursor}, {plausible})),"
@@ -216,12 +236,12 @@ def duplicates(warehouse: Warehouse, mapping: TableMapping, table: str) -> int:
     return int(warehouse.rows(query)[0][0])
 
 
-def watermark(mapping: TableMapping, arrived: Arrived, start: Start, instants: Instants) -> str:
+def watermark(column: Cursor, arrived: Arrived, start: Start, instants: Instants) -> str:
     """How far the rows that have arrived, and those before them, are complete; empty where nobody can tell.
 
-    Never later than the horizon: a transaction that was open at the snapshot may yet commit rows from then on.
+    Never later than the horizon: a transaction that was open at the run's instant may yet commit rows from then on.
     """
-    column, horizon = _cursor(mapping), instants.horizon
+    horizon = instants.horizon
     before = _parsed(column, start.watermark) if start.watermark else None
     newest = _parsed(column, arrived.newest) if arrived.newest is not None else None
     marks = [mark for mark in (before, newest) if mark is not None]
@@ -233,7 +253,7 @@ def watermark(mapping: TableMapping, arrived: Arrived, start: Start, instants: I
     if horizon is None:
         # A prepared transaction waits: what is safe is what was safe before.
         return start.watermark
-    if column.base == "timestamptz":
+    if column.kind == "instant":
         return str(min(mark, horizon.astimezone(UTC).replace(tzinfo=None)))
     # The clock may be of another zone than is said: so it is held back by the age of the oldest transaction, too.
     age = instants.now - horizon
@@ -241,22 +261,18 @@ def watermark(mapping: TableMapping, arrived: Arrived, start: Start, instants: I
     return str(mark if instants.wall is None else min(mark, instants.wall))
 
 
-def future_note(mapping: TableMapping, arrived: Arrived, instants: Instants) -> str:
+def future_note(name: str, column: Cursor, arrived: Arrived, instants: Instants) -> str:
     """A sentence on rows from the future; empty where there are none."""
     if not arrived.future:
         return ""
     return (
-        f"{arrived.future:,} rows of {mapping.table.name} have {mapping.entry.cursor} later than {instants.latest:%Y-%m-%d %H:%M} UTC, which no clock shows now; "
+        f"{arrived.future:,} rows of {name} have {column.name} later than {instants.latest:%Y-%m-%d %H:%M} UTC, which no clock shows now; "
         "every run reads them, and they move no watermark: correct them at the source"
     )
 
 
-def _cursor(mapping: TableMapping) -> SourceColumn:
-    return next(column for column in mapping.table.columns if column.name == mapping.entry.cursor)
-
-
-def _parsed(column: SourceColumn, text: str) -> datetime | Decimal:
-    if column.base not in TIMES:
+def _parsed(column: Cursor, text: str) -> datetime | Decimal:
+    if column.kind == "number":
         return Decimal(text)
     if len(text) == len("2026-01-01"):
         return datetime.combine(date.fromisoformat(text), datetime.min.time())

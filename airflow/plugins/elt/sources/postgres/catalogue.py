@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from elt.errors import SourceRefusedError
-from elt.pipeline.names import TableName
+from elt.sources.postgres.names import TableName
 
 Kind = Literal["table", "partitioned table", "view", "materialized view", "foreign table"]
 _KINDS: dict[str, Kind] = {

@@ -5,18 +5,15 @@ docs/types.md describes this module.
 
 from __future__ import annotations
 
-import re
-from collections import Counter
 from dataclasses import dataclass, replace
 
-from elt.pipeline.names import quote_postgres
+from elt.mapping import WIDEST_DECIMAL, ColumnMapping, YearRange
 from elt.sources.postgres.catalogue import SourceColumn
+from elt.sources.postgres.names import quote_postgres
+from elt.sources.postgres.options import DECIMAL
 
 UNBOUNDED_NUMERIC = (76, 38)
 """Precision and scale for a numeric without precision; a value that does not fit is an error, never rounded."""
-_WIDEST_DECIMAL = 76
-
-_DECIMAL = re.compile(r"Decimal\((\d{1,2}), ?(\d{1,2})\)")
 
 _SIMPLE = {
     "int2": "Int16",
@@ -35,60 +32,23 @@ _SIMPLE = {
 }
 
 
-@dataclass(frozen=True)
-class YearRange:
-    """Range of years that this server's Date32 and DateTime64 store and return correctly."""
+@dataclass(frozen=True, kw_only=True)
+class PostgresColumn(ColumnMapping):
+    """Mapping of one column of Postgres."""
 
-    first: int
-    last: int
-    loud: bool
-    """Whether the server refuses a year outside the range, instead of clamping it."""
-
-
-WIDE = YearRange(1, 9999, loud=True)
-NARROW = YearRange(1900, 2299, loud=False)
-
-
-@dataclass(frozen=True)
-class ColumnMapping:
-    """Mapping of one column."""
-
-    name: str
-    """Name in `raw`: the source's, except for array columns that ClickHouse would combine into one Nested column."""
-    declared: str
-    clickhouse: str
-    """ClickHouse type, including Nullable."""
     select: str
     """SQL expression in the SELECT inside COPY."""
-    convert: str | None = None
-    """ClickHouse expression over the sent text, with {wire} for its name; None if the text is read unchanged."""
     refused: str | None = None
     """SQL predicate of rows whose value cannot be mapped; None if every value can."""
     because: str = ""
     """The fault of such a value, as the end of a sentence."""
-    as_text: bool = False
-    """Whether the type has no counterpart, so that it is copied as text."""
-    renamed_from: str | None = None
-    """Name at the source, if different."""
 
     @property
-    def source_name(self) -> str:
-        return self.renamed_from or self.name
+    def facts(self) -> list[str]:
+        return [self.name, self.clickhouse, self.select]
 
 
-def override_problem(text: str) -> str | None:
-    """Returns why `text` is not valid under `types:`, or None."""
-    if text == "String":
-        return None
-    match = _DECIMAL.fullmatch(text)
-    if match and 1 <= int(match[1]) <= _WIDEST_DECIMAL and int(match[2]) <= int(match[1]):
-        return None
-    return (
-        f"{text!r} is no type that a column can be given; use String, or Decimal(p, s) with p up to {_WIDEST_DECIMAL}"
-    )
-
-
-def map_column(column: SourceColumn, years: YearRange, override: str | None = None) -> ColumnMapping:
+def map_column(column: SourceColumn, years: YearRange, override: str | None = None) -> PostgresColumn:
     """Returns the mapping of `column` to a server that stores `years`. `override` is the type in pipeline.yml.
 
     Raises ValueError if the column cannot have that type.
@@ -98,7 +58,7 @@ def map_column(column: SourceColumn, years: YearRange, override: str | None = No
     if override is not None:
         if column.base != "numeric" or column.dimensions:
             raise ValueError(f"{column.name} is {column.declared}; only numeric columns can be given {override}")
-        match = _DECIMAL.fullmatch(override)
+        match = DECIMAL.fullmatch(override)
         if match is None:
             raise ValueError(f"{column.name} cannot be given the type {override}; write String or Decimal(P, S)")
         return _decimal(column, int(match[1]), int(match[2]))
@@ -115,41 +75,18 @@ def map_column(column: SourceColumn, years: YearRange, override: str | None = No
     if column.base == "bytea":
         # COPY's text can carry hex; the server decodes it to bytes.
         sent = f"encode({quoted}, 'hex')"
-        return ColumnMapping(column.name, column.declared, _nullable(column, "String"), sent, convert="unhex({wire})")
+        return PostgresColumn(
+            column.name, column.declared, _nullable(column, "String"), select=sent, convert="unhex({wire})"
+        )
     if column.base == "enum":
         inner = "String" if column.not_null else "Nullable(String)"
-        return ColumnMapping(column.name, column.declared, f"LowCardinality({inner})", quoted)
+        return PostgresColumn(column.name, column.declared, f"LowCardinality({inner})", select=quoted)
     if column.base in _SIMPLE:
-        return ColumnMapping(column.name, column.declared, _nullable(column, _SIMPLE[column.base]), quoted)
+        return PostgresColumn(column.name, column.declared, _nullable(column, _SIMPLE[column.base]), select=quoted)
     return _as_text(column)
 
 
-def apart(columns: tuple[ColumnMapping, ...]) -> tuple[ColumnMapping, ...]:
-    """Returns the columns, with `_` instead of dots in the names of arrays that share the part before the first dot.
-
-    ClickHouse treats arrays `a.x` and `a.y` as one Nested column, whose arrays must all have the same length.
-    """
-
-    def prefix(column: ColumnMapping) -> str | None:
-        before, dot, _ = column.name.partition(".")
-        return before if dot and column.clickhouse.startswith("Array(") else None
-
-    shared = {one for one, count in Counter(map(prefix, columns)).items() if one is not None and count > 1}
-    taken = {column.name for column in columns}
-    found = []
-    for column in columns:
-        if prefix(column) in shared:
-            name = base = column.name.replace(".", "_")
-            number = 2
-            while name in taken:
-                name, number = f"{base}_{number}", number + 1
-            taken.add(name)
-            column = replace(column, name=name, renamed_from=column.name)
-        found.append(column)
-    return tuple(found)
-
-
-def with_replacement(mapping: ColumnMapping, column: SourceColumn, value: str | None) -> ColumnMapping:
+def with_replacement(mapping: PostgresColumn, column: SourceColumn, value: str | None) -> PostgresColumn:
     """Returns the mapping with `value` instead of every value that its type cannot hold; None is NULL.
 
     Raises ValueError if the type holds every value, or if it cannot hold NULL.
@@ -170,21 +107,23 @@ MASK_SETTING = "elt.mask_salt"
 """Setting that holds the salt in the session. It reaches Postgres as a connection option, and never appears in a query."""
 
 
-def masked(column: SourceColumn) -> ColumnMapping:
+def masked(column: SourceColumn) -> PostgresColumn:
     """Returns a mapping to the SHA-256, in hex, of the salt followed by the value's text: equal values stay equal, NULL stays NULL."""
     salted = f"current_setting('{MASK_SETTING}') || {quote_postgres(column.name)}::text"
     select = f"encode(sha256(convert_to({salted}, 'UTF8')), 'hex')"
-    return ColumnMapping(column.name, column.declared, _nullable(column, "String"), select)
+    return PostgresColumn(column.name, column.declared, _nullable(column, "String"), select=select)
 
 
 def _nullable(column: SourceColumn, inner: str) -> str:
     return inner if column.not_null else f"Nullable({inner})"
 
 
-def _as_text(column: SourceColumn) -> ColumnMapping:
+def _as_text(column: SourceColumn) -> PostgresColumn:
     # Every type without a counterpart is copied as the text that Postgres prints.
     quoted = quote_postgres(column.name)
-    return ColumnMapping(column.name, column.declared, _nullable(column, "String"), f"{quoted}::text", as_text=True)
+    return PostgresColumn(
+        column.name, column.declared, _nullable(column, "String"), select=f"{quoted}::text", as_text=True
+    )
 
 
 def _precision(typmod: int) -> tuple[int, int]:
@@ -197,14 +136,14 @@ def _precision(typmod: int) -> tuple[int, int]:
     if scale < 0:
         precision, scale = precision - scale, 0
     precision = max(precision, scale)
-    if precision > _WIDEST_DECIMAL:
+    if precision > WIDEST_DECIMAL:
         # The declared precision exceeds every Decimal's; the values may still fit, and are checked.
         scale = min(scale, UNBOUNDED_NUMERIC[1])
-        precision = _WIDEST_DECIMAL
+        precision = WIDEST_DECIMAL
     return precision, scale
 
 
-def _decimal(column: SourceColumn, precision: int, scale: int) -> ColumnMapping:
+def _decimal(column: SourceColumn, precision: int, scale: int) -> PostgresColumn:
     quoted = quote_postgres(column.name)
     kind = f"Decimal({precision}, {scale})"
     because = f"which {kind} does not hold exactly"
@@ -218,8 +157,8 @@ def _decimal(column: SourceColumn, precision: int, scale: int) -> ColumnMapping:
             f" OR abs({quoted}) >= 1e{precision - scale}::numeric)"
         )
         select = _loud(quoted, refused, quoted)
-    return ColumnMapping(
-        column.name, column.declared, _nullable(column, kind), select, refused=refused, because=because
+    return PostgresColumn(
+        column.name, column.declared, _nullable(column, kind), select=select, refused=refused, because=because
     )
 
 
@@ -231,14 +170,14 @@ def _declared_within(typmod: int, precision: int, scale: int) -> bool:
     return declared_scale <= scale and (packed >> 16) - declared_scale <= precision - scale
 
 
-def _in_years(column: SourceColumn, kind: str, select: str, years: YearRange) -> ColumnMapping:
+def _in_years(column: SourceColumn, kind: str, select: str, years: YearRange) -> PostgresColumn:
     quoted = quote_postgres(column.name)
     refused = f"NOT ({quoted} >= '{years.first:04}-01-01' AND {quoted} < {_first_day_after(years, column.base)})"
     because = f"which {kind} does not hold (years {years.first} to {years.last})"
     if not years.loud:
         select = _loud(quoted, refused, select)
-    return ColumnMapping(
-        column.name, column.declared, _nullable(column, kind), select, refused=refused, because=because
+    return PostgresColumn(
+        column.name, column.declared, _nullable(column, kind), select=select, refused=refused, because=because
     )
 
 
@@ -251,7 +190,7 @@ def _loud(quoted: str, refused: str, select: str) -> str:
     return f"CASE WHEN {refused} THEN CAST(CAST('not mapping: ' || {quoted}::text AS integer) AS text) ELSE ({select})::text END"
 
 
-def _array(column: SourceColumn, years: YearRange) -> ColumnMapping:
+def _array(column: SourceColumn, years: YearRange) -> PostgresColumn:
     """Returns the mapping of an array: it is sent as JSON of its elements' texts, and ClickHouse parses each element strictly."""
     quoted = quote_postgres(column.name)
     depth = column.dimensions
@@ -286,7 +225,15 @@ def _array(column: SourceColumn, years: YearRange) -> ColumnMapping:
     kind = "Array(" * depth + f"Nullable({inner})" + ")" * depth
     select = _loud(quoted, " OR ".join(silent), f"to_json({texts})")
     refused = " OR ".join([*silent, *loud])
-    return ColumnMapping(column.name, column.declared, kind, select, _each(parsed, depth, element), refused, because)
+    return PostgresColumn(
+        column.name,
+        column.declared,
+        kind,
+        convert=_each(parsed, depth, element),
+        select=select,
+        refused=refused,
+        because=because,
+    )
 
 
 def _any_element(quoted: str, predicate: str) -> str:

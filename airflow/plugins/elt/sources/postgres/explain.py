@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from warehouse.client import Warehouse
 from warehouse.errors import PipelineError, WarehouseRefusedError, WarehouseUnavailableError
 
-from elt.destination import statements
-from elt.destination.statements import Finding, TableMapping
 from elt.errors import CountMismatchError, SourceRefusedError, SourceUnavailableError, ValueRefusedError
-from elt.settings import Settings
-from elt.sources.postgres.session import Source
+from elt.sources.postgres import findings
+from elt.sources.postgres.findings import Finding
+from elt.sources.postgres.mapping import PostgresMapping
+from elt.sources.postgres.sessions.server import Server
+from elt.sources.postgres.sessions.session import Session
 
 _CONVERSION = (CountMismatchError, SourceRefusedError, WarehouseRefusedError, WarehouseUnavailableError)
 """Errors that a value that cannot be carried may cause."""
@@ -26,7 +26,7 @@ class _Explanation:
     """A kind of value that explains some errors, and how the source finds one."""
 
     explains: Callable[[PipelineError], bool]
-    find: Callable[[TableMapping, str | None], Finding | None]
+    find: Callable[[PostgresMapping, str | None], Finding | None]
 
 
 def _state(error: PipelineError) -> str | None:
@@ -34,28 +34,27 @@ def _state(error: PipelineError) -> str | None:
 
 
 _EXPLANATIONS = (
-    _Explanation(lambda error: _state(error) in _NOT_THE_ENCODING, statements.find_no_utf8),
-    _Explanation(lambda error: _state(error) in _TOO_LONG, statements.find_too_long),
-    _Explanation(lambda error: isinstance(error, _CONVERSION), statements.find_refused),
+    _Explanation(lambda error: _state(error) in _NOT_THE_ENCODING, findings.find_no_utf8),
+    _Explanation(lambda error: _state(error) in _TOO_LONG, findings.find_too_long),
+    _Explanation(lambda error: isinstance(error, _CONVERSION), findings.find_refused),
 )
 
 
 def explain(
-    settings: Settings, warehouse: Warehouse, mapping: TableMapping, condition: str | None, cause: PipelineError
-) -> None:
-    """Raises ValueRefusedError instead of `cause` when the source has a row that explains it."""
-    findings = [one.find(mapping, condition) for one in _EXPLANATIONS if one.explains(cause)]
-    for finding in filter(None, findings):
+    server: Server, mapping: PostgresMapping, condition: str | None, cause: PipelineError
+) -> ValueRefusedError | None:
+    """Returns the error that names the row that explains `cause`; None where the source has none, or does not answer."""
+    found = [one.find(mapping, condition) for one in _EXPLANATIONS if one.explains(cause)]
+    for finding in filter(None, found):
         try:
-            # A server that is away needs no explanation by the source's rows.
-            warehouse.rows("SELECT 1")
-            with Source(settings, f"elt explain {mapping.table.name}") as source:
-                found = source.rows(finding.query)
+            with Session(server, f"elt explain {mapping.name}") as session:
+                rows = session.rows(finding.query)
         except PipelineError:
             continue
-        if found:
-            index, value, key = found[0]
+        if rows:
+            index, value, key = rows[0]
             column = finding.columns[index]
-            raise ValueRefusedError(
-                str(mapping.table.name), column.source_name, key, value, finding.because or column.because, finding.cure
+            return ValueRefusedError(
+                mapping.name, column.source_name, key, value, finding.because or column.because, finding.cure
             )
+    return None

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from elt.sources.base import Difference
 from elt.sources.postgres.catalogue import Reads, SourceTable
 
 # A role may not be allowed to call pg_control_system, such as on some hosted servers.
@@ -90,18 +91,6 @@ class Origin:
 
     def text(self) -> str:
         return json.dumps(asdict(self), separators=(",", ":"), sort_keys=True, ensure_ascii=False)
-
-
-@dataclass(frozen=True)
-class Difference:
-    """The changes between two origins."""
-
-    reason: str = ""
-    """Why the load cannot continue the published rows, as a clause; empty if it can."""
-    attached: tuple[int, ...] = ()
-    """Oids of new partitions, whose rows may be older than the watermark."""
-    detached: tuple[str, ...] = ()
-    """Names of removed partitions; their rows stay in `raw`, like deleted rows."""
 
 
 def read_identity(source: Reads, host: str) -> SourceIdentity:

@@ -10,9 +10,10 @@ from urllib.parse import quote, urlsplit
 
 import pytest
 from elt.errors import SourceRefusedError, SourceUnavailableError
-from elt.pipeline.names import TableName
-from elt.sources.postgres.copier import CHUNK_BYTES
-from elt.sources.postgres.session import CopySession, Source
+from elt.sources.postgres.names import TableName
+from elt.sources.postgres.sessions.copier import CHUNK_BYTES
+from elt.sources.postgres.sessions.server import Server
+from elt.sources.postgres.sessions.session import CopySession, Session
 from pydantic import SecretStr
 from testing.waiting import until
 from warehouse.errors import PipelineError
@@ -26,9 +27,9 @@ def table(shop: Any) -> Any:
     return shop
 
 
-def opened(shop: Any, **changes: str) -> Source:
+def opened(shop: Any, **changes: str) -> Session:
     address = changes.pop("url", shop.environment["SOURCE_URL"])
-    return Source(shop.settings.model_copy(update={"source_url": SecretStr(address)}), "elt load t test")
+    return Session(Server.of(shop.settings.model_copy(update={"source_url": SecretStr(address)})), "elt load t test")
 
 
 def read(session: CopySession, select: str) -> tuple[bytes, int]:

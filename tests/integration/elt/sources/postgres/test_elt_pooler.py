@@ -15,7 +15,8 @@ from urllib.parse import urlsplit
 import psycopg2
 import pytest
 from elt.errors import SourceRefusedError
-from elt.sources.postgres.session import CopySession, Source
+from elt.sources.postgres.sessions.server import Server
+from elt.sources.postgres.sessions.session import CopySession, Session
 from pydantic import SecretStr
 from testing.waiting import takes_connections, until_up
 from warehouse.errors import PipelineError
@@ -155,7 +156,7 @@ def test_masks_work_through_a_pooler_that_passes_no_options_and_the_salt_stands_
     direct = people.warehouse("SELECT id, email FROM raw.people ORDER BY id")
     salt = people.settings.mask_salt.get_secret_value() + "-of-the-test"
     texts: list[str] = []
-    for session, method in ((Source, "execute"), (Source, "rows"), (CopySession, "execute"), (CopySession, "copy")):
+    for session, method in ((Session, "execute"), (Session, "rows"), (CopySession, "execute"), (CopySession, "copy")):
         original = getattr(session, method)
 
         def recorded(self: Any, sql: str, *rest: Any, original: Any = original) -> Any:
@@ -181,12 +182,12 @@ def test_masks_work_through_a_pooler_that_passes_no_options_and_the_salt_stands_
 
 
 def test_a_session_without_a_pooler_is_not_asked_twice(people: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("elt.sources.postgres.pooler._ROUNDS", None)
-    with Source(people.settings, "elt test") as source:
+    monkeypatch.setattr("elt.sources.postgres.sessions.pooler._ROUNDS", None)
+    with Session(Server.of(people.settings), "elt test") as source:
         assert source.rows("SELECT 1") == [(1,)]
 
 
 def test_a_pooler_that_pools_statements_is_refused(people: Any, behind: Behind) -> None:
     with behind(pool_mode="statement") as pooled, pytest.raises(PipelineError, match="transaction pooling") as caught:
-        Source(pooled.settings, "elt test")
+        Session(Server.of(pooled.settings), "elt test")
     assert isinstance(caught.value, SourceRefusedError)

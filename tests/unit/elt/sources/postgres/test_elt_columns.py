@@ -1,8 +1,10 @@
 """The rules of types that need no server."""
 
 import pytest
-from elt.sources.postgres.columns import NARROW, WIDE, map_column, override_problem
+from elt.mapping import NARROW, WIDE
 from elt.sources.postgres.catalogue import SourceColumn
+from elt.sources.postgres.columns import map_column
+from elt.sources.postgres.options import override_problem
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -3,7 +3,7 @@
 import ssl
 
 import pytest
-from elt.sources.postgres.copier import _address
+from elt.sources.postgres.sessions.copier import _address
 from warehouse.errors import TerminalError
 
 FOUND = {"host": "db.example.org", "port": "5433", "user": "reader", "dbname": "shop", "sslmode": "prefer"}

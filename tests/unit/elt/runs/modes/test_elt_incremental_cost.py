@@ -1,7 +1,7 @@
 """When an incremental load is given up for a full copy."""
 
 import pytest
-from elt.runs.modes.cost import SMALL_ROWS, WHOLE_FROM_SHARE, costs_more
+from elt.runs.modes.incremental import SMALL_ROWS, WHOLE_FROM_SHARE, costs_more
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 from warehouse.quoting import quote
 
-from elt.sources.postgres.columns import ColumnMapping
-from elt.pipeline.names import quote_postgres
+from elt.sources.base import Number
 from elt.sources.postgres.catalogue import SourceColumn
+from elt.sources.postgres.columns import PostgresColumn
+from elt.sources.postgres.names import quote_postgres
 
 _DECIMAL = re.compile(r"Decimal\((\d+), (\d+)\)")
 _DIGITS_OF_INT64 = 18
@@ -22,18 +23,14 @@ _NAN = -1
 _MD5_HALF = "('x' || substr(md5({}), 1, 16))::bit(64)::bigint", "reinterpretAsInt64(reverse(substring(MD5({}), 1, 8)))"
 
 
-@dataclass(frozen=True)
-class Canonical:
-    """SQL expressions for a column's canonical number, a signed 64-bit integer."""
+@dataclass(frozen=True, kw_only=True)
+class Canonical(Number):
+    """SQL expressions for a column's canonical number."""
 
-    name: str
-    """In `raw`."""
     postgres: str
-    clickhouse: str
-    nullable: bool
 
 
-def canonical(column: ColumnMapping, source: SourceColumn, *, as_sent: bool, in_key: bool) -> Canonical:
+def canonical(column: PostgresColumn, source: SourceColumn, *, as_sent: bool, in_key: bool) -> Canonical:
     """Returns the pair of expressions for one column.
 
     With `as_sent` (masked and replaced columns) Postgres starts from the expression that it sends. For a float `in_key`, -0 equals 0, as in Postgres'
@@ -41,7 +38,8 @@ def canonical(column: ColumnMapping, source: SourceColumn, *, as_sent: bool, in_
     """
     name, kind, inner = quote(column.name), column.clickhouse, _inner(column.clickhouse)
     if depth := kind.count("Array("):
-        return Canonical(column.name, *_array(quote_postgres(column.source_name), name, depth, inner, source), False)
+        postgres, clickhouse = _array(quote_postgres(column.source_name), name, depth, inner, source)
+        return Canonical(column.name, clickhouse, nullable=False, postgres=postgres)
     nullable = "Nullable(" in kind
     if kind.startswith("LowCardinality("):
         # A function of a LowCardinality value returns LowCardinality too.
@@ -51,7 +49,8 @@ def canonical(column: ColumnMapping, source: SourceColumn, *, as_sent: bool, in_
         value, base = _typed(column.select, inner), ""
     if in_key and inner in ("Float32", "Float64"):
         value, name = f"({value} + '0')", f"({name} + to{inner}(0))"
-    return Canonical(column.name, *_scalar(value, name, inner, base), nullable)
+    postgres, clickhouse = _scalar(value, name, inner, base)
+    return Canonical(column.name, clickhouse, nullable=nullable, postgres=postgres)
 
 
 def _inner(kind: str) -> str:

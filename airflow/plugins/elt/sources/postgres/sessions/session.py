@@ -11,13 +11,13 @@ import psycopg2
 import psycopg2.extensions
 from warehouse.errors import PipelineError, TerminalError, TransientError
 
-from elt.sources.postgres.columns import MASK_SETTING
 from elt.errors import SnapshotGoneError, SourceRefusedError, SourceUnavailableError
-from elt.pipeline.names import TableName
-from elt.settings import Settings
 from elt.sources.postgres.catalogue import Kind
-from elt.sources.postgres.copier import Copier
-from elt.sources.postgres.pooler import is_shared
+from elt.sources.postgres.columns import MASK_SETTING
+from elt.sources.postgres.names import TableName
+from elt.sources.postgres.sessions.copier import Copier
+from elt.sources.postgres.sessions.pooler import is_shared
+from elt.sources.postgres.sessions.server import Server
 
 # Output settings for all values, so that defaults of server or role do not change the copy.
 # row_security off: policies that would hide rows from this role raise an error instead of a partial copy.
@@ -45,31 +45,31 @@ _NO_STARTUP_OPTION = "unsupported startup parameter"
 _CONNECT_SECONDS = 10
 
 
-class Source:
+class Session:
     """A session. Each method raises SourceRefusedError or SourceUnavailableError."""
 
-    def __init__(self, settings: Settings, application: str, *, salted: bool = False) -> None:
+    def __init__(self, server: Server, application: str, *, salted: bool = False) -> None:
         """Connects. pg_stat_activity shows the first 63 bytes of `application`.
 
         With `salted` the session has the salt for masked columns.
         """
-        self._settings = settings
+        self._server = server
         self._application = application
         self._salted = salted
         self._copying: CopySession | None = None
         self._connect()
 
     def _connect(self) -> None:
-        options = _salt_option(self._settings) if self._salted else _NO_OPTION
+        options = _salt_option(self._server) if self._salted else _NO_OPTION
         self._salt: str | None = None
         """Salt for the copying session, as a parameter, if options do not reach Postgres."""
         try:
-            self._connection = _connection(self._settings, self._application, options)
+            self._connection = _connection(self._server, self._application, options)
         except SourceUnavailableError as error:
             if not self._salted or _NO_STARTUP_OPTION not in str(error):
                 raise
             # A pooler.
-            self._connection = _connection(self._settings, self._application, _NO_OPTION)
+            self._connection = _connection(self._server, self._application, _NO_OPTION)
         try:
             self._set_up()
         except BaseException:
@@ -79,18 +79,18 @@ class Source:
     def _set_up(self) -> None:
         self._connection.autocommit = True
         with self._errors("a query"):
-            shared = is_shared(self._connection, lambda: _connection(self._settings, self._application, _NO_OPTION))
+            shared = is_shared(self._connection, lambda: _connection(self._server, self._application, _NO_OPTION))
         if shared:
             raise SourceRefusedError(
-                f"The source {self._settings.source_address} is a pooler that gives each transaction another session (transaction "
-                "pooling), so that the loader's settings and locks would end up with others; give SOURCE_URL the address of Postgres "
+                f"The source {self._server.shown} is a pooler that gives each transaction another session (transaction "
+                f"pooling), so that the loader's settings and locks would end up with others; give {self._server.variable} the address of Postgres "
                 "itself, or of a pool with pool_mode = session"
             )
         if self._salted and not self.rows(_HAS_SALT)[0][0]:
-            self._salt = self._settings.mask_salt.get_secret_value()
+            self._salt = self._server.mask_salt.get_secret_value()
         self.execute(_SESSION)
 
-    def __enter__(self) -> Source:
+    def __enter__(self) -> Session:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -131,7 +131,7 @@ class Source:
 
     @property
     def address(self) -> str:
-        """Host and port as written in SOURCE_URL, all of several hosts; libpq's choice if it names none."""
+        """Host and port as written in the address, all of several hosts; libpq's choice if it names none."""
         given = self._connection.info.dsn_parameters
         return f"{given.get('host') or self.host}:{given.get('port') or self._connection.info.port}"
 
@@ -160,7 +160,7 @@ class Source:
 
     def copy_session(self, application: str, tables: Sequence[tuple[TableName, Kind]], snapshot: str) -> CopySession:
         """Opens another copying session, in a transaction like that of `begin`. The caller closes it."""
-        return CopySession(self._settings, self._connection.info, application, tables, snapshot, self._salt)
+        return CopySession(self._server, self._connection.info, application, tables, snapshot, self._salt)
 
     def _lock_materialized(self, name: TableName) -> None:
         # LOCK TABLE does not accept a materialized view. A read locks it, but only after the snapshot is taken, so check that
@@ -198,7 +198,7 @@ class Source:
         try:
             yield
         except psycopg2.Error as error:
-            raise _translated(self._settings, error.pgcode, _reason(error, self._settings), doing) from None
+            raise _translated(self._server, error.pgcode, _reason(error, self._server), doing) from None
 
 
 class CopySession:
@@ -206,7 +206,7 @@ class CopySession:
 
     def __init__(
         self,
-        settings: Settings,
+        server: Server,
         beside: psycopg2.extensions.ConnectionInfo,
         application: str,
         tables: Sequence[tuple[TableName, Kind]],
@@ -220,7 +220,7 @@ class CopySession:
         It locks all tables before the first copy. Otherwise an ALTER could queue behind the session that holds the snapshot and block the copies for which
         that session waits: a deadlock.
         """
-        self._settings = settings
+        self._server = server
         # libpq's choice, also of several hosts.
         parameters = beside.dsn_parameters | {"host": beside.host, "port": str(beside.port)}
         with self._errors("the copy's session"):
@@ -276,14 +276,14 @@ class CopySession:
         except asyncpg.PostgresError as error:
             found = error.as_dict()
             detail = f"; {found['detail']}" if found.get("detail") else ""
-            reason = _clean(found.get("message") or str(error), self._settings, detail)
-            raise _translated(self._settings, error.sqlstate, reason, doing) from None
+            reason = _clean(found.get("message") or str(error), self._server, detail)
+            raise _translated(self._server, error.sqlstate, reason, doing) from None
         except (asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError) as error:
-            reason = _clean(str(error) or type(error).__name__, self._settings)
-            raise _translated(self._settings, None, reason, doing) from None
+            reason = _clean(str(error) or type(error).__name__, self._server)
+            raise _translated(self._server, None, reason, doing) from None
 
 
-def _begin(session: Source | CopySession, tables: Sequence[tuple[TableName, Kind]], snapshot: str | None) -> None:
+def _begin(session: Session | CopySession, tables: Sequence[tuple[TableName, Kind]], snapshot: str | None) -> None:
     session.execute("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
     if snapshot is not None:
         try:
@@ -298,7 +298,7 @@ def _begin(session: Source | CopySession, tables: Sequence[tuple[TableName, Kind
         _lock(session, lockable)
 
 
-def _lock(session: Source | CopySession, tables: Sequence[TableName]) -> None:
+def _lock(session: Session | CopySession, tables: Sequence[TableName]) -> None:
     names = ", ".join(name.sql for name in tables)
     try:
         session.execute(f"LOCK TABLE {names} IN ACCESS SHARE MODE")
@@ -319,8 +319,8 @@ def _lock(session: Source | CopySession, tables: Sequence[TableName]) -> None:
         raise
 
 
-def _translated(settings: Settings, state: str | None, reason: str, doing: str) -> PipelineError:
-    where = settings.source_address
+def _translated(server: Server, state: str | None, reason: str, doing: str) -> PipelineError:
+    where = server.shown
     passing = state is None or state == _LOCK_NOT_AVAILABLE or any(state.startswith(c) for c in _PASSING_CLASSES)
     if passing:
         return SourceUnavailableError(f"The source {where} broke off {doing} ({reason}); run again", state)
@@ -328,10 +328,10 @@ def _translated(settings: Settings, state: str | None, reason: str, doing: str) 
     return SourceRefusedError(f"The source {where} refuses {doing} ({reason}); {cure}", state)
 
 
-def _connection(settings: Settings, application: str, options: Mapping[str, Any]) -> psycopg2.extensions.connection:
+def _connection(server: Server, application: str, options: Mapping[str, Any]) -> psycopg2.extensions.connection:
     try:
         connection: psycopg2.extensions.connection = psycopg2.connect(
-            settings.source_url.get_secret_value(),
+            server.url.get_secret_value(),
             **options,
             connect_timeout=_CONNECT_SECONDS,
             application_name=_short(application),
@@ -345,12 +345,12 @@ def _connection(settings: Settings, application: str, options: Mapping[str, Any]
     except psycopg2.ProgrammingError:
         # libpq's message repeats parts of the address, including the password.
         raise SourceRefusedError(
-            "SOURCE_URL is not an address that Postgres understands; write postgresql://user:password@host:5432/database"
+            f"{server.variable} is not an address that Postgres understands; write postgresql://user:password@host:5432/database"
         ) from None
     except psycopg2.Error as error:
         raise SourceUnavailableError(
-            f"The source {settings.source_address} does not let the loader in ({_reason(error, settings)}); "
-            "check SOURCE_URL and that Postgres runs there"
+            f"The source {server.shown} does not let the loader in ({_reason(error, server)}); "
+            f"check {server.variable} and that Postgres runs there"
         ) from None
 
 
@@ -359,15 +359,15 @@ def _short(application: str) -> str:
     return application.encode()[:63].decode(errors="ignore")
 
 
-def _salt_option(settings: Settings) -> dict[str, Any]:
-    """Returns the salt as a connection option, after those of SOURCE_URL. Raises TerminalError without a salt."""
-    salt = settings.mask_salt.get_secret_value()
+def _salt_option(server: Server) -> dict[str, Any]:
+    """Returns the salt as a connection option, after those of the address. Raises TerminalError without a salt."""
+    salt = server.mask_salt.get_secret_value()
     if not salt:
         raise TerminalError(
             "pipeline.yml masks columns and MASK_SALT is empty; set it, once and for all, and run again"
         )
     try:
-        given = psycopg2.extensions.parse_dsn(settings.source_url.get_secret_value()).get("options", "")
+        given = psycopg2.extensions.parse_dsn(server.url.get_secret_value()).get("options", "")
     except psycopg2.ProgrammingError:
         # The connection attempt will report what is wrong with the address.
         given = ""
@@ -375,13 +375,13 @@ def _salt_option(settings: Settings) -> dict[str, Any]:
     return {"options": f"{given} -c {MASK_SETTING}={escaped}".strip()}
 
 
-def _reason(error: psycopg2.Error, settings: Settings) -> str:
+def _reason(error: psycopg2.Error, server: Server) -> str:
     text = error.diag.message_primary or str(error) or type(error).__name__
     detail = f"; {error.diag.message_detail}" if error.diag.message_detail else ""
-    return _clean(text, settings, detail)
+    return _clean(text, server, detail)
 
 
-def _clean(text: str, settings: Settings, detail: str = "") -> str:
+def _clean(text: str, server: Server, detail: str = "") -> str:
     """Returns the first line, with secrets removed."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return settings.redact((lines[0] if lines else "no reason given") + detail).rstrip(".")
+    return server.redact((lines[0] if lines else "no reason given") + detail).rstrip(".")

@@ -3,25 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from collections.abc import Generator, Sequence
 
-from elt.sources.postgres.session import CopySession
+from elt.sources.base import Sent, Tick
+from elt.sources.postgres.sessions.session import CopySession
 
 _TICK_SECONDS = 1.0
 _SAMPLE_EVERY = 16
 """Rows are counted in one of this many chunks: enough for a progress estimate, at almost no cost."""
-
-Tick = Callable[[int, int], None]
-"""Callback, about once a second, with the estimated rows and the bytes so far."""
-
-
-@dataclass
-class Sent:
-    """Rows and bytes that the source sent in a successful stream."""
-
-    rows: int = 0
-    bytes: int = 0
 
 
 class CopyStream:
@@ -31,7 +20,10 @@ class CopyStream:
     copy never looks complete.
     """
 
-    def __init__(self, session: CopySession, select: str, tick: Tick) -> None:
+    format = "TabSeparated"
+
+    def __init__(self, session: CopySession, select: str, columns: Sequence[str], tick: Tick) -> None:
+        self.columns = tuple(columns)
         self.sent = Sent()
         self.error: Exception | None = None
         """The error of the copy itself, if it failed."""

@@ -1,0 +1,75 @@
+"""The tables of a run: those that the source discovers, checked against the other sources, or those that somebody asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from warehouse.errors import TerminalError
+
+from elt.pipeline.file import PipelineFile, problems
+from elt.pipeline.options import SourceEntry, TableEntry
+from elt.sources.base import LeftOut, Selection, Source
+
+
+def select_tables(file: PipelineFile, source: Source) -> Selection:
+    """What the source discovers. Raises TerminalError if two tables would share a name in `raw`."""
+    selection = source.discover()
+    if source.entry.is_complete and all(other.is_complete for other in file.sources):
+        # Whoever read the file has looked at the names.
+        return selection
+    others = [other for other in file.sources if other.name != source.entry.name]
+    if mistakes := problems([(str(one.name), one) for one in selection.entries], others):
+        raise TerminalError(
+            f"tables: all does not work here ({'; '.join(mistakes)}); name the tables under options: or exclude: in pipeline.yml"
+        )
+    return selection
+
+
+def choose(
+    entries: Sequence[TableEntry], wanted: Sequence[str] | None, left_out: Sequence[LeftOut] = ()
+) -> tuple[TableEntry, ...]:
+    """Returns the `wanted` entries, by their name in `raw` or in the source; all if None or empty.
+
+    Raises TerminalError that names tables that are not in pipeline.yml, or are `left_out`.
+    """
+    if not wanted:
+        if not entries:
+            reasons = "".join(f"; {table.name} is left out: {table.reason}" for table in left_out)
+            raise TerminalError(
+                f"There is no table to copy; list some in pipeline.yml, or grant this role SELECT on them{reasons}"
+            )
+        return tuple(entries)
+    for table in left_out:
+        if {table.target, table.name} & set(wanted):
+            raise TerminalError(f"{table.name} is left out of tables: all: {table.reason}")
+    unknown = [name for name in wanted if not any(name in names_of(entry) for entry in entries)]
+    if unknown:
+        names = ", ".join(entry.target_name for entry in entries)
+        raise TerminalError(f"pipeline.yml has no table {', '.join(unknown)}; it has {names}")
+    return tuple(entry for entry in entries if names_of(entry) & set(wanted))
+
+
+def names_of(entry: TableEntry) -> set[str]:
+    """Names by which people ask for a table: in `raw`, and in the source."""
+    return {entry.target_name, str(entry.name)}
+
+
+def sources_of(file: PipelineFile, wanted: Sequence[str]) -> dict[SourceEntry, tuple[str, ...]]:
+    """The sources that are asked for, each with the tables of it that are; none means all of them.
+
+    A name is a source's, or a table's as in `choose`. A table that no list of the file names is looked for in the main source, which may say
+    `tables: all`, or in the source whose name begins its name in `raw`. Without any name it is every source.
+    """
+    if not wanted:
+        return dict.fromkeys(file.sources, ())
+    found: dict[str, list[str]] = {}
+    whole: set[str] = set()
+    for name in wanted:
+        if any(source.name == name for source in file.sources):
+            whole.add(name)
+            found.setdefault(name, [])
+            continue
+        owner = next((one for one in file.sources if any(name in names_of(entry) for entry in one.entries)), None)
+        owner = owner or next((one for one in file.sources if one.prefix and name.startswith(one.prefix)), file.main)
+        found.setdefault(owner.name, []).append(name)
+    return {file.find(name): () if name in whole else tuple(tables) for name, tables in found.items()}

@@ -1,0 +1,1 @@
+"""Sessions on a Postgres server, and how rows leave it."""
