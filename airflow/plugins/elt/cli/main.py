@@ -136,7 +136,7 @@ Wanted = tuple[str, tuple[str, ...]]
 
 def _wanted(settings: Settings, names: Sequence[str]) -> list[Wanted]:
     file: PipelineFile = read_pipeline(settings.elt_pipeline)
-    return [(source.name, tables) for source, tables in sources_of(file, names).items()]
+    return [(source.name, tables) for source, tables in sources_of(file, names)]
 
 
 def _each(wanted: Sequence[Wanted], out: Console, do: Callable[[str, tuple[str, ...]], bool]) -> bool:

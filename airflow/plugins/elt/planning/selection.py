@@ -54,14 +54,14 @@ def names_of(entry: TableEntry) -> set[str]:
     return {entry.target_name, str(entry.name)}
 
 
-def sources_of(file: PipelineFile, wanted: Sequence[str]) -> dict[SourceEntry, tuple[str, ...]]:
+def sources_of(file: PipelineFile, wanted: Sequence[str]) -> list[tuple[SourceEntry, tuple[str, ...]]]:
     """The sources that are asked for, each with the tables of it that are; none means all of them.
 
     A name is a source's, or a table's as in `choose`. A table that no list of the file names is looked for in the main source, which may say
     `tables: all`, or in the source whose name begins its name in `raw`. Without any name it is every source.
     """
     if not wanted:
-        return dict.fromkeys(file.sources, ())
+        return [(source, ()) for source in file.sources]
     found: dict[str, list[str]] = {}
     whole: set[str] = set()
     for name in wanted:
@@ -72,4 +72,4 @@ def sources_of(file: PipelineFile, wanted: Sequence[str]) -> dict[SourceEntry, t
         owner = next((one for one in file.sources if any(name in names_of(entry) for entry in one.entries)), None)
         owner = owner or next((one for one in file.sources if one.prefix and name.startswith(one.prefix)), file.main)
         found.setdefault(owner.name, []).append(name)
-    return {file.find(name): () if name in whole else tuple(tables) for name, tables in found.items()}
+    return [(file.find(name), () if name in whole else tuple(tables)) for name, tables in found.items()]

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from elt.runs.modes.cost import SMALL_ROWS
+from elt.runs.modes.incremental import SMALL_ROWS
 
 EVENTS = "name: public.events, mode: incremental, cursor: updated_at"
 ROWS = SMALL_ROWS + 50_000
