@@ -118,8 +118,9 @@ def problems(named: Sequence[tuple[str, TableEntry]], others: Sequence[SourceEnt
         if problem := target_problem(entry.target_name):
             found.append(f"raw.{entry.target_name} {problem}")
         for other in others:
-            taken = {one.target_name for one in other.entries}
-            if entry.target_name in taken or (not other.is_complete and entry.target_name.startswith(other.prefix)):
+            # The source without a prefix looks itself whether its tables have names of others.
+            begins = bool(other.prefix) and not other.is_complete and entry.target_name.startswith(other.prefix)
+            if begins or entry.target_name in {one.target_name for one in other.entries}:
                 found.append(
                     f"{name} would be raw.{entry.target_name}, a name of the source {other.name}; give it a target:"
                 )
