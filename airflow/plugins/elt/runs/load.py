@@ -65,8 +65,8 @@ def _load(
     verify: Verify,
 ) -> tuple[ops.Load, Callable[[], None]]:
     reader = session.describe(entry, years_held(warehouse))
-    mode = choose_mode(warehouse, reader, run)
-    event = _claim(warehouse, run, reader, mode, attempt, session.instant)
+    mode = choose_mode(warehouse, reader, run, entry)
+    event = _claim(warehouse, run, reader, entry, mode, attempt, session.instant)
     into = mode.table_for_rows(event.loading_table)
     try:
         if into != event.loading_table:
@@ -165,16 +165,24 @@ def _verified(warehouse: Warehouse, reader: TableReader, event: ops.Load) -> ops
     )
 
 
-def _claim(warehouse: Warehouse, run: ops.Run, reader: TableReader, mode: Mode, attempt: int, instant: str) -> ops.Load:
+def _claim(
+    warehouse: Warehouse,
+    run: ops.Run,
+    reader: TableReader,
+    entry: TableEntry,
+    mode: Mode,
+    attempt: int,
+    instant: str,
+) -> ops.Load:
     """Makes the attempt's table. That it can be made only once is what gives each attempt a table of its own."""
-    mapping, target = reader.mapping, reader.mapping.entry.target_name
+    target = entry.target_name
     started = records.now()
     number = max([attempt, *(1 + load.try_ for load in ops.loads(warehouse, run.run) if load.target == target)])
     while True:
         name = loading_table(target, run.run, number)
         try:
             if mode.base is None:
-                warehouse.command(statements.create(mapping, name, run.run, started))
+                warehouse.command(statements.create(reader.mapping, name, run.run, started))
             else:
                 warehouse.command(statements.clone(name, mode.base.target))
             break
@@ -182,7 +190,7 @@ def _claim(warehouse: Warehouse, run: ops.Run, reader: TableReader, mode: Mode, 
             if error.code != TABLE_EXISTS:
                 raise
             number += 1
-    event = ops.Load(run.run, target, number, mapping.name, name, mode.name, "running", instant, started)
+    event = ops.Load(run.run, target, number, str(entry.name), name, mode.name, "running", instant, started)
     records.append(warehouse, [event])
     return event
 

@@ -19,7 +19,7 @@ from elt.pipeline.options import TableEntry
 from elt.planning.selection import choose
 from elt.publishing import publish
 from elt.publishing.leases import run_lease
-from elt.runs.run import Place, place_of
+from elt.runs.place import Place, place_of
 from elt.runs.whole_run import run_key
 from elt.settings import Settings
 from elt.sources.base import Summed

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from warehouse import ops, records
 from warehouse.client import Warehouse
@@ -14,8 +14,7 @@ from warehouse.leases import Lease
 from warehouse.turns import WAIT_SECONDS
 
 from elt.errors import NotInRunError
-from elt.pipeline.file import PipelineFile
-from elt.pipeline.options import SourceEntry, TableEntry
+from elt.pipeline.options import TableEntry
 from elt.planning.plan import read_plan
 from elt.planning.selection import choose, select_tables
 from elt.publishing import publish as publishing
@@ -23,34 +22,10 @@ from elt.publishing import recovery
 from elt.publishing.keeping import KEPT, keep_published, on_error
 from elt.publishing.leases import publishing_lease, run_lease
 from elt.runs import gone, load, snapshot
+from elt.runs.place import Place, entry_of, place_of
 from elt.runs.progress import LoadResult, Progress, PublishedTable, PublishResult
 from elt.settings import Settings
-from elt.sources.base import Source
-from elt.sources.registry import open_source, read_pipeline
-
-
-@dataclass(frozen=True)
-class Place:
-    """A source as the runs see it: with the file that names it, and the settings that open it."""
-
-    settings: Settings
-    file: PipelineFile
-    source: Source
-
-    @property
-    def name(self) -> str:
-        return self.source.entry.name
-
-    def entries(self) -> tuple[TableEntry, ...]:
-        """All of its tables; asks the source only where pipeline.yml does not list them."""
-        return select_tables(self.file, self.source).entries
-
-
-def place_of(settings: Settings, name: str | None = None) -> Place:
-    """The source of that name in pipeline.yml; the main one without. Raises TerminalError where there is none."""
-    file = read_pipeline(settings.elt_pipeline)
-    entry = file.find(name) if name else file.main
-    return Place(settings, file, open_source(settings, entry))
+from elt.sources.registry import read_pipeline
 
 
 def begin(
@@ -361,12 +336,6 @@ def recover(
         ops.check_tables(warehouse)
         with run_lease(warehouse, name, holder=holder, tell=tell):
             return recovery.recover(warehouse, name, holder=holder, wait_seconds=wait_seconds, tell=tell)
-
-
-def entry_of(settings: Settings, run: ops.Run) -> SourceEntry:
-    """The source of a run; the main one for runs from before there were several."""
-    file = read_pipeline(settings.elt_pipeline)
-    return file.find(run.source_name) if run.source_name else file.main
 
 
 def _still_planned(place: Place) -> list[str]:

@@ -23,8 +23,9 @@ from elt.publishing.keeping import keep_published
 from elt.publishing.leases import run_lease
 from elt.publishing.recovery import CLI_PREFIX
 from elt.runs import load
+from elt.runs.place import Place, place_of
 from elt.runs.progress import LoadResult, Progress, PublishResult
-from elt.runs.run import Place, begin_leased, place_of, publish_own
+from elt.runs.run import begin_leased, publish_own
 from elt.runs.snapshot import held_snapshot
 from elt.settings import Settings
 from elt.sources.base import Session

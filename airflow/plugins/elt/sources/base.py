@@ -55,7 +55,8 @@ class Stream(Protocol):
 class TableReader(Protocol):
     """One table at one instant. For one thread at a time."""
 
-    mapping: TableMapping
+    @property
+    def mapping(self) -> TableMapping: ...
 
     def read(self, condition: str | None, tick: Tick) -> Stream:
         """The rows that meet `condition`, in the source's own language; all if None."""
@@ -180,11 +181,11 @@ class Source(Protocol):
 
 
 @runtime_checkable
-class Versioned(TableReader, Protocol):
-    """A table that knows whether it has changed, so that an unchanged one is not read again."""
+class Versioned(Protocol):
+    """A table that knows whether it has changed, so that an unchanged one is not read again. Its `mapping` is not asked for before."""
 
     def version(self) -> str:
-        """Equal for two instants only where every row is equal and the mapping was made from the same facts."""
+        """Equal for two instants only where every row and the mapping are equal. Known without reading the rows."""
         ...
 
     def changes_since(self, before: str) -> str:

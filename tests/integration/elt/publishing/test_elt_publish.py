@@ -17,7 +17,8 @@ from elt.pipeline.names import raw
 from elt.planning.plan import write_plan
 from elt.publishing import publish as publishing
 from elt.publishing.leases import publishing_lease, run_lease
-from elt.runs.run import begin, fail, load_table, place_of, publish, recover
+from elt.runs.place import place_of
+from elt.runs.run import begin, fail, load_table, publish, recover
 from elt.runs.snapshot import HeldSnapshot, held_snapshot, hold
 from elt.settings import Settings
 from testing.waiting import until

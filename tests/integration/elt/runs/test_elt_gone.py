@@ -8,7 +8,8 @@ import pytest
 import yaml
 from elt.planning.selection import select_tables
 from elt.runs.gone import views_that_read
-from elt.runs.run import begin, place_of
+from elt.runs.place import place_of
+from elt.runs.run import begin
 from stack.check import probes
 from warehouse import ops, records
 from warehouse.client import Warehouse

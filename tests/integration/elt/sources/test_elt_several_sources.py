@@ -11,7 +11,8 @@ from urllib.parse import urlsplit
 import pytest
 from elt.cli.check import check
 from elt.publishing.leases import publishing_lease, run_lease
-from elt.runs.run import begin, load_table, place_of, publish, recover
+from elt.runs.place import place_of
+from elt.runs.run import begin, load_table, publish, recover
 from elt.runs.whole_run import Listener, load_everything
 from testing.servers import run_sql
 from testing.waiting import until

@@ -11,19 +11,20 @@ from elt.pipeline.names import raw
 from elt.runs.modes.base import Base, find_published, joined
 from elt.sources.base import TableReader, Versioned
 
+VERSIONED = "versioned"
+
 
 class Full:
     condition: str | None = None
 
     def __init__(self, warehouse: Warehouse, reader: TableReader, run: ops.Run, target: str) -> None:
         self._warehouse = warehouse
-        self._shape = reader.mapping.fingerprint
         self._version = self._note = ""
         self._rows = 0
         self.base: Base | None = None
         if isinstance(reader, Versioned):
             self._version = reader.version()
-            published = find_published(warehouse, target, reader.mapping)
+            published = find_published(warehouse, target)
             if published is not None and published.load.origin:
                 self._note = reader.changes_since(published.load.origin)
                 if published.load.origin == self._version and not published.problem and not run.full_refresh:
@@ -45,6 +46,7 @@ class Full:
             event,
             rows_present=self._rows,
             origin=self._version,
-            shape=self._shape,
+            # The version says more, and is known without a look at the rows.
+            shape=VERSIONED,
             note=joined(event.note, self._note),
         )

@@ -125,7 +125,7 @@ def find_start(warehouse: Warehouse, target: str, reader: Followed, instants: In
     """A table is loaded whole where it is not there as it was published, has another shape, key or origin, or no watermark that can be
     gone on from."""
     name = reader.mapping.name
-    published = find_published(warehouse, target, reader.mapping)
+    published = find_published(warehouse, target)
     if published is None:
         return Start(None)
 
@@ -134,8 +134,12 @@ def find_start(warehouse: Warehouse, target: str, reader: Followed, instants: In
 
     load = published.load
     found = reader.compare(load.origin)
-    if found.reason or published.problem:
-        return whole(found.reason or published.problem)
+    if found.reason:
+        return whole(found.reason)
+    if load.shape != reader.mapping.fingerprint:
+        return whole("its columns, key, condition or partitions have changed since the run before")
+    if published.problem:
+        return whole(published.problem)
     if not load.watermark:
         return Start(None)
     mark = _parsed(reader.cursor, load.watermark)
