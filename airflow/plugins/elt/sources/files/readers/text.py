@@ -1,0 +1,53 @@
+"""Text files as lines."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import cast
+
+from warehouse.errors import TerminalError
+
+from elt.sources.files.folder import HashedFile
+from elt.sources.files.options import PACKED, FilesTable
+
+_BLOCK = 1 << 20
+
+
+@contextmanager
+def opened_text(name: str, stream: HashedFile, entry: FilesTable) -> Iterator[io.TextIOWrapper]:
+    """Opens a file as text, packed or not; line ends stay. Bytes that are not of the encoding become lone surrogates."""
+    raw = io.BufferedReader(stream, _BLOCK)
+    if name.lower().endswith(PACKED):
+        raw = io.BufferedReader(cast(io.RawIOBase, gzip.GzipFile(fileobj=raw)), _BLOCK)
+    # A byte order mark is no part of the first name.
+    encoding = "utf-8-sig" if is_utf8(entry.encoding) else entry.encoding
+    text = io.TextIOWrapper(raw, encoding, errors="surrogateescape", newline="")
+    try:
+        yield text
+    except UnicodeDecodeError as error:
+        raise TerminalError(f"{name} is not {entry.encoding} ({error.reason}); {encoding_cure(entry)}") from None
+    except (EOFError, zlib.error) as error:
+        raise TerminalError(f"{name} cannot be unpacked ({error}); put the whole file there and run again") from None
+
+
+def is_utf8(encoding: str) -> bool:
+    return encoding.lower().replace("_", "-") in ("utf-8", "utf8", "utf-8-sig")
+
+
+def encoding_cure(entry: FilesTable) -> str:
+    other = "cp1252 or utf-16" if is_utf8(entry.encoding) else "utf-8"
+    return f"say its encoding in pipeline.yml, as in encoding: {other}"
+
+
+def is_text(value: str) -> bool:
+    """Whether the value has no bytes that were not of the encoding."""
+    return value.isascii() or not any("\ud800" <= character <= "\udfff" for character in value)
+
+
+def misread(entry: FilesTable) -> str:
+    """Returns why a line that is not of the encoding is refused."""
+    return f"has bytes that are not {entry.encoding}; {encoding_cure(entry)}"
