@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 
 from elt.mapping import WIDEST_DECIMAL, YearRange
 from elt.sources.files import kinds
+from elt.sources.files.type_names import INSTANT as INSTANT_TYPE
 
 BOOL, INTEGER, DECIMAL, DATE, WALL_CLOCK, INSTANT, FLOAT = (
     "bool",
@@ -88,7 +89,7 @@ _KINDS = {
     BOOL: "Bool",
     INTEGER: "Int64",
     DATE: "Date32",
-    WALL_CLOCK: kinds.INSTANT,
-    INSTANT: kinds.INSTANT,
+    WALL_CLOCK: INSTANT_TYPE,
+    INSTANT: INSTANT_TYPE,
     FLOAT: "Float64",
 }

@@ -6,21 +6,23 @@ import hashlib
 import struct
 from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime
-from functools import reduce
 from operator import xor
 
 from warehouse.quoting import quote
 
 from elt.sources.base import Number
-from elt.sources.files import kinds
-from elt.sources.files.kinds import precision_and_scale
-from elt.verification.canonical import _DIGITS_OF_INT64, _NAN, _scalar
-from elt.verification.checksums import _NULL, _NULL_IN_ROW, _PRIME, _WORD, _factor
+from elt.sources.files.type_names import INSTANT, precision_and_scale
+from elt.sources.sums import NULL, NULL_IN_ROW, PRIME, WORD, factor
 
 _FIRST, _FIRST_OFFSET, _SECOND, _SECOND_OFFSET = 2147483647, 715827883, 2147483629, 536870909
 _TRUE = frozenset({"true", "t", "yes", "1"})
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+_DIGITS_OF_INT32 = 9
+_DIGITS_OF_INT64 = 18
+_NAN = -1
+"""Number of every NaN; it is the bits of one, so that no other float has it."""
 
 ToNumber = Callable[[str], int]
 
@@ -29,7 +31,24 @@ def number_of(name: str, clickhouse: str) -> Number:
     """Returns the expression for a column of the copy."""
     is_nullable = clickhouse.startswith("Nullable(")
     kind = clickhouse.removeprefix("Nullable(")[:-1] if is_nullable else clickhouse
-    return Number(name, _scalar("", quote(name), kind, "")[1], is_nullable)
+    return Number(name, _in_clickhouse(quote(name), kind), is_nullable)
+
+
+def _in_clickhouse(name: str, kind: str) -> str:
+    if kind in ("Int64", "Bool"):
+        return f"toInt64({name})"
+    if kind == "Date32":
+        return f"toInt64(toInt32({name}))"
+    if kind == INSTANT:
+        return f"toUnixTimestamp64Micro({name})"
+    if kind == "Float64":
+        return f"if(isNaN({name}), toInt64({_NAN}), reinterpretAsInt64({name}))"
+    if kind.startswith("Decimal"):
+        precision, _ = precision_and_scale(kind)
+        if precision <= _DIGITS_OF_INT64:
+            return f"toInt64(reinterpret({name}, '{'Int32' if precision <= _DIGITS_OF_INT32 else 'Int64'}'))"
+        name = f"toString({name})"
+    return f"reinterpretAsInt64(reverse(substring(MD5({name}), 1, 8)))"
 
 
 def to_number(kind: str) -> ToNumber:
@@ -46,36 +65,25 @@ def mix(number: int) -> int:
 
 
 class Checksums:
-    """Checksums of rows of numbers, by bucket of the key."""
+    """Checksums of rows of numbers."""
 
-    def __init__(self, width: int, keys: Sequence[int], buckets: int) -> None:
-        self._keys = keys
-        self._buckets = buckets
-        self._width = width
-        self.sums: dict[int, list[int]] = {}
+    def __init__(self, width: int) -> None:
+        self._sums = [0] * (2 + width)
 
     def add(self, columns: Sequence[Sequence[int | None]]) -> None:
         """Adds rows, given as columns."""
-        factors = [_factor(place) for place in range(self._width)]
-        for row in zip(*columns, strict=True):
-            parts = [
-                _NULL_IN_ROW * (place + 1) if number is None else _remainder(number, _PRIME) * factors[place]
-                for place, number in enumerate(row)
-            ]
-            sums = self.sums.setdefault(self.bucket(parts), [0] * (2 + self._width))
-            sums[0] += 1
-            sums[1] += reduce(xor, parts)
-            for place, number in enumerate(row, 2):
-                sums[place] += _NULL if number is None else mix(number)
+        rows: list[int] = [0] * len(columns[0])
+        for place, numbers in enumerate(columns):
+            by, null = factor(place), NULL_IN_ROW * (place + 1)
+            parts = [null if number is None else _remainder(number, PRIME) * by for number in numbers]
+            rows = list(map(xor, rows, parts))
+            self._sums[2 + place] += sum(NULL if number is None else mix(number) for number in numbers)
+        self._sums[0] += len(rows)
+        self._sums[1] += sum(rows)
 
-    def bucket(self, parts: Sequence[int]) -> int:
-        """Returns the bucket of a row, given what its numbers add to the checksum of the rows."""
-        if self._buckets == 1:
-            return 0
-        return _remainder(reduce(xor, (parts[place] for place in self._keys)), 1048573) & (self._buckets - 1)
-
-    def result(self) -> dict[int, tuple[int, ...]]:
-        return {bucket: tuple(value % _WORD for value in sums) for bucket, sums in self.sums.items()}
+    def result(self) -> tuple[int, ...]:
+        """Returns the number of rows, their checksum, and the checksum of each column."""
+        return tuple(value % WORD for value in self._sums)
 
 
 def _remainder(number: int, divisor: int) -> int:
@@ -126,5 +134,5 @@ _BY_KIND: dict[str, ToNumber] = {
     "Int64": int,
     "Float64": _of_float,
     "Date32": _of_date,
-    kinds.INSTANT: _of_instant,
+    INSTANT: _of_instant,
 }

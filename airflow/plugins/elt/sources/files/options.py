@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 from pydantic import AfterValidator, Field, model_validator
 
 from elt.pipeline.options import SourceEntry, TableEntry
-from elt.sources.files.kinds import type_problem, type_spelled
+from elt.sources.files.type_names import type_problem, type_spelled
 
 Format = Literal["csv", "jsonl", "parquet", "excel"]
 
@@ -135,9 +135,10 @@ class FilesTable(TableEntry):
         return self.name.endswith(REJECTS)
 
     def rejected(self) -> FilesTable:
-        """Returns the entry of the table of this table's broken lines; it reads the same files in the same way."""
-        changes = {"name": f"{self.name}{REJECTS}", "target": f"{self.target_name}{REJECTS}"}
-        return self.model_copy(update=changes | {"key": (), "order_by": (), "partition_by": None})
+        """Returns the entry of the table of this table's broken lines, which reads the same files in the same way."""
+        target = f"{self.target}{REJECTS}" if self.target else None
+        changes = {"name": f"{self.name}{REJECTS}", "target": target, "key": (), "order_by": (), "partition_by": None}
+        return self.model_copy(update=changes)
 
 
 class FilesSource(SourceEntry):
@@ -158,7 +159,8 @@ class FilesSource(SourceEntry):
 
     @property
     def entries(self) -> tuple[FilesTable, ...]:
-        return self.tables
+        """The tables of the file, and behind them those of their broken lines."""
+        return (*self.tables, *(table.rejected() for table in self.tables if table.rejects == "table"))
 
     @property
     def folder(self) -> Path:

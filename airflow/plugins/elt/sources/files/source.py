@@ -14,7 +14,8 @@ from warehouse.errors import PipelineError, TerminalError
 
 from elt.errors import SnapshotGoneError
 from elt.mapping import WIDE, YearRange
-from elt.pipeline.options import TableEntry
+from elt.pipeline.options import SourceEntry, TableEntry
+from elt.settings import Settings
 from elt.sources.base import Checked, CheckedTable, Selection
 from elt.sources.files.folder import FilesChangedError, FoundFile, digest, find, read_hashes
 from elt.sources.files.options import FilesSource, FilesTable
@@ -40,7 +41,8 @@ class FilesHeld:
 class FilesSession:
     """The tables of a folder at one instant."""
 
-    def __init__(self, source: str, found: _Found) -> None:
+    def __init__(self, source: str, found: _Found, instant: str) -> None:
+        self.instant = instant
         self._source = source
         self._found = found
         self._cancelled = threading.Event()
@@ -59,6 +61,13 @@ class FilesSession:
         self._cancelled.set()
 
 
+def open_source(settings: Settings, entry: SourceEntry) -> Files:
+    """Returns the source of an entry; no file is looked at yet."""
+    if not isinstance(entry, FilesSource):
+        raise TerminalError(f"The source {entry.name} is of kind {entry.kind}, not files")
+    return Files(entry)
+
+
 class Files:
     """A folder of files as pipeline.yml has it."""
 
@@ -68,16 +77,13 @@ class Files:
     def discover(self) -> Selection:
         entries: list[TableEntry] = []
         sizes: dict[str, int] = {}
-        for table in self.entry.tables:
-            table = self._filled(table)
-            both = (table, table.rejected()) if table.rejects == "table" else (table,)
-            entries += both
+        for table in map(self._filled, self.entry.entries):
+            entries.append(table)
             try:
-                size = sum(file.size for file in find(self.entry.folder, table))
+                sizes[table.target_name] = sum(file.size for file in find(self.entry.folder, table))
             except PipelineError:
                 # Told when the table is held, which may keep what is published.
                 continue
-            sizes |= {one.target_name: size for one in both}
         return Selection(tuple(entries), identity=f"{_INSTANT}{self.entry.folder}", sizes=sizes)
 
     def check(self) -> Checked:
@@ -127,7 +133,7 @@ class Files:
         for target, files in found.items():
             if digests.get(target) != digest(files):
                 raise FilesChangedError(f"A file of {target} in {self.entry.folder}")
-        yield FilesSession(self.entry.name, found)
+        yield FilesSession(self.entry.name, found, instant)
 
     def comments(self, entry: TableEntry) -> Mapping[str, str]:
         return {}

@@ -15,7 +15,7 @@ from elt.mapping import PAD, ColumnMapping, TableMapping, YearRange, check_names
 from elt.sources.base import Number, Sums, Tick
 from elt.sources.files import readers
 from elt.sources.files.batch import ROWS, Batch, Broken, printable, shown
-from elt.sources.files.folder import FoundFile, version_text
+from elt.sources.files.folder import FoundFile, vanished, version_text
 from elt.sources.files.inference import Column
 from elt.sources.files.kinds import Kind, swapped
 from elt.sources.files.numbers import Checksums, number_of, to_number
@@ -139,21 +139,25 @@ class TextTable:
         facts = json.dumps([_READER, self.mapping.fingerprint, options], sort_keys=True)
         return version_text(self._files, hashlib.sha256(facts.encode()).hexdigest()[:16])
 
+    def changes_since(self, before: str) -> str:
+        """Returns a sentence on files that were there at version `before`; empty where all of them still are."""
+        gone = vanished(before, self.version())
+        return f"{', '.join(gone)} had rows of {self.mapping.name} and is not there any more" if gone else ""
+
     def numbers(self) -> tuple[Number, ...]:
         return tuple(number_of(column.name, column.clickhouse) for column in self.mapping.columns)
 
-    def sums(self, columns: Sequence[str], buckets: int, beat: Callable[[], None]) -> Sums:
-        checksums = Checksums(len(columns), self._keys(columns), buckets)
+    def sums(self, columns: Sequence[str], buckets: int, beat: Callable[[], None], *, again: bool = False) -> Sums:
+        if buckets != 1:
+            raise SourceRefusedError(f"{self.mapping.name}: files are compared whole, not by buckets of a key")
+        checksums = Checksums(len(columns))
         for numbers in self._numbers(columns):
             checksums.add(numbers)
             beat()
-        return checksums.result()
+        return {0: checksums.result()}
 
     def rows_in(self, columns: Sequence[str], buckets: Sequence[int], tick: Tick) -> TextStream:
         raise SourceRefusedError(f"{self.mapping.name}: files are compared whole, not by buckets of a key")
-
-    def _keys(self, columns: Sequence[str]) -> list[int]:
-        return [columns.index(name) for name in self.mapping.key]
 
     def _numbers(self, columns: Sequence[str]) -> Iterator[list[list[int | None]]]:
         """Yields the numbers of rows, as columns."""

@@ -7,7 +7,7 @@ import io
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import cast
+from typing import BinaryIO, cast
 
 from warehouse.errors import TerminalError
 
@@ -20,18 +20,21 @@ _BLOCK = 1 << 20
 @contextmanager
 def opened_text(name: str, stream: HashedFile, entry: FilesTable) -> Iterator[io.TextIOWrapper]:
     """Opens a file as text, packed or not; line ends stay. Bytes that are not of the encoding become lone surrogates."""
-    raw = io.BufferedReader(stream, _BLOCK)
-    if name.lower().endswith(PACKED):
-        raw = io.BufferedReader(cast(io.RawIOBase, gzip.GzipFile(fileobj=raw)), _BLOCK)
     # A byte order mark is no part of the first name.
     encoding = "utf-8-sig" if is_utf8(entry.encoding) else entry.encoding
-    text = io.TextIOWrapper(raw, encoding, errors="surrogateescape", newline="")
     try:
-        yield text
+        yield io.TextIOWrapper(_bytes(name, stream), encoding, errors="surrogateescape", newline="")
     except UnicodeDecodeError as error:
         raise TerminalError(f"{name} is not {entry.encoding} ({error.reason}); {encoding_cure(entry)}") from None
     except (EOFError, zlib.error) as error:
         raise TerminalError(f"{name} cannot be unpacked ({error}); put the whole file there and run again") from None
+
+
+def _bytes(name: str, stream: HashedFile) -> BinaryIO:
+    file = cast(BinaryIO, io.BufferedReader(stream, _BLOCK))
+    if not name.lower().endswith(PACKED):
+        return file
+    return cast(BinaryIO, io.BufferedReader(cast(io.RawIOBase, gzip.GzipFile(fileobj=file)), _BLOCK))
 
 
 def is_utf8(encoding: str) -> bool:
