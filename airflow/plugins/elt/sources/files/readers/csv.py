@@ -176,11 +176,11 @@ def _field(delimiter: str, quote: str) -> str:
     return rf"(?:{q}([^{q}]*(?:{q}{q}[^{q}]*)*){q}|[^{d}{q}]*)({d}|\Z)"
 
 
-def _reader(lines: Iterable[str], delimiter: str, quote: str) -> Iterator[list[str]]:
+def _reader(lines: Iterable[str], delimiter: str, quote: str, *, strict: bool = True) -> Iterator[list[str]]:
     csv.field_size_limit(_LONGEST_FIELD)
     if quote:
-        return csv.reader(lines, delimiter=delimiter, quotechar=quote, strict=True)
-    return csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_NONE, strict=True)
+        return csv.reader(lines, delimiter=delimiter, quotechar=quote, strict=strict)
+    return csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_NONE, strict=strict)
 
 
 def _delimiter(name: str, sample: Sequence[str], entry: FilesTable) -> str:
@@ -193,12 +193,6 @@ def _delimiter(name: str, sample: Sequence[str], entry: FilesTable) -> str:
 
 
 def _counts(sample: Sequence[str], delimiter: str, quote: str) -> list[int]:
-    """Returns the fields of each record of the sample, whose last record may be cut."""
-    found = []
-    try:
-        for row in _reader(sample, delimiter, quote):
-            if row:
-                found.append(len(row))
-    except csv.Error:
-        return found
-    return found
+    """Returns the fields of each record of the sample, except for the last one where it may be cut."""
+    found = [len(row) for row in _reader(sample, delimiter, quote, strict=False) if row]
+    return found[:-1] if len(sample) == _SAMPLE else found
