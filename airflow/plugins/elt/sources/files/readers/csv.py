@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from itertools import chain, islice
 
 import pyarrow as pa
@@ -14,7 +15,7 @@ from elt.sources.files.batch import BYTES, ROWS, Batch, Broken
 from elt.sources.files.folder import HashedFile
 from elt.sources.files.header import column_names
 from elt.sources.files.options import PACKED, FilesTable
-from elt.sources.files.readers.text import is_text, misread, opened_text
+from elt.sources.files.readers.text import LONGEST_LINE, is_text, misread, opened_text, too_long
 
 _LONGEST_FIELD = 16 << 20
 """Characters. A quote that is never closed would otherwise take a whole file into memory."""
@@ -33,7 +34,7 @@ def read_csv(name: str, stream: HashedFile, entry: FilesTable) -> Iterator[Batch
             pass
         sample = list(islice(lines, _SAMPLE))
         delimiter = entry.delimiter or _delimiter(name, sample, entry)
-        yield from _batches(name, _Records(chain(sample, lines), entry.skip, delimiter, entry), entry)
+        yield from _batches(name, _Records(name, chain(sample, lines), entry.skip, delimiter, entry), entry)
 
 
 def _batches(name: str, found: Iterable[_Record], entry: FilesTable) -> Iterator[Batch | Broken]:
@@ -92,7 +93,8 @@ def _batch(names: Sequence[str], is_header: bool, records: Sequence[_Record], en
 class _Records:
     """Iterates over the records of lines."""
 
-    def __init__(self, lines: Iterable[str], before: int, delimiter: str, entry: FilesTable) -> None:
+    def __init__(self, name: str, lines: Iterable[str], before: int, delimiter: str, entry: FilesTable) -> None:
+        self._name = name
         self._lines = iter(lines)
         self._before = before
         """Lines before the next record."""
@@ -122,6 +124,8 @@ class _Records:
 
     def _tap(self) -> Iterator[str]:
         for line in self._lines:
+            if len(line) >= LONGEST_LINE:
+                raise too_long(self._name, self._before + len(self._taken) + 1)
             self._taken.append(line)
             yield line
 
@@ -194,5 +198,8 @@ def _delimiter(name: str, sample: Sequence[str], entry: FilesTable) -> str:
 
 def _counts(sample: Sequence[str], delimiter: str, quote: str) -> list[int]:
     """Returns the fields of each record of the sample, except for the last one where it may be cut."""
-    found = [len(row) for row in _reader(sample, delimiter, quote, strict=False) if row]
+    found = []
+    with suppress(csv.Error):
+        # A field that is too long is told when it is read.
+        found += [len(row) for row in _reader(sample, delimiter, quote, strict=False) if row]
     return found[:-1] if len(sample) == _SAMPLE else found

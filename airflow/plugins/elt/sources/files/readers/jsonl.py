@@ -13,11 +13,9 @@ from elt.sources.files.batch import BYTES, ROWS, Batch, Broken
 from elt.sources.files.folder import HashedFile
 from elt.sources.files.inference import BOOL, DATE, DECIMAL, INSTANT, INTEGER, WALL_CLOCK
 from elt.sources.files.options import FilesTable
-from elt.sources.files.readers.text import is_text, misread, opened_text
+from elt.sources.files.readers.text import LONGEST_LINE, is_text, misread, opened_text, too_long
 
 _MOST_COLUMNS = 1000
-_LONGEST_LINE = 64 << 20
-"""Characters."""
 
 
 class Number(str):
@@ -43,13 +41,9 @@ def read_jsonl(name: str, stream: HashedFile, entry: FilesTable) -> Iterator[Bat
     some: list[tuple[int, str, Row]] = []
     size = 0
     with opened_text(name, stream, entry) as lines:
-        number = 0
-        while line := lines.readline(_LONGEST_LINE):
-            number += 1
-            if len(line) == _LONGEST_LINE:
-                raise TerminalError(
-                    f"{name}, line {number} has more than 64 MB; write each object on a line of its own"
-                )
+        for number, line in enumerate(lines, 1):
+            if len(line) >= LONGEST_LINE:
+                raise too_long(name, number)
             text = line.strip()
             if not text:
                 continue

@@ -7,6 +7,7 @@ import io
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import BinaryIO, cast
 
 from warehouse.errors import TerminalError
@@ -14,16 +15,22 @@ from warehouse.errors import TerminalError
 from elt.sources.files.folder import HashedFile
 from elt.sources.files.options import PACKED, FilesTable
 
+LONGEST_LINE = 64 << 20
+"""Characters. What is no text at all may have no end of a line."""
 _BLOCK = 1 << 20
 
 
 @contextmanager
-def opened_text(name: str, stream: HashedFile, entry: FilesTable) -> Iterator[io.TextIOWrapper]:
-    """Opens a file as text, packed or not; line ends stay. Bytes that are not of the encoding become lone surrogates."""
+def opened_text(name: str, stream: HashedFile, entry: FilesTable) -> Iterator[Iterator[str]]:
+    """Opens a file, packed or not, as lines with their ends. Bytes that are not of the encoding become lone surrogates.
+
+    A line of LONGEST_LINE characters is the beginning of a longer one.
+    """
     # A byte order mark is no part of the first name.
     encoding = "utf-8-sig" if is_utf8(entry.encoding) else entry.encoding
     try:
-        yield io.TextIOWrapper(_bytes(name, stream), encoding, errors="surrogateescape", newline="")
+        text = io.TextIOWrapper(_bytes(name, stream), encoding, errors="surrogateescape", newline="")
+        yield iter(partial(text.readline, LONGEST_LINE), "")
     except UnicodeDecodeError as error:
         raise TerminalError(f"{name} is not {entry.encoding} ({error.reason}); {encoding_cure(entry)}") from None
     except (EOFError, zlib.error) as error:
@@ -54,3 +61,8 @@ def is_text(value: str) -> bool:
 def misread(entry: FilesTable) -> str:
     """Returns why a line that is not of the encoding is refused."""
     return f"has bytes that are not {entry.encoding}; {encoding_cure(entry)}"
+
+
+def too_long(name: str, line: int) -> TerminalError:
+    """Returns the error of a line that is too long to be one."""
+    return TerminalError(f"{name}, line {line} has more than 64 MB; end each row with the end of a line")
