@@ -52,10 +52,10 @@ def _whole(batch: pa.RecordBatch, before: int) -> Iterator[Batch | Broken]:
     problems: dict[int, str] = {}
     for column in batch.schema.names:
         for row in _unheld(batch.column(column)):
-            value = batch.column(column)[row]
-            problems.setdefault(row, f"{column} is {shown(str(value))}, {_because(value)}")
+            value = _values(batch.column(column).slice(row, 1))[0]
+            problems.setdefault(row, f"{column} is {shown(_written(value))}, {_because(batch.column(column).type)}")
     for row, problem in sorted(problems.items()):
-        yield Broken(before + row + 1, problem, _json(batch.slice(row, 1).to_pylist()[0]))
+        yield Broken(before + row + 1, problem, _row(batch, row))
     kept = [row for row in range(batch.num_rows) if row not in problems]
     yield _batch(batch.take(pa.array(kept, pa.int64())) if problems else batch, before, kept)
 
@@ -75,10 +75,19 @@ def _unheld(values: pa.Array) -> list[int]:
     return []
 
 
-def _because(value: pa.Scalar) -> str:
-    return (
-        "which is not UTF-8; exclude the column" if _is_bytes(value.type) else "which has more digits than microseconds"
-    )
+def _because(kind: pa.DataType) -> str:
+    return "which is not UTF-8; exclude the column" if _is_bytes(kind) else "which has more digits than microseconds"
+
+
+def _row(batch: pa.RecordBatch, row: int) -> str:
+    """Returns a row as JSON."""
+    return _json({name: _values(batch.column(name).slice(row, 1))[0] for name in batch.schema.names})
+
+
+def _values(values: pa.Array) -> list[object]:
+    """Returns the values in Python; instants as texts, as Python has no nanoseconds."""
+    found: list[object] = (pc.cast(values, pa.string()) if pa.types.is_timestamp(values.type) else values).to_pylist()
+    return found
 
 
 def _is_bytes(kind: pa.DataType) -> bool:
@@ -97,7 +106,7 @@ def _batch(batch: pa.RecordBatch, before: int, rows: list[int] | None = None) ->
     arrays = {name: _texts(batch.column(name)) for name in batch.schema.names}
     hints = {field.name: _hint(field.type) for field in batch.schema}
     lines = [before + row + 1 for row in rows or []]
-    return Batch(arrays, lines, lambda row: _json(batch.slice(row, 1).to_pylist()[0]), hints, has_schema=True)
+    return Batch(arrays, lines, lambda row: _row(batch, row), hints, has_schema=True)
 
 
 def _hint(kind: pa.DataType) -> frozenset[str]:
