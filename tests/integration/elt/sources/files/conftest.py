@@ -21,7 +21,7 @@ from elt.sources.base import Sums
 from elt.sources.files.options import FilesSource
 from elt.sources.files.source import Files
 from elt.sources.files.table import TextTable
-from elt.sources.sums import MIX, NULL, NULL_IN_ROW, PRIME, WORD, factor, folded
+from elt.sources.sums import MIX, NULL, NULL_IN_ROW, PRIME, WORD, factor, folded, number
 from warehouse.client import Warehouse
 from warehouse.quoting import quote
 
@@ -112,20 +112,20 @@ class Plan:
 
     def sums(self, table: Loaded) -> Sums:
         """The checksums of a copy, by ClickHouse."""
-        columns = table.reader.sheets()
-        sheets = ", ".join(f"{column.clickhouse} AS {sheet(i)}" for i, column in enumerate(columns))
+        columns = table.reader.numbers()
+        numbers = ", ".join(f"{column.clickhouse} AS {number(i)}" for i, column in enumerate(columns))
         mixes = [f"sum(ifNull({_mix(i)}, toInt64({NULL})))" for i in range(len(columns))]
         parts = [
-            f"ifNull({sheet(i)} % toInt64({PRIME}) * toInt64({factor(i)}), toInt64({NULL_IN_ROW * (i + 1)}))"
+            f"ifNull({number(i)} % toInt64({PRIME}) * toInt64({factor(i)}), toInt64({NULL_IN_ROW * (i + 1)}))"
             for i in range(len(columns))
         ]
-        query = f"SELECT count(), sum({folded(parts, 'bitXor({}, {})')}), {', '.join(mixes)} FROM (SELECT {sheets} FROM {raw(table.name)})"
+        query = f"SELECT count(), sum({folded(parts, 'bitXor({}, {})')}), {', '.join(mixes)} FROM (SELECT {numbers} FROM {raw(table.name)})"
         (row,) = self.warehouse.rows(query)
         return {0: tuple(int(value) % WORD for value in row)}
 
 
 def _mix(place: int) -> str:
-    return MIX.format(sheet(place), c="toInt64(", d=")")
+    return MIX.format(number(place), c="toInt64(", d=")")
 
 
 _PARTS = {
