@@ -137,8 +137,8 @@ class FilesTable(TableEntry):
     def rejected(self) -> FilesTable:
         """Returns the entry of the table of this table's broken lines, which reads the same files in the same way."""
         target = f"{self.target}{REJECTS}" if self.target else None
-        changes = {"name": f"{self.name}{REJECTS}", "target": target, "key": (), "order_by": (), "partition_by": None}
-        return self.model_copy(update=changes)
+        changes = {"name": f"{self.name}{REJECTS}", "target": target, "key": (), "order_by": ("file", "line")}
+        return self.model_copy(update=changes | {"partition_by": None})
 
 
 class FilesSource(SourceEntry):

@@ -28,7 +28,12 @@ def test_blanks_in_the_address_may_be_written_as_in_any_address() -> None:
 
 def test_the_table_of_broken_lines_reads_the_same_files_and_has_columns_of_its_own() -> None:
     table, rejects = source({"rejects": "table", "skip": 2, "order_by": ["month"], "key": ["month"]}).entries
-    assert (rejects.name, rejects.path, rejects.skip, rejects.order_by) == ("targets__rejects", table.path, 2, ())
+    assert (rejects.name, rejects.path, rejects.skip, rejects.order_by) == (
+        "targets__rejects",
+        table.path,
+        2,
+        ("file", "line"),
+    )
     assert rejects.holds_rejects and not table.holds_rejects
     named = source({"rejects": "table", "target": "goals"}).entries[1]
     assert named.target_name == "goals__rejects"
