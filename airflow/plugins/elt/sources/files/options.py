@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal
 from urllib.parse import unquote, urlsplit
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from elt.pipeline.options import SourceEntry, TableEntry
 from elt.sources.files.type_names import type_problem, type_spelled
@@ -79,7 +79,11 @@ def _url(url: str) -> str:
     return url
 
 
-OneCharacter = Annotated[str, Field(min_length=1, max_length=1)]
+def _delimiter(value: object) -> object:
+    return "\t" if value in ("tab", "\\t") else value
+
+
+Delimiter = Annotated[str, BeforeValidator(_delimiter), Field(min_length=1, max_length=1)]
 
 
 class FilesTable(TableEntry):
@@ -91,8 +95,8 @@ class FilesTable(TableEntry):
     """Pattern below the folder; `**` stands for any folders."""
     format: Format | None = None
     """By the ending of each file's name where nothing is said."""
-    delimiter: OneCharacter | None = None
-    """CSV: found among , ; tab and | where nothing is said."""
+    delimiter: Delimiter | None = None
+    """CSV: found among , ; tab and | where nothing is said. `tab` is one, too."""
     quote: Annotated[str, Field(max_length=1)] = '"'
     """CSV: the character around fields; empty for none."""
     encoding: Annotated[str, AfterValidator(_encoding)] = "utf-8"
@@ -101,7 +105,7 @@ class FilesTable(TableEntry):
     """CSV and Excel: whether the first line has the names of the columns; found where nothing is said."""
     skip: Annotated[int, Field(ge=0)] = 0
     """CSV and Excel: lines before the header."""
-    null: tuple[str, ...] | None = None
+    nulls: tuple[str, ...] | None = None
     """CSV: texts that are NULL, quoted or not; a field that is empty and not quoted where nothing is said."""
     decimal: Literal[".", ","] = "."
     """CSV: the decimal point."""

@@ -26,7 +26,7 @@ _Found = Mapping[str, tuple[FoundFile, ...]]
 """Files by the table's name in `raw`."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class FilesHeld:
     """An instant of files. Nothing keeps the files from changing: whoever reads them finds out."""
 
@@ -72,19 +72,21 @@ class Files:
     """A folder of files as pipeline.yml has it."""
 
     def __init__(self, entry: FilesSource) -> None:
-        self.entry = entry
+        self.entry: SourceEntry = entry
+        self._tables = entry.entries
+        self._folder = entry.folder
 
     def discover(self) -> Selection:
         entries: list[TableEntry] = []
         sizes: dict[str, int] = {}
-        for table in map(self._filled, self.entry.entries):
+        for table in map(self._filled, self._tables):
             entries.append(table)
             try:
-                sizes[table.target_name] = sum(file.size for file in find(self.entry.folder, table))
+                sizes[table.target_name] = sum(file.size for file in find(self._folder, table))
             except PipelineError:
                 # Told when the table is held, which may keep what is published.
                 continue
-        return Selection(tuple(entries), identity=f"{_INSTANT}{self.entry.folder}", sizes=sizes)
+        return Selection(tuple(entries), identity=f"{_INSTANT}{self._folder}", sizes=sizes)
 
     def check(self) -> Checked:
         tables: list[CheckedTable] = []
@@ -94,7 +96,7 @@ class Files:
             if table.holds_rejects:
                 continue
             try:
-                files = read_hashes(find(self.entry.folder, table))
+                files = read_hashes(find(self._folder, table))
                 reader = FilesReader(self.entry.name, table, files, WIDE, lambda: False)
             except PipelineError as error:
                 mistakes.append(str(error))
@@ -115,10 +117,11 @@ class Files:
     @contextmanager
     def hold(self, entries: Sequence[TableEntry], label: str) -> Iterator[FilesHeld]:
         found: dict[str, tuple[FoundFile, ...]] = {}
+        hashed: dict[str, tuple[FoundFile, ...]] = {}
         refused: list[tuple[TableEntry, PipelineError]] = []
         for entry in entries:
             try:
-                found |= self._read([entry])
+                found |= self._read([entry], hashed)
             except PipelineError as error:
                 if entry.on_error != "keep":
                     raise
@@ -129,10 +132,10 @@ class Files:
     @contextmanager
     def join(self, entries: Sequence[TableEntry], label: str, instant: str) -> Iterator[FilesSession]:
         digests = _digests(instant)
-        found = self._read(entries)
+        found = self._read(entries, {})
         for target, files in found.items():
             if digests.get(target) != digest(files):
-                raise FilesChangedError(f"A file of {target} in {self.entry.folder}")
+                raise FilesChangedError(f"A file of {target} in {self._folder}")
         yield FilesSession(self.entry.name, found, instant)
 
     def comments(self, entry: TableEntry) -> Mapping[str, str]:
@@ -142,10 +145,13 @@ class Files:
         """Returns nothing: files that are copied whole may come from another folder."""
         return ""
 
-    def _read(self, entries: Sequence[TableEntry]) -> _Found:
-        """Returns the files of tables with the hashes of their bytes."""
+    def _read(self, entries: Sequence[TableEntry], hashed: dict[str, tuple[FoundFile, ...]]) -> _Found:
+        """Returns the files of tables with the hashes of their bytes; adds to `hashed` those of each pattern, which are read once."""
         tables = [_table(entry) for entry in entries]
-        return {table.target_name: read_hashes(find(self.entry.folder, table)) for table in tables}
+        for table in tables:
+            if table.path not in hashed:
+                hashed[table.path] = read_hashes(find(self._folder, table))
+        return {table.target_name: hashed[table.path] for table in tables}
 
     def _filled(self, table: FilesTable) -> FilesTable:
         return table.model_copy(

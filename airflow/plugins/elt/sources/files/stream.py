@@ -11,7 +11,7 @@ from warehouse.errors import PipelineError
 
 from elt.sources.base import Sent, Tick
 
-_TICK_SECONDS = 1.0
+BEAT_SECONDS = 1.0
 
 
 class TextStream:
@@ -41,7 +41,7 @@ class TextStream:
                 self.sent.rows += len(batch[0])
                 self.sent.bytes += len(piece)
                 yield piece
-                if time.monotonic() - told >= _TICK_SECONDS:
+                if time.monotonic() - told >= BEAT_SECONDS:
                     told = time.monotonic()
                     self._tick(self._estimated, self.sent.bytes)
         except PipelineError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import pyarrow as pa
@@ -20,7 +21,7 @@ from elt.sources.files.inference import Column
 from elt.sources.files.kinds import Kind, swapped
 from elt.sources.files.numbers import Checksums, number_of, to_number
 from elt.sources.files.options import FilesTable, Format, format_of
-from elt.sources.files.stream import TextStream
+from elt.sources.files.stream import BEAT_SECONDS, TextStream
 
 _READER = 1
 """Raised when the same file would give other rows than before, so that unchanged files are read again."""
@@ -151,9 +152,12 @@ class TextTable:
         if buckets != 1:
             raise SourceRefusedError(f"{self.mapping.name}: files are compared whole, not by buckets of a key")
         checksums = Checksums(len(columns))
+        beaten = time.monotonic()
         for numbers in self._numbers(columns):
             checksums.add(numbers)
-            beat()
+            if time.monotonic() - beaten >= BEAT_SECONDS:
+                beaten = time.monotonic()
+                beat()
         return {0: checksums.result()}
 
     def rows_in(self, columns: Sequence[str], buckets: Sequence[int], tick: Tick) -> TextStream:

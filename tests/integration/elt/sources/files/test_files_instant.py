@@ -141,7 +141,7 @@ def test_the_version_changes_with_bytes_names_and_options_only(plan: Any) -> Non
     assert json.loads(first)["files"].keys() == {"t.csv"}
     (plan.folder / "t.csv").touch()
     assert version(on_error="keep") == first
-    seen = {first, version(exclude=["b"]), version(types={"a": "String"}), version(null=["1"]), version(header=False)}
+    seen = {first, version(exclude=["b"]), version(types={"a": "String"}), version(nulls=["1"]), version(header=False)}
     plan.write("t.csv", "a,b\n1,3\n")
     seen.add(version())
     (plan.folder / "t.csv").rename(plan.folder / "u.csv")

@@ -47,8 +47,8 @@ def test_an_empty_field_is_null_and_a_quoted_one_is_the_empty_text() -> None:
 
 
 def test_texts_that_are_null_replace_the_empty_field() -> None:
-    assert parts('a,b\nNA,""\n,"NA"\n', null=("NA",))[0] == {"a": [None, ""], "b": ["", None]}
-    assert parts('a,b\nx,""\n,y\n', null=("",))[0] == {"a": ["x", None], "b": [None, "y"]}
+    assert parts('a,b\nNA,""\n,"NA"\n', nulls=("NA",))[0] == {"a": [None, ""], "b": ["", None]}
+    assert parts('a,b\nx,""\n,y\n', nulls=("",))[0] == {"a": ["x", None], "b": [None, "y"]}
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """Options of `kind: files`: what can be said, and a sentence for each mistake."""
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +93,20 @@ def test_tables_have_names_of_their_own_and_there_is_one() -> None:
         source({}, {})
     with pytest.raises(ValidationError, match="at least 1 item"):
         FilesSource.model_validate({"name": "plan", "kind": "files", "url": "file:///srv/plan", "tables": []})
+
+
+def test_a_tab_may_be_written_as_a_word() -> None:
+    assert [source({"delimiter": one}).tables[0].delimiter for one in ("tab", "\\t", "\t")] == ["\t"] * 3
+
+
+def test_options_are_read_without_the_libraries_of_the_formats() -> None:
+    code = (
+        "import sys, elt.sources.files.options; sys.exit('pyarrow' in sys.modules or 'python_calamine' in sys.modules)"
+    )
+    assert (
+        subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": ":".join(sys.path)}, check=False).returncode
+        == 0
+    )
 
 
 def test_types_are_written_as_clickhouse_prints_them() -> None:

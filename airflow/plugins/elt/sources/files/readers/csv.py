@@ -102,7 +102,7 @@ class _Records:
         """Lines of the next record, as far as it was read."""
         self._delimiter = delimiter
         self._quote = entry.quote
-        self._nulls = None if entry.null is None else frozenset(entry.null)
+        self._nulls = None if entry.nulls is None else frozenset(entry.nulls)
         self._field = re.compile(_field(delimiter, self._quote)) if self._quote else None
 
     def __iter__(self) -> Iterator[_Record]:
