@@ -12,9 +12,10 @@ from elt.pipeline.file import PipelineFile
 from elt.pipeline.options import SourceEntry
 from elt.settings import Settings
 from elt.sources.base import Source
+from elt.sources.files.options import FilesSource
 from elt.sources.postgres.options import PostgresSource
 
-MODELS: dict[str, type[SourceEntry]] = {"postgres": PostgresSource}
+MODELS: dict[str, type[SourceEntry]] = {"postgres": PostgresSource, "files": FilesSource}
 """Options by kind. The folder of that name has a module `source` with `open_source(settings, entry)`."""
 
 

@@ -48,7 +48,7 @@ class FilesSession:
         self._cancelled = threading.Event()
 
     def describe(self, entry: TableEntry, years: YearRange) -> FilesReader | RejectsReader:
-        """Reads all files of the table to know its types."""
+        """The table; its mapping reads all of its files to know the types."""
         table = _table(entry)
         reader = RejectsReader if table.holds_rejects else FilesReader
         return reader(self._source, table, self._found[table.target_name], years, self._cancelled.is_set)

@@ -6,6 +6,8 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import astuple
+from functools import cached_property
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -111,12 +113,16 @@ def numeric(texts: pa.Array, kind: str, batch: Batch) -> pa.Array:
 class TextTable:
     """A table whose rows come as columns of texts."""
 
-    mapping: TableMapping
-
-    def __init__(self, files: Sequence[FoundFile], entry: FilesTable, years: YearRange) -> None:
+    def __init__(self, name: str, files: Sequence[FoundFile], entry: FilesTable, years: YearRange) -> None:
+        self._name = name
+        """For people."""
         self._files = files
         self._entry = entry
         self._years = years
+
+    @property
+    def mapping(self) -> TableMapping:
+        raise NotImplementedError
 
     def batches(self) -> Iterator[Texts]:
         """Yields the texts of the mapping's columns, all of which their types hold."""
@@ -137,13 +143,13 @@ class TextTable:
 
     def version(self) -> str:
         options = self._entry.model_dump(mode="json", exclude={"name", "target", "on_error"})
-        facts = json.dumps([_READER, self.mapping.fingerprint, options], sort_keys=True)
+        facts = json.dumps([_READER, astuple(self._years), options], sort_keys=True)
         return version_text(self._files, hashlib.sha256(facts.encode()).hexdigest()[:16])
 
     def changes_since(self, before: str) -> str:
         """Returns a sentence on files that were there at version `before`; empty where all of them still are."""
         gone = vanished(before, self.version())
-        return f"{', '.join(gone)} had rows of {self.mapping.name} and is not there any more" if gone else ""
+        return f"{', '.join(gone)} had rows of {self._name} and is not there any more" if gone else ""
 
     def numbers(self) -> tuple[Number, ...]:
         return tuple(number_of(column.name, column.clickhouse) for column in self.mapping.columns)
@@ -190,14 +196,15 @@ class FilesReader(TextTable):
         years: YearRange,
         is_cancelled: Callable[[], bool],
     ) -> None:
-        super().__init__(files, entry, years)
+        super().__init__(f"{source}.{entry.name}", files, entry, years)
         self._rows = Rows(entry, files, years, is_cancelled)
         self.notes: tuple[str, ...] = ()
-        """What a person should know of how the files were read."""
-        self.mapping = self._map(f"{source}.{entry.name}")
+        """What a person should know of how the files were read, once `mapping` is known."""
 
-    def _map(self, name: str) -> TableMapping:
-        entry = self._entry
+    @cached_property
+    def mapping(self) -> TableMapping:
+        """Reads all files."""
+        entry, name = self._entry, self._name
         survey = _Survey(self._rows, self._years)
         found = survey.columns
         if not found:
@@ -318,10 +325,13 @@ class RejectsReader(TextTable):
         years: YearRange,
         is_cancelled: Callable[[], bool],
     ) -> None:
-        super().__init__(files, entry, years)
+        super().__init__(f"{source}.{entry.name}", files, entry, years)
         self._rows = Rows(entry, files, years, is_cancelled)
         self.notes: tuple[str, ...] = ()
-        self.mapping = TableMapping(f"{source}.{entry.name}", _REJECT_COLUMNS, (), entry)
+
+    @cached_property
+    def mapping(self) -> TableMapping:
+        return TableMapping(self._name, _REJECT_COLUMNS, (), self._entry)
 
     def batches(self) -> Iterator[Texts]:
         some: list[tuple[str, str, str, str]] = []

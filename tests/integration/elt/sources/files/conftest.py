@@ -13,7 +13,7 @@ from typing import Any
 from xml.sax.saxutils import escape
 
 import pytest
-from elt.destination.inserts import insert_text, years_held
+from elt.destination.inserts import insert_stream, years_held
 from elt.mapping import PAD
 from elt.pipeline.names import raw
 from elt.settings import Settings
@@ -107,7 +107,7 @@ class Plan:
 
     def insert(self, name: str, reader: TextTable) -> None:
         stream = reader.read(None, lambda rows, size: None)
-        written = insert_text(self.warehouse, raw(name), stream.columns, stream.chunks())
+        written = insert_stream(self.warehouse, raw(name), stream)
         assert written == stream.sent.rows and stream.error is None
 
     def sums(self, table: Loaded) -> Sums:
