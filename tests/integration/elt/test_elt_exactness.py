@@ -11,7 +11,7 @@ import pytest
 from elt.errors import ValueRefusedError
 from elt.runs import load
 from elt.runs.run import begin, load_table
-from elt.sources.postgres.columns import NARROW
+from elt.mapping import NARROW
 from pydantic import SecretStr
 from warehouse.errors import TerminalError
 

@@ -98,10 +98,10 @@ class Files:
             try:
                 files = read_hashes(find(self._folder, table))
                 reader = FilesReader(self.entry.name, table, files, WIDE, lambda: False)
+                mapping = reader.mapping
             except PipelineError as error:
                 mistakes.append(str(error))
                 continue
-            mapping = reader.mapping
             tables.append(
                 CheckedTable(
                     table.name,
