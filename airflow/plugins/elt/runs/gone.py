@@ -71,7 +71,7 @@ def find_absences(
     gone = [target for target in published if target not in chosen]
     sources = ops.published_sources(warehouse, gone) if gone else {}
     found = [
-        ops.Absence(name, target, "gone", _reason(selection, name), now, run, now, source.name)
+        ops.Absence(name, target, "gone", _reason(source, selection, name), now, run, now, source.name)
         for target in gone
         if (name := sources.get(target, ""))
     ]
@@ -144,17 +144,17 @@ def describe(one: ops.Absence, kept: str = "") -> str:
     return f"raw.{one.target} stays as it was published, and {one.source} is not copied since {since}: {one.reason}{because}"
 
 
-def _reason(selection: Selection, source: str) -> str:
+def _reason(source: SourceEntry, selection: Selection, name: str) -> str:
     """Why a table that was copied is not any more, as a clause."""
-    if again := next((entry for entry in selection.entries if str(entry.name) == source), None):
+    if again := next((entry for entry in selection.entries if str(entry.name) == name), None):
         return f"it is copied as raw.{again.target_name} now"
-    if not selection.identity:
+    if source.is_complete:
         return "pipeline.yml does not list it any more"
-    if source in selection.excluded:
+    if name in selection.excluded:
         return "exclude: in pipeline.yml names it"
-    if source in selection.withheld:
+    if name in selection.withheld:
         return "this role may not read it any more"
-    if problem := next((table.reason for table in selection.left_out if table.name == source), ""):
+    if problem := next((table.reason for table in selection.left_out if table.name == name), ""):
         return problem
     return "the source has no such table (dropped, renamed, or a view that options: does not name any more)"
 

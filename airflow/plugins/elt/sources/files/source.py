@@ -91,7 +91,8 @@ class Files:
     def check(self) -> Checked:
         tables: list[CheckedTable] = []
         mistakes: list[str] = []
-        for entry in self.discover().entries:
+        selection = self.discover()
+        for entry in selection.entries:
             table = _table(entry)
             if table.holds_rejects:
                 continue
@@ -112,7 +113,7 @@ class Files:
                     reader.notes,
                 )
             )
-        return Checked(tuple(tables), tuple(mistakes))
+        return Checked(tuple(tables), tuple(mistakes), selection=selection)
 
     @contextmanager
     def hold(self, entries: Sequence[TableEntry], label: str) -> Iterator[FilesHeld]:
