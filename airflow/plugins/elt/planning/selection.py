@@ -12,7 +12,7 @@ from elt.sources.base import LeftOut, Selection, Source
 
 
 def select_tables(file: PipelineFile, source: Source) -> Selection:
-    """What the source discovers. Raises TerminalError if two tables would share a name in `raw`."""
+    """Returns what the source discovers. Raises TerminalError if two tables would share a name in `raw`."""
     selection = source.discover()
     if source.entry.is_complete and all(other.is_complete for other in file.sources):
         # Whoever read the file has looked at the names.

@@ -126,7 +126,7 @@ class Selection:
 
 @dataclass(frozen=True)
 class CheckedTable:
-    """What `python -m elt check` shows of a table."""
+    """Description of a table for `python -m elt check`."""
 
     source: str
     target: str
@@ -139,7 +139,7 @@ class CheckedTable:
 
 @dataclass(frozen=True)
 class Checked:
-    """What a look at the source finds without copying."""
+    """Result of a look at the source without copying."""
 
     tables: tuple[CheckedTable, ...] = ()
     mistakes: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""What a mode decides of one load: what it goes on from, what is read, and when it is complete."""
+"""The part of a load that depends on its mode: the base it goes on from, the rows it reads, and when it is complete."""
 
 from __future__ import annotations
 

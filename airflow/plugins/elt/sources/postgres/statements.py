@@ -1,4 +1,4 @@
-"""What is read from a Postgres table."""
+"""Queries for the rows of a Postgres table."""
 
 from __future__ import annotations
 
