@@ -5,9 +5,11 @@ import os
 from typing import Any
 
 from airflow.sdk.log import redact
+from environment.reading import SettingsError, read
 
 from elt_airflow.guard import mask_secrets
 from elt_airflow.runs import begun_run, run_key
+from elt_airflow.settings import Notices
 
 log = logging.getLogger(__name__)
 
@@ -89,8 +91,13 @@ def error_of(context: Any) -> str:
 def _send(kind: str, data: dict[str, str]) -> None:
     from notify.sender import Event, send_now
 
-    if url := os.environ.get("NOTIFY_URL"):
-        secrets = os.environ.get("NOTIFY_SIGNING_SECRET") or os.environ.get("WEBHOOK_SIGNING_SECRET", "")
-        send_now(url, Event(kind, data), signing_secrets=secrets)
+    try:
+        notices = read(Notices, os.environ)
+    except SettingsError as error:
+        # A table that failed must not fail once more because nobody can be told.
+        log.warning("Nobody is told of %s: %s", kind, error)
+        return
+    if notices.url:
+        send_now(notices.url.get_secret_value(), Event(kind, data), signing_secrets=notices.signing_secrets)
     else:
         log.info("NOTIFY_URL is not set: nobody is told of %s %s", kind, data)

@@ -155,6 +155,7 @@ AIRFLOW_FILES = (
     "airflow/config",
     "airflow/plugins",
     "airflow/provision.py",
+    "scripts/environment",
     "scripts/notify",
     "scripts/warehouse",
 )
@@ -221,6 +222,7 @@ WEBHOOK = (*DBT, "CLICKHOUSE_WEBHOOK_PASSWORD")
 WEBHOOK_FILES = (
     "scripts/webhook",
     "scripts/webhook_server.py",
+    "scripts/environment",
     "scripts/notify",
     "scripts/warehouse",
     "dbt/requirements.lock",

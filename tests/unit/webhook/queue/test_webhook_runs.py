@@ -2,13 +2,14 @@ import re
 from pathlib import Path
 
 import pytest
+from environment.reading import SettingsError
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from stack.table import services
 from webhook.dbt.command import dbt_arguments, dbt_environment
 from webhook.queue.runs import RunRequest
-from webhook.settings import Settings, SettingsError
+from webhook.settings import Settings
 
 ENVIRONMENT = {
     "WEBHOOK_HOME": "/state",
