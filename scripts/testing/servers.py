@@ -143,7 +143,8 @@ class WarehouseServer:
     def env(self, *users: str) -> dict[str, str]:
         """Environment of a client of the warehouse: the address, and the passwords of `users`; of all, where none is named."""
         address = {"CLICKHOUSE_HOST": self.host, "CLICKHOUSE_HTTP_PORT": str(self.port), "CLICKHOUSE_SECURE": "false"}
-        return address | {USERS[user]: self.passwords[user] for user in users or USERS}
+        passwords = {USERS[user]: self.passwords[user] for user in users or USERS}
+        return {**address, **passwords, "STACK_SECRETS": ",".join(passwords)}
 
     def client(self, user: str = "default", **options: Any) -> Any:
         return clickhouse_connect.get_client(

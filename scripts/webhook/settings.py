@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from environment import reading
+from environment.secrets import Secrets
 from notify.settings import HttpAddress, SigningSecrets
 from pydantic import Field, SecretStr
 from warehouse.client import Address
@@ -12,7 +13,7 @@ from warehouse.client import Address
 WarehouseUser = Literal["dbt", "webhook"]
 
 
-class Settings(reading.Settings):
+class Settings(Secrets):
     """Settings of both processes. Durations are seconds."""
 
     home: Annotated[Path, Field(alias="WEBHOOK_HOME")]

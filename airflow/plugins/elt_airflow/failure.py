@@ -22,7 +22,11 @@ PROCESS_DIED = (
 
 def notify_failure(context: Any) -> None:
     """Task callback, called when no retry is left. If the task process died, the dag-processor calls it."""
-    mask_secrets()
+    try:
+        mask_secrets()
+        error = error_of(context)
+    except SettingsError as problem:
+        error = f"Its error may hold secrets and is in its log alone. {problem}"
     ti = context["ti"]
     _send(
         "airflow.task.failed",
@@ -31,7 +35,7 @@ def notify_failure(context: Any) -> None:
             "run": str(ti.run_id),
             "task": str(ti.task_id),
             "try": str(ti.try_number),
-            "error": error_of(context),
+            "error": error,
             "log": str(getattr(ti, "log_url", "") or ""),
         },
     )
@@ -62,7 +66,6 @@ def close_failed_run(context: Any) -> None:
     from elt.settings import read_settings
     from warehouse.errors import PipelineError
 
-    mask_secrets()
     dag_id, run_id, ti = context["dag"].dag_id, str(context["run_id"]), context.get("ti")
     failed = _failed_tasks(ti, dag_id, run_id)
     error = f"{' and '.join(failed) or 'The DAG run'} failed in Airflow: its log there says why."
@@ -70,6 +73,7 @@ def close_failed_run(context: Any) -> None:
         error = f"The DAG run was stopped ({context.get('reason') or 'no reason given'})."
         _send("airflow.run.failed", {"dag": dag_id, "run": run_id, "error": error})
     try:
+        mask_secrets()
         fail(read_settings(), run=begun_run(ti) if ti else None, run_key=run_key(dag_id, run_id), error=error)
     except PipelineError as problem:
         log.warning("The run stays open in ops.runs until the next one begins: %s", problem)
