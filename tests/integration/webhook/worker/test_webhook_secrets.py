@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from testing.secrets import secret_names
 from testing.waiting import until
@@ -49,6 +50,20 @@ TELLTALE = """
 {{% do log("dbt has " ~ env_var("CLICKHOUSE_DBT_PASSWORD"), info=true) %}}
 select throwIf(1, '{last}') as one
 """
+
+
+def test_dbts_process_has_no_secret_of_the_worker_but_its_own_password(
+    make_webhook: Callable[..., Any], clickhouse: Any
+) -> None:
+    webhook = make_webhook(WEBHOOK_SIGNING_SECRET=f"whsec_{'C' * 32}")
+    worker = psutil.Process(webhook.start_worker().pid)
+    until(worker.children, "the worker has started dbt's process", said=webhook.log)
+    until(lambda: worker.children()[0].environ().get("HOME") == str(webhook.home), "it has its own environment")
+    environment = worker.children()[0].environ()
+    assert environment["CLICKHOUSE_DBT_PASSWORD"] == clickhouse.password("dbt")
+    assert clickhouse.password("webhook") in worker.environ().values()
+    assert set(secret_names("webhook-worker").split(",")) & set(environment) == {"CLICKHOUSE_DBT_PASSWORD"}
+    assert clickhouse.password("webhook") not in environment.values()
 
 
 def test_every_secret_of_the_worker_is_masked_in_what_is_kept_of_dbts_output(
