@@ -173,7 +173,7 @@ def test_failed_dbt_test_is_named_in_log_and_news_and_not_tried_again(
     sql(sample_shop, "ALTER TABLE products DROP CONSTRAINT products_cost_check")
     sql(sample_shop, "UPDATE products SET cost = -cost WHERE product_id = 1")
     try:
-        stack.notifications.events.clear()
+        stack.notifications.got.clear()
         run = stack.trigger()
         assert stack.finished(run) == "failed"
     finally:
@@ -193,7 +193,7 @@ def test_load_that_can_only_fail_again_fails_at_once_and_reaches_notify_url(
         published = client.query("SELECT max(_elt_run) FROM raw.orders").first_row[0]
         sql(sample_shop, "REVOKE SELECT ON products FROM elt_reader")
         try:
-            stack.notifications.events.clear()
+            stack.notifications.got.clear()
             run = stack.trigger()
             assert stack.finished(run) == "failed"
         finally:
@@ -226,7 +226,7 @@ def test_load_that_fails_under_on_error_keep_is_green_with_a_warning_and_reaches
         pipeline.write_text(before.replace("    kind: postgres\n", "    kind: postgres\n    on_error: keep\n"))
         sql(sample_shop, "REVOKE SELECT ON products FROM elt_reader")
         try:
-            stack.notifications.events.clear()
+            stack.notifications.got.clear()
             run = stack.trigger()
             assert stack.finished(run) == "success"
         finally:
