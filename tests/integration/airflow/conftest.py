@@ -7,17 +7,17 @@ import os
 import secrets
 import signal
 import subprocess
-import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
 import psycopg2
 import pytest
+from testing.receiver import Receiver, receiving
+from testing.secrets import secret_names
 from testing.waiting import until
 
 BYTECODE = "PYTHONPYCACHEPREFIX"
@@ -88,33 +88,6 @@ class Service:
             self.process.wait()
 
 
-class Notifications:
-    """A receiver for NOTIFY_URL."""
-
-    def __init__(self) -> None:
-        self.events: list[dict[str, Any]] = []
-        events = self.events
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                events.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-                self.send_response(204)
-                self.end_headers()
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self.server = HTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}/hook"
-        self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.1})
-        self.thread.start()
-
-    def close(self) -> None:
-        self.server.shutdown()
-        self.server.server_close()
-        self.thread.join()
-
-
 @dataclass
 class Stack:
     """The running stack of a test."""
@@ -125,7 +98,7 @@ class Stack:
     webhook_token: str
     env: dict[str, str]
     home: Path
-    notifications: Notifications
+    notifications: Receiver
     services: dict[str, Service] = field(default_factory=dict)
     token: str = ""
 
@@ -179,10 +152,9 @@ class Stack:
 
 
 @pytest.fixture(scope="session")
-def notifications() -> Iterator[Notifications]:
-    receiver = Notifications()
-    yield receiver
-    receiver.close()
+def notifications() -> Iterator[Receiver]:
+    with receiving() as receiver:
+        yield receiver
 
 
 @pytest.fixture(scope="session")
@@ -254,7 +226,7 @@ def stack(
     clickhouse: Any,
     airflow_env: dict[str, str],
     provision: Callable[..., subprocess.CompletedProcess[str]],
-    notifications: Notifications,
+    notifications: Receiver,
 ) -> Iterator[Stack]:
     """Everything that a DAG run needs, started as the stack starts it; the first run is the schedule's own."""
     folder = server_folder / "logs"
@@ -289,6 +261,7 @@ def stack(
         "SAMPLE_SHOP": "true",
         "WEBHOOK_URL": f"http://127.0.0.1:{webhook_port}",
         "WEBHOOK_TOKEN": token,
+        "STACK_SECRETS": secret_names("airflow-scheduler"),
     }
     (server_folder / "webhook").mkdir()
     airflow = [str(venvs / "airflow/bin/python"), "-m", "airflow"]

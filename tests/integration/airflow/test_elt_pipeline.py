@@ -78,7 +78,8 @@ def test_maintenance_does_not_run_at_the_first_boot(stack: Any, first_run: str) 
 
 def test_task_logs_are_shown_and_carry_no_secret(stack: Any, first_run: str) -> None:
     assert "dbt run" in stack.task_log(first_run, DBT)
-    secrets = [stack.env[name] for name in ("CLICKHOUSE_LOADER_PASSWORD", "WEBHOOK_TOKEN", "MASK_SALT")]
+    secrets = [stack.env[name] for name in stack.env["STACK_SECRETS"].split(",") if name in stack.env]
+    assert len(secrets) > 5
     everything = "".join(path.read_text() for path in (stack.home / "logs").rglob("*.log"))
     everything += "".join(service.log for name, service in stack.services.items() if name.startswith("airflow"))
     assert "publish_raw" in everything
@@ -172,7 +173,7 @@ def test_failed_dbt_test_is_named_in_log_and_news_and_not_tried_again(
     sql(sample_shop, "ALTER TABLE products DROP CONSTRAINT products_cost_check")
     sql(sample_shop, "UPDATE products SET cost = -cost WHERE product_id = 1")
     try:
-        stack.notifications.events.clear()
+        stack.notifications.got.clear()
         run = stack.trigger()
         assert stack.finished(run) == "failed"
     finally:
@@ -192,7 +193,7 @@ def test_load_that_can_only_fail_again_fails_at_once_and_reaches_notify_url(
         published = client.query("SELECT max(_elt_run) FROM raw.orders").first_row[0]
         sql(sample_shop, "REVOKE SELECT ON products FROM elt_reader")
         try:
-            stack.notifications.events.clear()
+            stack.notifications.got.clear()
             run = stack.trigger()
             assert stack.finished(run) == "failed"
         finally:
@@ -225,7 +226,7 @@ def test_load_that_fails_under_on_error_keep_is_green_with_a_warning_and_reaches
         pipeline.write_text(before.replace("    kind: postgres\n", "    kind: postgres\n    on_error: keep\n"))
         sql(sample_shop, "REVOKE SELECT ON products FROM elt_reader")
         try:
-            stack.notifications.events.clear()
+            stack.notifications.got.clear()
             run = stack.trigger()
             assert stack.finished(run) == "success"
         finally:

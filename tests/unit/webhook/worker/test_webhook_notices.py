@@ -2,14 +2,13 @@
 
 import base64
 import json
-import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
 from notify.outbox import Postman
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
+from testing.receiver import Receiver, receiving
 from testing.waiting import until
 from webhook.queue.database import Database
 from webhook.queue.intake import accept
@@ -21,32 +20,10 @@ from webhook.worker import notices as module
 OLD, NEW = ("whsec_" + base64.b64encode(letter * 32).decode() for letter in (b"o", b"n"))
 
 
-class Receiver(HTTPServer):
-    """Answers with the given statuses, one a call, then 204."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.statuses: list[int] = []
-        self.got: list[tuple[dict[str, str], bytes]] = []
-
-
-class _Handler(BaseHTTPRequestHandler):
-    def do_POST(self) -> None:
-        assert isinstance(self.server, Receiver)
-        self.server.got.append((dict(self.headers), self.rfile.read(int(self.headers["Content-Length"]))))
-        self.send_response(self.server.statuses.pop(0) if self.server.statuses else 204)
-        self.end_headers()
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
-    with Receiver() as server:
-        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+    with receiving() as server:
         yield server
-        server.shutdown()
 
 
 @pytest.fixture
@@ -61,13 +38,14 @@ def notices(tmp_path: Path, store: RunStore, receiver: Receiver) -> Iterator[Cal
     made: list[Postman] = []
 
     def make(**names: str) -> Postman:
-        names = {"NOTIFY_URL": f"http://127.0.0.1:{receiver.server_port}/hook"} | names
+        names = {"NOTIFY_URL": receiver.url} | names
         settings = Settings.from_environ(
             {
                 "WEBHOOK_HOME": str(tmp_path),
                 "DBT_PROJECT_DIR": str(tmp_path),
                 "CLICKHOUSE_DBT_PASSWORD": "x",
                 "CLICKHOUSE_WEBHOOK_PASSWORD": "x",
+                "STACK_SECRETS": "CLICKHOUSE_DBT_PASSWORD",
                 **names,
             }
         )
