@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
 
-ROWS = 8192
-"""Rows of a batch, at most."""
+ROWS = 2048
+"""Rows of a batch, at most; more of them leave the processor's cache."""
 BYTES = 8 << 20
 """Bytes of text after which a batch ends, about."""
 _SHOWN = 100

@@ -72,7 +72,7 @@ class Column:
             digits, places = kinds.decimal_digits(texts, with_zeros=True)
             self.digits, self.places = max(self.digits, digits), max(self.places, places)
             return True
-        return name == BOOL or bool(pc.all(kinds.Kind(_KINDS[name], years).fits(texts)).as_py())
+        return name == BOOL or kinds.Kind(_KINDS[name], years).holds_all(texts)
 
     def kind(self) -> str:
         """Returns the ClickHouse type, without Nullable."""

@@ -26,6 +26,7 @@ INSTANT_TEXT = f"^[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}[T ]{_CLOCK}{_OFFSET}$"
 _MICROSECOND = pa.timestamp("us")
 _MICROSECOND_UTC = pa.timestamp("us", "UTC")
 _EPOCH = date(1970, 1, 1)
+_DAY, _LONGEST_WALL_CLOCK = len("2026-01-01"), len("2026-01-01 00:00:00.000000")
 
 
 @dataclass(frozen=True)
@@ -62,11 +63,12 @@ class Kind:
     def _in_range(self, texts: pa.Array, held: pa.Array) -> pa.Array:
         """Returns `held` without texts of the right form that the type does not hold, such as the 30th of February."""
         right = pc.filter(texts, held)
-        if self._holds_all(right):
+        if self.holds_all(right):
             return held
         return pa.array([bool(ok) and (text is None or self._holds(text)) for ok, text in _pairs(held, texts)])
 
-    def _holds_all(self, texts: pa.Array) -> bool:
+    def holds_all(self, texts: pa.Array) -> bool:
+        """Whether the type holds all texts, which have its form."""
         try:
             if self.name == "Date32":
                 return within(pc.cast(texts, pa.date32()), self.years)
@@ -82,7 +84,7 @@ class Kind:
         return digits <= precision - scale and places <= scale
 
     def _holds(self, text: str) -> bool:
-        return self._holds_all(pa.array([text]))
+        return self.holds_all(pa.array([text]))
 
 
 _TRUE = "(?i)^(?:true|t|yes|1)$"
@@ -129,9 +131,12 @@ def _days(years: YearRange) -> tuple[int, int]:
 
 def _micros(texts: pa.Array) -> pa.Array:
     """Returns instants; a text without an offset is a wall clock and counts as UTC."""
-    short = pc.replace_substring_regex(texts, r"(\.[0-9]{6})0+", r"\1")
-    if pc.any(pc.match_substring_regex(short, "^.{10}$")).as_py():
-        short = pc.replace_substring_regex(short, "^(.{10})$", r"\1 00:00")
+    lengths = pc.min_max(pc.binary_length(texts))
+    short = texts
+    if (lengths["max"].as_py() or 0) > _LONGEST_WALL_CLOCK:
+        short = pc.replace_substring_regex(short, r"(\.[0-9]{6})0+", r"\1")
+    if lengths["min"].as_py() == _DAY:
+        short = pc.replace_substring_regex(short, f"^(.{{{_DAY}}})$", r"\1 00:00")
     has_offset = pc.match_substring_regex(short, f"{_OFFSET}$")
     return pc.cast(pc.if_else(has_offset, short, pc.binary_join_element_wise(short, "Z", "")), _MICROSECOND_UTC)
 

@@ -61,6 +61,7 @@ CELL = st.one_of(
 )
 @example([["-0"], ["0"]])
 @example([[None], [""]])
+@example([["a", "b\r"]])
 def test_any_texts_of_csv_arrive(plan: Any, rows: list[list[str | None]]) -> None:
     names: list[str | None] = [f"c {place}" for place in range(len(rows[0]))]
     # An empty line is no row, as it is none of a column that may be NULL.
