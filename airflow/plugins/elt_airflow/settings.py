@@ -54,7 +54,7 @@ class MetadataRetention(Settings):
 
 
 class Provision(Settings):
-    """What provision.py makes ready: Airflow's folder, its metadata database and the password of its admin."""
+    """Things that provision.py makes ready: Airflow's folder, its metadata database and the password of its admin."""
 
     home: Annotated[Path, Field(alias="AIRFLOW_HOME")]
     database: Annotated[SecretStr, Field(alias="AIRFLOW__DATABASE__SQL_ALCHEMY_CONN")]

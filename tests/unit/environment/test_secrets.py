@@ -1,4 +1,4 @@
-"""What STACK_SECRETS names is taken out of texts, alone and inside of addresses."""
+"""The secrets that STACK_SECRETS names are taken out of texts, alone and inside of addresses."""
 
 import pytest
 from environment.reading import SettingsError, read
