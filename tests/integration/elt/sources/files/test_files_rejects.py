@@ -5,7 +5,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from elt.sources.files.table import BrokenLineError
+from elt.sources.files.rows import BrokenLineError
 from warehouse.errors import TerminalError
 
 BROKEN = (
