@@ -55,7 +55,7 @@ class TextTable:
                 columns = [kind.wire(texts) for kind, texts in zip(kinds, batch, strict=True)]
                 yield [*columns, pa.repeat(pa.scalar("0"), len(columns[0]))] if is_padded else columns
 
-        return TextStream(self.mapping.wire, sent(), self.mapping.estimated_rows or 0, tick)
+        return TextStream(self.mapping.wire, sent(), tick)
 
     def version(self) -> str:
         options = self._entry.model_dump(mode="json", exclude={"name", "target", "on_error"})
@@ -212,7 +212,7 @@ class _Survey:
         if inferred := [f"{c.name} {_inner(c)}" for c in columns if c.name in self.columns and c.name not in told]:
             notes.append(f"inferred: {', '.join(inferred)}")
         if self._rejects:
-            notes.append(f"{self._rejects:,} lines are no rows, and go to the table of rejects")
+            notes.append(f"broken lines, in the table of rejects: {self._rejects:,}")
         if not all(self._headers.values()):
             notes.append("no header: the first line is a row, and columns have numbers")
         for name, files in self._files_with.items():

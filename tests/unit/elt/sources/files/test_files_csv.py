@@ -32,6 +32,24 @@ def test_the_delimiter_is_found(delimiter: str) -> None:
     assert parts(text)[0] == {"a": ["1,;|\t"], "b": ["2"]}
 
 
+@pytest.mark.parametrize(
+    ("text", "columns"),
+    [
+        ("comment\nhello, world\nfoo\n", {"comment": ["hello, world", "foo"]}),
+        ("name;place, country\nBob;Berlin, DE\n", {"name": ["Bob"], "place, country": ["Berlin, DE"]}),
+        ('"a;b";c\n"x";y\n', {"a;b": ["x"], "c": ["y"]}),
+    ],
+)
+def test_a_delimiter_in_texts_is_none(text: str, columns: dict[str, list[str]]) -> None:
+    assert parts(text) == (columns, [])
+
+
+def test_a_broken_line_in_the_sample_does_not_make_one_column_of_all() -> None:
+    columns, broken = parts("a;b\n1;2\n1;2;3,4\n")
+    assert columns == {"a": ["1"], "b": ["2"]}
+    assert broken[0].reason == "3 fields between ';' where 2 are expected"
+
+
 def test_decimal_commas_do_not_pass_for_delimiters() -> None:
     assert parts("1,5;2,5\n3;4,25\n", header=False)[0] == {"column_1": ["1,5", "3"], "column_2": ["2,5", "4,25"]}
 
@@ -85,8 +103,8 @@ def test_a_header_that_names_no_columns_is_an_error(text: str | bytes, says: str
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        ("1,2,3", "3 fields where 2 are expected"),
-        ("1", "1 fields where 2 are expected"),
+        ("1,2,3", "3 fields between ',' where 2 are expected"),
+        ("1", "1 fields between ',' where 2 are expected"),
         ('1,"2" x', "',' expected after '\"'"),
         ('1,5" pipe', 'a " in a field that does not begin with it'),
         ('1,"2', "a quote that is not closed"),
