@@ -8,6 +8,8 @@ from elt.sources.files.batch import Batch, Broken
 from elt.sources.files.folder import HashedFile
 from elt.sources.files.options import FilesTable
 from elt.sources.files.readers.csv import read_csv
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from warehouse.errors import TerminalError
 
 
@@ -157,3 +159,24 @@ def test_a_file_without_a_header_has_no_columns(text: str) -> None:
 
 def test_a_header_alone_has_columns_and_no_rows() -> None:
     assert parts("a,b\n") == ({"a": [], "b": []}, [])
+
+
+@settings(deadline=None, max_examples=500)
+@given(st.lists(st.sampled_from(["a", ",", '"', '""', "\n", "\r\n", "\r", "ä", b"\xff", " "]), max_size=30))
+def test_whatever_the_bytes_each_line_is_a_row_or_broken_once(pieces: list[str | bytes]) -> None:
+    body = b"".join(piece if isinstance(piece, bytes) else piece.encode() for piece in pieces)
+    entry = FilesTable(name="a", path="a.csv", header=True, delimiter=",")
+    lines: list[int] = []
+    text = ""
+    for part in read_csv("a.csv", HashedFile(io.BytesIO(b"x,y\n" + body)), entry):
+        for line, content in (
+            [(part.line, part.text)]
+            if isinstance(part, Broken)
+            else [(line, part.text(row)) for row, line in enumerate(part.lines)]
+        ):
+            lines.append(line)
+            text += content
+    assert len(lines) == len(set(lines))
+    # Nothing is lost but ends of lines.
+    kept = sorted(text.encode(errors="surrogateescape").translate(None, b"\r\n"))
+    assert kept == sorted(body.translate(None, b"\r\n"))
