@@ -19,15 +19,12 @@ class TextStream:
 
     format = "TabSeparated"
 
-    def __init__(
-        self, columns: tuple[str, ...], batches: Iterator[Sequence[pa.Array]], estimated: int, tick: Tick
-    ) -> None:
+    def __init__(self, columns: tuple[str, ...], batches: Iterator[Sequence[pa.Array]], tick: Tick) -> None:
         """`batches` are columns of texts that are escaped already; NULL is NULL."""
         self.columns = columns
         self.sent = Sent()
         self.error: Exception | None = None
         self._batches = batches
-        self._estimated = estimated
         self._tick = tick
 
     def chunks(self) -> Generator[memoryview, None, None]:
@@ -43,7 +40,7 @@ class TextStream:
                 yield piece
                 if time.monotonic() - told >= BEAT_SECONDS:
                     told = time.monotonic()
-                    self._tick(self._estimated, self.sent.bytes)
+                    self._tick(self.sent.rows, self.sent.bytes)
         except PipelineError as error:
             self.error = error
             raise

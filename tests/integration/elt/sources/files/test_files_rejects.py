@@ -5,7 +5,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from elt.sources.files.table import BrokenLineError
+from elt.sources.files.rows import BrokenLineError
 from warehouse.errors import TerminalError
 
 BROKEN = (
@@ -16,7 +16,7 @@ BROKEN = (
 @pytest.mark.parametrize(
     ("line", "says"),
     [
-        ("2026-02-01,1,x", "3 fields where 2 are expected"),
+        ("2026-02-01,1,x", "3 fields between ',' where 2 are expected"),
         ("2026-02-01,much", "target is 'much', which is no Decimal(12, 2)"),
         ("2026-02-01,1.234", "target is '1.234', which is no Decimal(12, 2)"),
         ('2026-02-01,"1', "a quote that is not closed"),
@@ -56,7 +56,7 @@ def test_good_rows_go_on_beside_a_table_of_the_broken_lines(plan: Any) -> None:
     assert sorted(rejects.rows)[1][2] == "target is 'much', which is no Decimal(12, 2)"
     assert table.sums == plan.sums(table) and rejects.sums == plan.sums(rejects)
     (checked,) = plan.source(rejects="table", types={"target": "Decimal(12, 2)"}).check().tables
-    assert "5 lines are no rows, and go to the table of rejects" in checked.notes
+    assert "broken lines, in the table of rejects: 5" in checked.notes
 
 
 def test_a_table_of_broken_lines_is_there_where_no_line_is_broken(plan: Any) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
+import zipfile
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from typing import Any
@@ -288,6 +290,33 @@ def test_a_workbook(plan: Any) -> None:
         None,
     ]
     assert table.sums == plan.sums(table)
+
+
+def test_an_open_document(plan: Any) -> None:
+    spaces = " ".join(
+        f'xmlns:{name}="urn:oasis:names:tc:opendocument:xmlns:{name}:1.0"' for name in ("office", "table", "text")
+    )
+    cells = [
+        'office:value-type="string"><text:p>price</text:p>',
+        'office:value-type="float" office:value="19.99">',
+        'office:value-type="float" office:value="5">',
+    ]
+    rows = "".join(f"<table:table-row><table:table-cell {one}</table:table-cell></table:table-row>" for one in cells)
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.writestr("mimetype", "application/vnd.oasis.opendocument.spreadsheet")
+        archive.writestr(
+            "META-INF/manifest.xml",
+            '<manifest:manifest xmlns:manifest="urn:oasis:names:tc:opendocument:xmlns:manifest:1.0"/>',
+        )
+        archive.writestr(
+            "content.xml",
+            f'<office:document-content {spaces}><office:body><office:spreadsheet><table:table table:name="s">{rows}'
+            "</table:table></office:spreadsheet></office:body></office:document-content>",
+        )
+    plan.write("t.ods", out.getvalue())
+    table = plan.load()
+    assert table.types == {"price": "Decimal(18, 2)"} and table.rows == [(Decimal("19.99"),), (Decimal(5),)]
 
 
 def test_a_sheet_that_is_not_there_is_named_with_those_that_are(plan: Any) -> None:

@@ -8,6 +8,8 @@ from elt.sources.files.batch import Batch, Broken
 from elt.sources.files.folder import HashedFile
 from elt.sources.files.options import FilesTable
 from elt.sources.files.readers.csv import read_csv
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from warehouse.errors import TerminalError
 
 
@@ -30,6 +32,24 @@ def parts(text: str | bytes, name: str = "a.csv", **options: Any) -> tuple[dict[
 def test_the_delimiter_is_found(delimiter: str) -> None:
     text = 'a,b\n"1,;|\t",2\n'.replace(",b", f"{delimiter}b").replace('",2', f'"{delimiter}2')
     assert parts(text)[0] == {"a": ["1,;|\t"], "b": ["2"]}
+
+
+@pytest.mark.parametrize(
+    ("text", "columns"),
+    [
+        ("comment\nhello, world\nfoo\n", {"comment": ["hello, world", "foo"]}),
+        ("name;place, country\nBob;Berlin, DE\n", {"name": ["Bob"], "place, country": ["Berlin, DE"]}),
+        ('"a;b";c\n"x";y\n', {"a;b": ["x"], "c": ["y"]}),
+    ],
+)
+def test_a_delimiter_in_texts_is_none(text: str, columns: dict[str, list[str]]) -> None:
+    assert parts(text) == (columns, [])
+
+
+def test_a_broken_line_in_the_sample_does_not_make_one_column_of_all() -> None:
+    columns, broken = parts("a;b\n1;2\n1;2;3,4\n")
+    assert columns == {"a": ["1"], "b": ["2"]}
+    assert broken[0].reason == "3 fields between ';' where 2 are expected"
 
 
 def test_decimal_commas_do_not_pass_for_delimiters() -> None:
@@ -85,8 +105,8 @@ def test_a_header_that_names_no_columns_is_an_error(text: str | bytes, says: str
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        ("1,2,3", "3 fields where 2 are expected"),
-        ("1", "1 fields where 2 are expected"),
+        ("1,2,3", "3 fields between ',' where 2 are expected"),
+        ("1", "1 fields between ',' where 2 are expected"),
         ('1,"2" x', "',' expected after '\"'"),
         ('1,5" pipe', 'a " in a field that does not begin with it'),
         ('1,"2', "a quote that is not closed"),
@@ -139,3 +159,24 @@ def test_a_file_without_a_header_has_no_columns(text: str) -> None:
 
 def test_a_header_alone_has_columns_and_no_rows() -> None:
     assert parts("a,b\n") == ({"a": [], "b": []}, [])
+
+
+@settings(deadline=None, max_examples=500)
+@given(st.lists(st.sampled_from(["a", ",", '"', '""', "\n", "\r\n", "\r", "ä", b"\xff", " "]), max_size=30))
+def test_whatever_the_bytes_each_line_is_a_row_or_broken_once(pieces: list[str | bytes]) -> None:
+    body = b"".join(piece if isinstance(piece, bytes) else piece.encode() for piece in pieces)
+    entry = FilesTable(name="a", path="a.csv", header=True, delimiter=",")
+    lines: list[int] = []
+    text = ""
+    for part in read_csv("a.csv", HashedFile(io.BytesIO(b"x,y\n" + body)), entry):
+        for line, content in (
+            [(part.line, part.text)]
+            if isinstance(part, Broken)
+            else [(line, part.text(row)) for row, line in enumerate(part.lines)]
+        ):
+            lines.append(line)
+            text += content
+    assert len(lines) == len(set(lines))
+    # Nothing is lost but ends of lines.
+    kept = sorted(text.encode(errors="surrogateescape").translate(None, b"\r\n"))
+    assert kept == sorted(body.translate(None, b"\r\n"))

@@ -19,7 +19,8 @@ from elt.sources.files.readers.text import LONGEST_LINE, is_text, misread, opene
 
 _LONGEST_FIELD = 16 << 20
 """Characters. A quote that is never closed would otherwise take a whole file into memory."""
-_DELIMITERS = ",;\t|"
+_DELIMITERS = ";\t|,"
+"""The first ones first: a comma stands in texts, too."""
 _SAMPLE = 20
 """Lines by which the delimiter is found."""
 
@@ -34,10 +35,11 @@ def read_csv(name: str, stream: HashedFile, entry: FilesTable) -> Iterator[Batch
             pass
         sample = list(islice(lines, _SAMPLE))
         delimiter = entry.delimiter or _delimiter(name, sample, entry)
-        yield from _batches(name, _Records(name, chain(sample, lines), entry.skip, delimiter, entry), entry)
+        records = _Records(name, chain(sample, lines), entry.skip, delimiter, entry)
+        yield from _batches(name, records, delimiter, entry)
 
 
-def _batches(name: str, found: Iterable[_Record], entry: FilesTable) -> Iterator[Batch | Broken]:
+def _batches(name: str, found: Iterable[_Record], delimiter: str, entry: FilesTable) -> Iterator[Batch | Broken]:
     records = iter(found)
     first = next(records, None)
     if first is None:
@@ -53,7 +55,8 @@ def _batches(name: str, found: Iterable[_Record], entry: FilesTable) -> Iterator
         good = [record for record in some if not record[3]] if broken else some
         width = len(names)
         if any(len(record[2]) != width for record in good):
-            broken += [(*r[:3], f"{len(r[2])} fields where {width} are expected") for r in good if len(r[2]) != width]
+            expected = f"fields between {delimiter!r} where {width} are expected"
+            broken += [(*r[:3], f"{len(r[2])} {expected}") for r in good if len(r[2]) != width]
             good = [record for record in good if len(record[2]) == width]
         try:
             batch = _batch(names, is_header, good, entry)
@@ -188,12 +191,18 @@ def _reader(lines: Iterable[str], delimiter: str, quote: str, *, strict: bool = 
 
 
 def _delimiter(name: str, sample: Sequence[str], entry: FilesTable) -> str:
-    """Returns the delimiter that cuts every record of the sample into as many fields, and into the most; the header's where none does."""
+    """Returns the delimiter that cuts the records of the sample into the most fields, and each into as many.
+
+    Where none does, it is the one that cuts the first record into the most, so that the others are told as broken. Where none cuts the first
+    record, it is one that stands in no other record either.
+    """
     if name.lower().removesuffix(PACKED).endswith(".tsv"):
         return "\t"
-    counts = {one: _counts(sample, one, entry.quote) for one in _DELIMITERS}
-    even = {one: found[0] for one, found in counts.items() if len(set(found)) == 1 and found[0] > 1}
-    return max(even or _DELIMITERS, key=lambda one: counts[one][0] if counts[one] else 0)
+    counts = {one: _counts(sample, one, entry.quote) or [1] for one in _DELIMITERS}
+    even = {one: found[0] for one, found in counts.items() if len(set(found)) == 1}
+    several = {one: found[0] for one, found in counts.items() if found[0] > 1}
+    best = several.keys() & even.keys() or several.keys() or even.keys() or {","}
+    return max((one for one in _DELIMITERS if one in best), key=lambda one: counts[one][0])
 
 
 def _counts(sample: Sequence[str], delimiter: str, quote: str) -> list[int]:
@@ -201,5 +210,6 @@ def _counts(sample: Sequence[str], delimiter: str, quote: str) -> list[int]:
     found = []
     with suppress(csv.Error):
         # A field that is too long is told when it is read.
-        found += [len(row) for row in _reader(sample, delimiter, quote, strict=False) if row]
+        for row in _reader(sample, delimiter, quote, strict=False):
+            found += [len(row)] if row else []
     return found[:-1] if len(sample) == _SAMPLE else found

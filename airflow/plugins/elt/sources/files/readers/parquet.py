@@ -17,6 +17,8 @@ from elt.sources.files.folder import HashedFile
 from elt.sources.files.inference import BOOL, DATE, DECIMAL, FLOAT, INSTANT, INTEGER, WALL_CLOCK
 from elt.sources.files.options import FilesTable
 
+_BUFFER = 1 << 20
+"""Bytes of a column that are read at once; without it, and with pre_buffer, all of a row group are."""
 _TEXT: frozenset[str] = frozenset()
 
 
@@ -24,11 +26,14 @@ def read_parquet(name: str, stream: HashedFile, entry: FilesTable) -> Iterator[B
     """Yields the rows of a Parquet file, in batches of its row groups. Their lines are the numbers of the rows."""
     try:
         # The same open file whose bytes are hashed afterwards, so that it cannot be replaced in between.
-        with os.fdopen(os.dup(stream.descriptor), "rb") as file, pq.ParquetFile(file, memory_map=False) as parquet:
+        with (
+            os.fdopen(os.dup(stream.descriptor), "rb") as file,
+            pq.ParquetFile(file, buffer_size=_BUFFER, pre_buffer=False) as parquet,
+        ):
             before = 0
             _check_names(name, parquet.schema_arrow)
             yield _batch(pa.RecordBatch.from_pylist([], parquet.schema_arrow), 0)
-            for batch in parquet.iter_batches(ROWS):
+            for batch in parquet.iter_batches(ROWS, use_threads=False):
                 yield from _whole(batch, before)
                 before += batch.num_rows
             os.lseek(stream.descriptor, 0, os.SEEK_SET)
