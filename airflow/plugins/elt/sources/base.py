@@ -293,7 +293,7 @@ class Followed(TableReader, Protocol):
 
 @dataclass(frozen=True)
 class Number:
-    """A column whose values are compared by 64-bit numbers: docs/verification.md, elt.sources.sums."""
+    """A column whose values are compared by 64-bit numbers: elt.sources.sums."""
 
     name: str
     """In `raw`."""
