@@ -1,10 +1,10 @@
-"""Makes Airflow ready to start: folder, admin's password, metadata database at this version's schema.
+"""Makes Airflow ready to start: folder, its users' passwords, metadata database at this version's schema.
 
     <venvs>/airflow/bin/python airflow/provision.py
 
-Reads AIRFLOW_HOME, AIRFLOW_ADMIN_PASSWORD and AIRFLOW__DATABASE__SQL_ALCHEMY_CONN. A boot that finds all of it in
-order imports nothing of Airflow and takes a tenth of a second: what was migrated, with which lock, is in a stamp, and
-the database is asked whether it still stands there.
+Reads AIRFLOW_HOME, AIRFLOW_ADMIN_PASSWORD, AIRFLOW_AGENT_PASSWORD and AIRFLOW__DATABASE__SQL_ALCHEMY_CONN. A boot
+that finds all of it in order imports nothing of Airflow and takes a tenth of a second: what was migrated, with which
+lock, is in a stamp, and the database is asked whether it still stands there.
 """
 
 import hashlib
@@ -31,9 +31,9 @@ def main() -> int:
     try:
         home = Path(_required("AIRFLOW_HOME"))
         database = _required("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN")
-        password = _required("AIRFLOW_ADMIN_PASSWORD")
+        passwords = {"admin": _required("AIRFLOW_ADMIN_PASSWORD"), "agent": _required("AIRFLOW_AGENT_PASSWORD")}
         home.mkdir(parents=True, exist_ok=True, mode=0o700)
-        write_privately(home / PASSWORDS, json.dumps({"admin": password}) + "\n")
+        write_privately(home / PASSWORDS, json.dumps(passwords) + "\n")
         migrate(home, database)
     except ProvisionError as error:
         print(error, file=sys.stderr)
