@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 
 from elt.publishing import recovery
-from elt.publishing.leases import run_lease
+from elt.publishing.leases import run_lease, run_lease_is_free
 from notify.sender import Event
 from warehouse import ops
 from warehouse.client import Warehouse
@@ -34,8 +34,8 @@ logger = logging.getLogger(__name__)
 class DeadRuns:
     """Compares the runs that are `running` in ops.runs with Airflow, and closes those that are dead.
 
-    A run of Airflow is dead when two rounds in a row found the same verdict; one by hand, when it is running without the lease of its source.
-    Runs from before runs had a source's name are left to the next run.
+    A run of Airflow is dead when two rounds in a row found the same verdict; one by hand, when nobody holds the lease of its source.
+    Left to the next run: runs by hand whose process cannot be seen from here, and runs from before runs had a source's name.
     """
 
     def __init__(self, warehouse: Warehouse, airflow: Airflow, notify: Callable[[Event], None]) -> None:
@@ -48,19 +48,15 @@ class DeadRuns:
     def look(self) -> None:
         """One round. Raises PipelineError when Airflow or the warehouse does not answer, or a publish cannot be finished now."""
         running = [run for run in ops.running(self._warehouse) if run.source_name]
-        by_hand = [run for run in running if run.run_key.startswith(recovery.CLI_PREFIX)]
-        for source_name in sorted({run.source_name for run in by_hand}):
-            self._close(source_name, {})
-        before, self._ended = (
-            self._ended,
-            self._verdicts(run for run in running if run not in by_hand and all(_dag_run(run))),
-        )
-        dead = {run for run, verdict in self._ended.items() if before.get(run) == verdict}
-        for source_name in sorted({run.source_name for run in running if run.run in dead}):
-            self._close(
-                source_name,
-                {run.run: run for run in running if run.run in dead and run.source_name == source_name},
-            )
+        for source_name in sorted({run.source_name for run in running if _is_by_hand(run)}):
+            # Not by taking the lease over: a process that is only stopped may go on.
+            if run_lease_is_free(self._warehouse, source_name):
+                self._close(source_name, {})
+        of_airflow = [run for run in running if not _is_by_hand(run) and all(_dag_run(run))]
+        before, self._ended = self._ended, self._verdicts(of_airflow)
+        dead = [run for run in of_airflow if run.run in self._ended and before.get(run.run) == self._ended[run.run]]
+        for source_name in sorted({run.source_name for run in dead}):
+            self._close(source_name, {run.run: run for run in dead if run.source_name == source_name})
 
     def _verdicts(self, runs: Iterable[ops.Run]) -> dict[int, str]:
         """Returns the verdicts of Airflow on runs that have one."""
@@ -92,9 +88,13 @@ class DeadRuns:
     def _tell(self, closed: Iterable[int]) -> None:
         for run in ops.known_runs(self._warehouse, closed).values():
             logger.warning("closed run %d (%s) as %s: %s", run.run, run.run_key, run.status, run.error or "published")
-            if run.status == "failed" and not run.run_key.startswith(recovery.CLI_PREFIX):
+            if run.status == "failed" and not _is_by_hand(run):
                 dag_id, run_id = _dag_run(run)
                 self._notify(Event("airflow.run.failed", {"dag": dag_id, "run": run_id, "error": run.error}))
+
+
+def _is_by_hand(run: ops.Run) -> bool:
+    return run.run_key.startswith(recovery.CLI_PREFIX)
 
 
 def _dag_run(run: ops.Run) -> tuple[str, str]:

@@ -1,6 +1,9 @@
 """elt-agent beside the real Airflow: what Airflow has ended is closed in ops.runs, and nothing else is."""
 
+import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +16,7 @@ from elt.publishing.leases import publishing_lease, run_lease
 from notify.sender import Event
 from testing.servers import free_port
 from testing.waiting import until
-from warehouse import ops, records
+from warehouse import leases, ops, records
 from warehouse.client import Address, Warehouse
 
 BYTECODE = "PYTHONPYCACHEPREFIX"
@@ -56,6 +59,26 @@ def begun(warehouse: Warehouse, key: str, *, status: str = "running", source: st
     records.append(warehouse, [run])
     warehouse.command(f"CREATE TABLE raw.products__loading_{run.run}_1 AS raw.products")
     return run.run
+
+
+# A process that holds the lease of the source until it is killed.
+HOLDER = """
+import sys
+from elt.publishing.leases import run_lease
+from warehouse.client import Address, Warehouse
+port, password, source = sys.argv[1:]
+with run_lease(Warehouse(Address("127.0.0.1", int(port), "loader", password)), source, holder="cli/host:2"):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def silence(warehouse: Warehouse) -> float:
+    """Seconds since the last heartbeat of whoever holds the lease of the source."""
+    prefix = f"lease_run_{SOURCE}_"
+    names = warehouse.rows(f"SELECT name FROM system.tables WHERE database = 'ops' AND startsWith(name, '{prefix}')")
+    newest = max((name for (name,) in names), key=lambda name: int(name.removeprefix(prefix)))
+    return float(warehouse.rows(f"SELECT dateDiff('second', max(beat_at), now64(6)) FROM ops.{newest}")[0][0])
 
 
 def leftovers(warehouse: Warehouse, run: int) -> int:
@@ -118,13 +141,25 @@ def test_while_airflow_is_away_nothing_of_it_is_closed_and_runs_by_hand_are(
     assert events == [], "who runs it by hand has seen it"
 
 
-def test_a_run_by_hand_that_holds_its_lease_is_alive(dead_runs: DeadRuns, warehouse: Warehouse) -> None:
+def test_a_run_by_hand_that_is_stopped_may_go_on_and_one_that_was_killed_is_closed(
+    dead_runs: DeadRuns, warehouse: Warehouse
+) -> None:
     run = begun(warehouse, "cli/host:2")
-    with run_lease(warehouse, SOURCE, holder="cli/host:2"):
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDER, *map(str, (warehouse.address.port, warehouse.address.password, SOURCE))],
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        stdout=subprocess.PIPE,
+        stdin=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None and process.stdout.readline() == b"held\n"
+        process.send_signal(signal.SIGSTOP)
+        until(lambda: silence(warehouse) > leases.TIME_TO_LIVE, "the silence of the stopped process", 90)
         dead_runs.look()
-    assert ops.find_run(warehouse, run).status == "running"
+        assert ops.find_run(warehouse, run).status == "running"
+        process.kill()
     dead_runs.look()
     assert ops.find_run(warehouse, run).status == "failed"
+    assert leftovers(warehouse, run) == 0
 
 
 def test_beside_another_run_the_dead_one_is_closed_and_one_that_holds_the_lease_is_waited_for(
