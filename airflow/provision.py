@@ -1,4 +1,4 @@
-"""Makes Airflow ready to start: folder, admin's password, metadata database at this version's schema.
+"""Makes Airflow ready to start: folder, its users' passwords, metadata database at this version's schema.
 
     <venvs>/airflow/bin/python airflow/provision.py
 
@@ -32,8 +32,11 @@ def main() -> int:
     try:
         settings = read(Provision, os.environ)
         settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
-        admin = {"admin": settings.admin_password.get_secret_value()}
-        write_privately(settings.home / PASSWORDS, json.dumps(admin) + "\n")
+        passwords = {
+            "admin": settings.admin_password.get_secret_value(),
+            "agent": settings.agent_password.get_secret_value(),
+        }
+        write_privately(settings.home / PASSWORDS, json.dumps(passwords) + "\n")
         migrate(settings.home, settings.database.get_secret_value())
     except (ProvisionError, SettingsError) as error:
         print(error, file=sys.stderr)

@@ -1,4 +1,4 @@
-"""The one way to the warehouse: client, quoting, errors, records in `ops`, swaps. For loader, webhook and check.
+"""The one way to the warehouse: client, quoting, errors, records in `ops`, swaps. For loader, webhook, agent and check.
 
 It knows none of them. docs/architecture.md says who writes which table.
 """

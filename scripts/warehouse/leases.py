@@ -78,6 +78,11 @@ class _State:
     last_beat: datetime | None = None
 
     @property
+    def is_free(self) -> bool:
+        """Whether its holder is known to be gone. One that is only silent may live."""
+        return self.number == 0 or self.released or (self.process is not None and self.process.is_dead)
+
+    @property
     def is_fresh(self) -> bool:
         """Whether the last heartbeat is no older than a living process lets it become; a stopped one is silent."""
         return self.silent_seconds < 3 * HEARTBEAT_SECONDS
@@ -113,9 +118,7 @@ class _Watch:
     @property
     def finds_free(self) -> bool:
         state, watched = self._state, time.monotonic() - self._since
-        if state.number == 0 or state.released:
-            return True
-        if state.process is not None and state.process.is_dead:
+        if state.is_free:
             return True
         if state.last_beat is None:
             return watched > TIME_TO_LIVE
@@ -196,6 +199,11 @@ class Lease:
             "released": released,
         }
         self._warehouse.insert_events(_table(self.name, self.number), [row])
+
+
+def is_free(warehouse: Warehouse, name: str) -> bool:
+    """Whether nobody holds the lease: it was released, or its holder was a process of this host that has died."""
+    return _newest(warehouse, name).is_free
 
 
 def check_all(leases: Iterable[Lease]) -> None:

@@ -59,3 +59,4 @@ class Provision(Settings):
     home: Annotated[Path, Field(alias="AIRFLOW_HOME")]
     database: Annotated[SecretStr, Field(alias="AIRFLOW__DATABASE__SQL_ALCHEMY_CONN")]
     admin_password: Annotated[SecretStr, Field(alias="AIRFLOW_ADMIN_PASSWORD")]
+    agent_password: Annotated[SecretStr, Field(alias="AIRFLOW_AGENT_PASSWORD")]

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from typing import Any
+from urllib.parse import quote
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -37,13 +38,16 @@ class AirflowApi:
         token = self._call("POST", "/auth/token", {"username": "admin", "password": env.AIRFLOW_ADMIN_PASSWORD})
         self._session.headers["Authorization"] = f"Bearer {token['access_token']}"
 
-    def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+    def _call(self, method: str, path: str, body: dict[str, Any] | None = None, *, may_lack: bool = False) -> Any:
+        """Returns the answer; with `may_lack`, None for 404."""
         try:
             answer = self._session.request(method, self._base + path, json=body, timeout=ANSWER_WITHIN)
         except requests.RequestException as error:
             raise StackError(
                 f"Airflow does not answer ({type(error).__name__}): see `scripts/logs airflow-webserver`."
             ) from None
+        if may_lack and answer.status_code == 404:
+            return None
         if answer.status_code >= 400:
             raise StackError(
                 f"Airflow answers {answer.status_code} to {method} {path}: see `scripts/logs airflow-webserver`."
@@ -73,6 +77,11 @@ class AirflowApi:
         """Returns the latest runs of the DAG, newest first."""
         query = f"order_by=-run_after&limit={limit}"
         return list(self._call("GET", f"/api/v2/dags/{DAG}/dagRuns?{query}")["dag_runs"])
+
+    def has_ended(self, dag_id: str, run_id: str) -> bool:
+        """Returns whether no task of a DAG run is still to come: it is final, or Airflow does not have it."""
+        found = self._call("GET", f"/api/v2/dags/{quote(dag_id)}/dagRuns/{quote(run_id)}", may_lack=True)
+        return found is None or found["state"] in FINAL
 
     def green_runs(self) -> int:
         return int(self._call("GET", f"/api/v2/dags/{DAG}/dagRuns?state=success&limit=1")["total_entries"])

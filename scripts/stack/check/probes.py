@@ -22,6 +22,9 @@ FAILURES = (psycopg2.Error, requests.RequestException, WarehouseError)
 # A first or recovering run, a retry after five minutes included, is waited for this long.
 RUN_ENDS_WITHIN = 900.0
 
+# elt-agent closes a run within this time of Airflow's verdict.
+CLOSED_WITHIN = 120.0
+
 # Largest source table, in rows, that the check counts; takes some seconds.
 COUNTED_UP_TO = 20_000_000
 
@@ -147,6 +150,31 @@ def dag_is_green(context: Context) -> Iterator[str]:
             f"The last run {runs[0]['dag_run_id']} failed ({api.progress(runs[0])}): its tasks' logs are in Airflow."
         )
     yield f"{DAG}, last run {runs[0]['dag_run_id']} {runs[0]['state']}, no import errors"
+
+
+OPEN_RUNS = """
+SELECT run_key FROM ops.runs FINAL
+WHERE status = 'running' AND source_name != '' AND position(run_key, '/') > 0 AND NOT startsWith(run_key, 'cli/')
+"""
+
+
+def dead_runs_are_closed(context: Context) -> Iterator[str]:
+    """Checks elt-agent by its work: no run that Airflow has ended is still open in ops.runs."""
+    api = AirflowApi(context.env)
+    deadline = time.monotonic() + CLOSED_WITHIN
+    with connections.warehouse(context.env) as client:
+        while True:
+            running = [str(key) for (key,) in client.rows(OPEN_RUNS)]
+            dead = [key for key in running if api.has_ended(*key.split("/", 1))]
+            if not dead:
+                break
+            if time.monotonic() > deadline:
+                raise StackError(
+                    f"{', '.join(dead)}: running in ops.runs, ended in Airflow; see `scripts/logs elt-agent`, which closes it."
+                )
+            yield f"waiting for elt-agent to close {', '.join(dead)}"
+            time.sleep(1)
+    yield f"no run is open that Airflow has ended; {len(running) or 'none'} at work"
 
 
 def webhook_is_healthy_and_guarded(context: Context) -> Iterator[str]:

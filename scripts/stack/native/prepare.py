@@ -85,7 +85,7 @@ def make_folders(paths: Paths) -> None:
     paths.logs.chmod(0o700)
     paths.run.chmod(0o700)
     paths.data.chmod(0o711)
-    for name in ("airflow", "webhook", "superset", "clickhouse"):
+    for name in ("airflow", "agent", "webhook", "superset", "clickhouse"):
         (paths.data / name).mkdir(mode=0o700, exist_ok=True)
 
 

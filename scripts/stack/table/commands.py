@@ -40,6 +40,10 @@ def _webhook_worker(python: str, repo: str, env: Names) -> list[Command]:
     return [[python, "-m", "webhook.worker"]]
 
 
+def _elt_agent(python: str, repo: str, env: Names) -> list[Command]:
+    return [[python, "-m", "agent"]]
+
+
 def _superset_init(python: str, repo: str, env: Names) -> list[Command]:
     return [[python, f"{repo}/superset/provision.py"]]
 
@@ -59,6 +63,7 @@ TABLE: dict[str, tuple[str, Callable[[str, str, Names], list[Command]]]] = {
     "airflow-webserver": ("airflow", _airflow("api-server", "--proxy-headers")),
     "airflow-scheduler": ("airflow", _airflow("scheduler", "--skip-serve-logs")),
     "airflow-dag-processor": ("airflow", _airflow("dag-processor")),
+    "elt-agent": ("airflow", _elt_agent),
     "superset-init": ("superset", _superset_init),
     "superset": ("superset", _superset),
 }

@@ -10,6 +10,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,6 +18,8 @@ Names = Mapping[str, str]
 # A check takes the service's environment and the instant of its start; returns "" or what is missing.
 Check = Callable[[Names, datetime], str]
 SECONDS = 2.0
+# The agent touches its file every 5 s; busy cores take longer.
+AGENT_SILENCE = 60.0
 # Every page here is the stack's own, which no proxy can reach.
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -76,6 +79,18 @@ def _airflow_part(part: str) -> Check:
     return check
 
 
+def elt_agent(env: Names, started: datetime) -> str:
+    """Checks the agent's heartbeat, a file: the agent listens nowhere."""
+    try:
+        beat = datetime.fromtimestamp((Path(env["AGENT_HOME"]) / "heartbeat").stat().st_mtime, UTC)
+    except FileNotFoundError:
+        return "no heartbeat yet"
+    if beat < started:
+        return "no heartbeat since its start"
+    silence = (datetime.now(UTC) - beat).total_seconds()
+    return f"no heartbeat for {silence:.0f} s" if silence > AGENT_SILENCE else ""
+
+
 CHECKS: dict[str, Check] = {
     "clickhouse-server": _page("CLICKHOUSE_HTTP_PORT", "/ping"),
     "webhook-server": _page("WEBHOOK_PORT", "/status"),
@@ -83,6 +98,7 @@ CHECKS: dict[str, Check] = {
     "airflow-webserver": _page("AIRFLOW__API__PORT", "/api/v2/monitor/health"),
     "airflow-scheduler": _airflow_part("scheduler"),
     "airflow-dag-processor": _airflow_part("dag_processor"),
+    "elt-agent": elt_agent,
     "superset": _page("SUPERSET_PORT", "/health"),
 }
 

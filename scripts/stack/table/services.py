@@ -233,6 +233,20 @@ def _task_names(context: Context) -> dict[str, str]:
     }
 
 
+# Without a secret for notices, the webhook's secret signs them.
+NOTICES = ("NOTIFY_URL", "NOTIFY_SIGNING_SECRET", "WEBHOOK_SIGNING_SECRET")
+
+
+def _agent_names(context: Context) -> dict[str, str]:
+    repo = context.paths.repo
+    return {
+        **_warehouse(context),
+        "PYTHONPATH": f"{repo / 'airflow' / 'plugins'}:{repo / 'scripts'}",
+        "AGENT_HOME": str(context.paths.data / "agent"),
+        "AIRFLOW_URL": f"http://{context.env.address}:{context.env.AIRFLOW_PORT}",
+    }
+
+
 # --- The webhook --------------------------------------------------------------------------------------------------
 
 DBT = ("CLICKHOUSE_DBT_PASSWORD", "CLICKHOUSE_DATABASE_ENGINE", "CLICKHOUSE_TABLE_ENGINE", *SHOP)
@@ -346,8 +360,7 @@ SERVICES: tuple[Service, ...] = (
     ),
     Service(
         name="webhook-worker",
-        # Without a secret for notices, the webhook's secret signs them.
-        reads=(*WEBHOOK, "WEBHOOK_SIGNING_SECRET", "NOTIFY_URL", "NOTIFY_SIGNING_SECRET", "NOTIFY_SUCCESS"),
+        reads=(*WEBHOOK, *NOTICES, "NOTIFY_SUCCESS"),
         computed=_webhook_names,
         masks=True,
         after=("webhook-server",),
@@ -359,7 +372,7 @@ SERVICES: tuple[Service, ...] = (
         name="airflow-init",
         one_shot=True,
         watches=("airflow/requirements.lock", "airflow/provision.py", "pipeline.yml"),
-        reads=(*TASKS, "AIRFLOW_ADMIN_PASSWORD"),
+        reads=(*TASKS, "AIRFLOW_ADMIN_PASSWORD", "AIRFLOW_AGENT_PASSWORD"),
         computed=_task_names,
         masks=True,
         after=("postgres-upgrade", "clickhouse-init"),
@@ -391,6 +404,21 @@ SERVICES: tuple[Service, ...] = (
         watches=AIRFLOW_FILES,
         # A graceful stop waits for running tasks.
         stop_seconds=60,
+    ),
+    Service(
+        name="elt-agent",
+        reads=("CLICKHOUSE_LOADER_PASSWORD", "AIRFLOW_AGENT_PASSWORD", *NOTICES),
+        computed=_agent_names,
+        masks=True,
+        after=("clickhouse-init", "airflow-webserver"),
+        watches=(
+            "airflow/requirements.lock",
+            "airflow/plugins/elt",
+            "scripts/agent",
+            "scripts/environment",
+            "scripts/notify",
+            "scripts/warehouse",
+        ),
     ),
     Service(
         name="superset-init",

@@ -99,8 +99,18 @@ class Stack:
     env: dict[str, str]
     home: Path
     notifications: Receiver
+    folder: Path
+    """Of the logs."""
     services: dict[str, Service] = field(default_factory=dict)
     token: str = ""
+
+    def service(self, name: str, command: list[str], env: dict[str, str]) -> Service:
+        """A process beside those of the stack, not yet started; the caller ends it."""
+        return Service(name, command, env, self.folder)
+
+    def api_as(self, method: str, path: str, body: object = None, *, token: str) -> int:
+        """Status of a call with another user's token."""
+        return http(method, f"{self.url}/api/v2{path}", body, token, timeout=30)[0]
 
     def api(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
         if not self.token:
@@ -189,6 +199,7 @@ def airflow_env(
         **dict(line.split("=", 1) for line in lines if line and not line.startswith("#")),
         "AIRFLOW_HOME": str(home),
         "AIRFLOW_ADMIN_PASSWORD": secrets.token_hex(16),
+        "AIRFLOW_AGENT_PASSWORD": secrets.token_hex(16),
         "AIRFLOW_METADATA_CONN": metadata,
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": metadata,
         "AIRFLOW__CORE__DAGS_FOLDER": str(repo / "airflow/dags"),
@@ -275,6 +286,7 @@ def stack(
         env=env,
         home=Path(airflow_env["AIRFLOW_HOME"]),
         notifications=notifications,
+        folder=folder,
     )
     for name, command, environment in (
         ("webhook-server", gunicorn, webhook_env),

@@ -29,7 +29,10 @@ def test_password_file_is_for_the_owner_alone_and_follows_the_environment(
 ) -> None:
     assert provision().returncode == 0
     file = Path(airflow_env["AIRFLOW_HOME"]) / "simple_auth_manager_passwords.json.generated"
-    assert json.loads(file.read_text()) == {"admin": airflow_env["AIRFLOW_ADMIN_PASSWORD"]}
+    assert json.loads(file.read_text()) == {
+        "admin": airflow_env["AIRFLOW_ADMIN_PASSWORD"],
+        "agent": airflow_env["AIRFLOW_AGENT_PASSWORD"],
+    }
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 

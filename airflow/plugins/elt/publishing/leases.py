@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 from warehouse.client import Warehouse
-from warehouse.leases import Lease, hold
+from warehouse.leases import Lease, hold, is_free
 from warehouse.turns import WAIT_SECONDS
 
 RUN_WAIT_SECONDS = 30.0
@@ -23,7 +23,12 @@ def run_lease(
     tell: Callable[[str], None] = lambda _: None,
 ) -> AbstractContextManager[Lease]:
     """Keeps other runs of the source out while one begins, loads, publishes or compares: warehouse.leases.hold."""
-    return hold(warehouse, f"run_{_slug(source_name)}", holder=holder, wait_seconds=wait_seconds, tell=tell)
+    return hold(warehouse, _run_lease(source_name), holder=holder, wait_seconds=wait_seconds, tell=tell)
+
+
+def run_lease_is_free(warehouse: Warehouse, source_name: str) -> bool:
+    """Whether it is known that no process holds the lease of the source's runs: warehouse.leases.is_free."""
+    return is_free(warehouse, _run_lease(source_name))
 
 
 def publishing_lease(
@@ -35,6 +40,10 @@ def publishing_lease(
 ) -> AbstractContextManager[Lease]:
     """Lets the sources publish one after the other: warehouse.leases.hold."""
     return hold(warehouse, "publishing", holder=holder, wait_seconds=wait_seconds, tell=tell)
+
+
+def _run_lease(source_name: str) -> str:
+    return f"run_{_slug(source_name)}"
 
 
 def _slug(name: str) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from types import MappingProxyType
 
 from warehouse import ops, records
 from warehouse.client import Warehouse
@@ -43,13 +44,14 @@ def recover(
     *,
     holder: str,
     own_run: int | None = None,
+    dead: Mapping[int, str] = MappingProxyType({}),
     wait_seconds: float = WAIT_SECONDS,
     tell: Callable[[str], None] = lambda _: None,
 ) -> Recovered:
     """Rolls open journals forward, closes dead runs of the source, and drops what its final runs left, under the lease of the source.
 
-    `own_run` is the caller's living run. The journals of all sources are rolled forward, under the lease for publishing. Safe to
-    call at any time, and safe to interrupt anywhere.
+    `own_run` is the caller's living run. `dead` are runs that the caller knows to be dead, each with its error for ops.runs. The
+    journals of all sources are rolled forward, under the lease for publishing. Safe to call at any time, and safe to interrupt anywhere.
     """
     sorted_journal, finished = misfits.SortedJournal((), ()), []
     if journal := ops.open_publishes(warehouse):
@@ -68,7 +70,7 @@ def recover(
             # Another source publishes at this moment.
             if is_own:
                 raise
-    closed = _close_dead_runs(warehouse, source_name, own_run)
+    closed = _close_dead_runs(warehouse, source_name, own_run, dead)
     dropped = sweep(warehouse, source_name)
     return Recovered(
         tuple(entry.target for entry in finished if entry.status == "done"),
@@ -95,7 +97,23 @@ def _is_of(run: ops.Run, source_name: str) -> bool:
     return run.source_name in ("", source_name)
 
 
-def _close_dead_runs(warehouse: Warehouse, source_name: str, own_run: int | None) -> list[int]:
+def close_unpublished(warehouse: Warehouse, run: int, error: str) -> bool:
+    """Ends a dead run as failed while another run holds the lease of its source; returns whether it did.
+
+    Leaves a run alone that is final, or has begun to publish. Its tables stay until the next sweep.
+    """
+    found = ops.find_run(warehouse, run)
+    if found.status != "running" or ops.publishes(warehouse, run):
+        return False
+    _fail(warehouse, found, error)
+    return True
+
+
+def _fail(warehouse: Warehouse, run: ops.Run, error: str) -> None:
+    records.append(warehouse, [replace(run, status="failed", ended_at=records.now(), error=error)])
+
+
+def _close_dead_runs(warehouse: Warehouse, source_name: str, own_run: int | None, dead: Mapping[int, str]) -> list[int]:
     closed = []
     for run in ops.running(warehouse):
         if not _is_of(run, source_name):
@@ -104,9 +122,10 @@ def _close_dead_runs(warehouse: Warehouse, source_name: str, own_run: int | None
         if journal and all(entry.status == "done" for entry in journal):
             # The run was interrupted after its last swap: all its tables are published.
             publish.close_run(warehouse, run.run, journal)
+        elif run.run in dead:
+            _fail(warehouse, run, dead[run.run])
         elif run.run != own_run and _is_dead(warehouse, run):
-            error = "The run was cut before it published; nothing was changed, run again"
-            records.append(warehouse, [replace(run, status="failed", ended_at=records.now(), error=error)])
+            _fail(warehouse, run, "The run was cut before it published; nothing was changed, run again")
         else:
             continue
         closed.append(run.run)

@@ -97,6 +97,29 @@ def test_a_run_is_never_started_twice(airflow: Airflow, env: env_file.Env) -> No
     assert airflow.asked.count("/api/v2/dags/elt_pipeline/dagRuns") == 1
 
 
+@pytest.mark.parametrize(
+    ("answer", "has_ended"),
+    [
+        ({"state": "queued"}, False),
+        ({"state": "running"}, False),
+        ({"state": "success"}, True),
+        ({"state": "failed"}, True),
+        ((404, {"detail": "not found"}), True),
+    ],
+)
+def test_a_run_has_ended_when_airflow_says_so_or_does_not_have_it(
+    airflow: Airflow, env: env_file.Env, answer: Any, has_ended: bool
+) -> None:
+    airflow.answers["/api/v2/dags/elt_pipeline/dagRuns/manual__a%2Bb"] = answer
+    assert AirflowApi(env).has_ended("elt_pipeline", "manual__a+b") is has_ended
+
+
+def test_an_error_is_no_end_of_a_run(airflow: Airflow, env: env_file.Env) -> None:
+    airflow.answers["/api/v2/dags/elt_pipeline/dagRuns/a"] = (500, {})
+    with pytest.raises(StackError, match="Airflow answers 500"):
+        AirflowApi(env).has_ended("elt_pipeline", "a")
+
+
 def test_an_airflow_that_stays_silent_is_one_sentence(airflow: Airflow, env: env_file.Env) -> None:
     airflow.answers["/api/v2/importErrors"] = None
     with pytest.raises(StackError, match=r"Airflow does not answer \(.*\): see `scripts/logs airflow-webserver`"):

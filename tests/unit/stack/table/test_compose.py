@@ -18,7 +18,7 @@ from stack.table.services import Context
 
 CONTAINERS = {
     "postgres-source", "airflow-db", "clickhouse-server", "airflow-webserver", "airflow-scheduler",
-    "airflow-dag-processor", "webhook-server", "webhook-worker", "dbt", "superset",
+    "airflow-dag-processor", "webhook-server", "webhook-worker", "dbt", "elt-agent", "superset",
 }  # fmt: skip
 ONE_SHOTS = {"postgres-upgrade", "clickhouse-init", "airflow-init", "superset-init"}
 OWN_IMAGES = {"airflow", "dbt", "superset", "scripts"}
@@ -148,7 +148,7 @@ def test_every_container_that_speaks_http_asks_no_proxy_for_the_others(compose: 
         listed = row["environment"]["NO_PROXY"]
         assert row["environment"]["no_proxy"] == listed, name
         hosts = listed.removesuffix("${NO_PROXY:+,}${NO_PROXY:-}").split(",")
-        speaking = CONTAINERS - {"airflow-scheduler", "airflow-dag-processor", "webhook-worker", "dbt"}
+        speaking = CONTAINERS - {"airflow-scheduler", "airflow-dag-processor", "webhook-worker", "dbt", "elt-agent"}
         assert set(hosts) == {"localhost", "127.0.0.1", "::1", *speaking}, name
 
 

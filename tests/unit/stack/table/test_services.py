@@ -16,7 +16,7 @@ AIRFLOW = {*TASKS, "airflow-webserver"}
 MAY_KNOW = {
     "POSTGRES_PASSWORD": {"postgres-upgrade"},
     "CLICKHOUSE_PASSWORD": {"clickhouse-server", "clickhouse-init"},
-    "CLICKHOUSE_LOADER_PASSWORD": {"clickhouse-server", *TASKS},
+    "CLICKHOUSE_LOADER_PASSWORD": {"clickhouse-server", "elt-agent", *TASKS},
     "CLICKHOUSE_DBT_PASSWORD": {"clickhouse-server", "webhook-server", "webhook-worker"},
     "CLICKHOUSE_WEBHOOK_PASSWORD": {"clickhouse-server", "webhook-server", "webhook-worker"},
     "CLICKHOUSE_SUPERSET_PASSWORD": {"clickhouse-server", "superset", "superset-init"},
@@ -24,6 +24,7 @@ MAY_KNOW = {
     "CLICKHOUSE_SUPERSET_CALIFORNIA_PASSWORD": {"clickhouse-server", "superset", "superset-init"},
     "POSTGRES_READER_PASSWORD": {"postgres-upgrade", *TASKS},
     "AIRFLOW_ADMIN_PASSWORD": {"airflow-init"},
+    "AIRFLOW_AGENT_PASSWORD": {"airflow-init", "elt-agent"},
     "AIRFLOW_DB_PASSWORD": AIRFLOW,
     "AIRFLOW_FERNET_KEY": AIRFLOW,
     "AIRFLOW_API_SECRET_KEY": AIRFLOW,
@@ -32,7 +33,7 @@ MAY_KNOW = {
     "SUPERSET_DB_PASSWORD": {"superset", "superset-init"},
     "SUPERSET_SECRET_KEY": {"superset", "superset-init"},
     "WEBHOOK_TOKEN": {"webhook-server", *TASKS},
-    "WEBHOOK_SIGNING_SECRET": {"webhook-server", "webhook-worker", *TASKS},
+    "WEBHOOK_SIGNING_SECRET": {"webhook-server", "webhook-worker", "elt-agent", *TASKS},
     "MASK_SALT": TASKS,
 }
 
