@@ -14,6 +14,7 @@ from agent.airflow import GONE, Airflow, AirflowRefusedError, AirflowUnavailable
 from agent.dead_runs import DeadRuns
 from elt.publishing.leases import publishing_lease, run_lease
 from notify.sender import Event
+from testing.secrets import secret_names
 from testing.servers import free_port
 from testing.waiting import until
 from warehouse import leases, ops, records
@@ -201,6 +202,7 @@ def agent(stack: Any, venvs: Path, server_folder: Path, clickhouse: Any) -> Iter
         "AGENT_HOME": str(home),
         "AIRFLOW_URL": stack.url,
         "AIRFLOW_AGENT_PASSWORD": stack.env["AIRFLOW_AGENT_PASSWORD"],
+        "STACK_SECRETS": secret_names("elt-agent"),
         "NOTIFY_URL": stack.notifications.url,
         **clickhouse.env("loader"),
     }
