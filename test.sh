@@ -138,7 +138,7 @@ install_package() {
 lint() {
     ruff check --quiet .
     ruff format --quiet --check .
-    mypy airflow/plugins airflow/provision.py clickhouse/embedded scripts/notify scripts/stack scripts/warehouse scripts/webhook scripts/shop \
+    mypy airflow/plugins airflow/provision.py clickhouse/embedded scripts/environment scripts/notify scripts/stack scripts/warehouse scripts/webhook scripts/shop \
         scripts/webhook_server.py scripts/describe_marts.py superset/provisioning superset/provision.py superset/export.py \
         superset/config tests/faults scripts/testing
     PYTHONPATH=airflow/plugins:clickhouse:scripts lint-imports >/dev/null ||

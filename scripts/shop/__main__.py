@@ -1,6 +1,7 @@
 """`scripts/generate_data`: adds a believable shop to the source database."""
 
 import argparse
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -83,7 +84,7 @@ def main(argv: list[str] | None = None) -> int:
     console = Console(stderr=True)
     started = time.monotonic()
     try:
-        with connect(read_owner()) as source, shown_progress(console, asked.orders) as progress:
+        with connect(read_owner(os.environ)) as source, shown_progress(console, asked.orders) as progress:
             added = add_shop(
                 source, orders=asked.orders, seed=asked.seed, days=asked.days, until=asked.until, progress=progress
             )

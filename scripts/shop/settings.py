@@ -1,47 +1,37 @@
 """Where the source database is and who owns it: read once, from the environment and `.env`."""
 
-import os
 from collections.abc import Mapping
-from pathlib import Path
+from typing import Annotated
 
-from dotenv import dotenv_values
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from environment import reading
+from environment.reading import SettingsError
+from pydantic import Field, SecretStr
+from stack.env import lines
+from stack.errors import StackError
+from stack.paths import find_paths, shown
 
 from shop.errors import ShopError
 
-REPO = Path(__file__).resolve().parents[2]
 
-
-class Owner(BaseModel):
+class Owner(reading.Settings):
     """The connection of the source's owner."""
 
-    model_config = ConfigDict(frozen=True)
-
-    user: str = Field(alias="POSTGRES_USER", default="ecommerce", min_length=1)
-    password: SecretStr = Field(alias="POSTGRES_PASSWORD", min_length=1)
-    database: str = Field(alias="POSTGRES_DB", default="ecommerce_db", min_length=1)
-    host: str = Field(alias="POSTGRES_HOST", default="127.0.0.1", min_length=1)
-    port: int = Field(alias="POSTGRES_PORT", default=5432, ge=1, le=65535)
+    user: Annotated[str, Field(alias="POSTGRES_USER")] = "ecommerce"
+    password: Annotated[SecretStr, Field(alias="POSTGRES_PASSWORD")]
+    database: Annotated[str, Field(alias="POSTGRES_DB")] = "ecommerce_db"
+    host: Annotated[str, Field(alias="POSTGRES_HOST")] = "127.0.0.1"
+    port: Annotated[int, Field(alias="POSTGRES_PORT", ge=1, le=65535)] = 5432
 
 
-def env_file(environ: Mapping[str, str]) -> Path:
-    """`$STACK_HOME/.env` when STACK_HOME is set, else `.env` of the project."""
-    home = environ.get("STACK_HOME")
-    return Path(home, ".env") if home else REPO / ".env"
+def read_owner(environ: Mapping[str, str]) -> Owner:
+    """Returns the owner's connection; a variable of `environ` wins over the same name in `.env`.
 
-
-def read_owner(environ: Mapping[str, str] = os.environ) -> Owner:
-    """The owner's connection; a value in `environ` wins over the same name in `.env`.
-
-    Raises ShopError that names the variable which is missing or not understood.
+    Raises ShopError that names what is missing or malformed.
     """
-    file = env_file(environ)
-    values = {name: value for name, value in dotenv_values(file).items() if value is not None} if file.exists() else {}
+    file = find_paths(environ).env_file
     try:
-        return Owner.model_validate({**values, **environ})
-    except ValidationError as error:
-        first = error.errors(include_input=False)[0]
-        name = first["loc"][0]
-        if first["type"] == "missing":
-            raise ShopError(f"{name} is neither in the environment nor in {file}; run ./run.sh first.") from None
-        raise ShopError(f"{name} is not usable ({first['msg']}); correct it in {file} or the environment.") from None
+        values = lines.read(file).values if file.exists() else {}
+        given = {name: value for name, value in environ.items() if value}
+        return reading.read(Owner, values | given, cure=f"Set it in {shown(file)}, which ./run.sh makes.")
+    except (SettingsError, StackError) as error:
+        raise ShopError(str(error)) from None

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,18 +39,18 @@ class Paths:
         return self.venvs / environment / "bin" / "python"
 
 
-def find_paths() -> Paths:
+def find_paths(environ: Mapping[str, str] = os.environ) -> Paths:
     """Reads STACK_HOME and STACK_VENVS (shared environments, for tests) from the environment.
 
     If `.env` is a link, a container sees its target under the target's own name (STACK_ENV_NAME).
     """
-    if home_given := os.environ.get("STACK_HOME"):
+    if home_given := environ.get("STACK_HOME"):
         home = Path(home_given).absolute()
-        env_file = home / os.environ.get("STACK_ENV_NAME", ".env")
+        env_file = home / environ.get("STACK_ENV_NAME", ".env")
     else:
         home = REPO / ".stack"
         env_file = REPO / ".env"
-    return Paths(home=home, env_file=env_file, venvs=Path(os.environ.get("STACK_VENVS") or home / "venvs").absolute())
+    return Paths(home=home, env_file=env_file, venvs=Path(environ.get("STACK_VENVS") or home / "venvs").absolute())
 
 
 def shown(env_file: Path) -> str:

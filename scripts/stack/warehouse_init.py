@@ -2,12 +2,28 @@
 
 import os
 import sys
-from typing import Any
+from typing import Annotated, Any
 
+from environment import reading
+from pydantic import Field, SecretStr
 from warehouse.client import Address, Warehouse
-from warehouse.errors import WarehouseError
+from warehouse.errors import PipelineError
 
 from stack.paths import REPO
+
+
+class Settings(reading.Settings):
+    """The warehouse, and the password of its admin."""
+
+    host: Annotated[str, Field(alias="CLICKHOUSE_HOST")]
+    port: Annotated[int, Field(alias="CLICKHOUSE_HTTP_PORT", ge=1, le=65535)]
+    secure: Annotated[bool, Field(alias="CLICKHOUSE_SECURE")]
+    password: Annotated[SecretStr, Field(alias="CLICKHOUSE_PASSWORD")]
+
+    @property
+    def admin(self) -> Address:
+        password = self.password.get_secret_value()
+        return Address(self.host, self.port, "default", password, self.secure, "CLICKHOUSE_PASSWORD")
 
 
 def statements(text: str) -> list[str]:
@@ -24,18 +40,9 @@ def apply(admin: Any) -> None:
 
 def main() -> int:
     try:
-        with Warehouse(
-            Address(
-                os.environ["CLICKHOUSE_HOST"],
-                int(os.environ["CLICKHOUSE_HTTP_PORT"]),
-                "default",
-                os.environ["CLICKHOUSE_PASSWORD"],
-                os.environ["CLICKHOUSE_SECURE"] == "true",
-                "CLICKHOUSE_PASSWORD",
-            )
-        ) as admin:
+        with Warehouse(reading.read(Settings, os.environ).admin) as admin:
             apply(admin)
-    except WarehouseError as error:
+    except PipelineError as error:
         print(f"The warehouse could not be prepared: {error}", file=sys.stderr)
         return 1
     return 0

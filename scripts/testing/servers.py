@@ -143,7 +143,8 @@ class WarehouseServer:
     def env(self, *users: str) -> dict[str, str]:
         """Environment of a client of the warehouse: the address, and the passwords of `users`; of all, where none is named."""
         address = {"CLICKHOUSE_HOST": self.host, "CLICKHOUSE_HTTP_PORT": str(self.port), "CLICKHOUSE_SECURE": "false"}
-        return address | {USERS[user]: self.passwords[user] for user in users or USERS}
+        passwords = {USERS[user]: self.passwords[user] for user in users or USERS}
+        return {**address, **passwords, "STACK_SECRETS": ",".join(passwords)}
 
     def client(self, user: str = "default", **options: Any) -> Any:
         return clickhouse_connect.get_client(
@@ -164,32 +165,42 @@ class WarehouseProcess:
 
     def __init__(self, venvs: Path, folder: Path) -> None:
         self.server = WarehouseServer("127.0.0.1", free_port(), {user: secrets.token_hex(16) for user in USERS})
+        self.folder = folder
         self._python = venvs / "clickhouse/bin/python"
-        self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
-    def pid(self) -> int:
-        assert self._process is not None
-        return self._process.pid
+    def process(self) -> "subprocess.Popen[bytes]":
+        assert self._process is not None, "the server was never started"
+        return self._process
 
-    def start(self) -> None:
-        """Starts the server on the data that is there; waits until it answers."""
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "clickhouse.log"
+
+    def launch(self, **changes: str) -> "subprocess.Popen[bytes]":
+        """Starts one more server, with these changes of its environment, and does not wait for it."""
         env = {
             "PATH": os.environ["PATH"],
             "PYTHONPATH": str(REPO / "clickhouse"),
             "BIND_ADDRESS": self.server.host,
             "CLICKHOUSE_HTTP_PORT": str(self.server.port),
-            "CLICKHOUSE_PATH": str(self._folder / "clickhouse"),
+            "CLICKHOUSE_PATH": str(self.folder / "clickhouse"),
             "CLICKHOUSE_CONFIG": str(REPO / "clickhouse" / "config"),
             **{name: self.server.passwords[user] for user, name in USERS.items()},
+            **changes,
         }
-        log = self._folder / "clickhouse.log"
-        with log.open("ab") as sink:
-            self._process = subprocess.Popen(
-                [self._python, "-m", "embedded"], env=env, stdout=sink, stderr=sink, cwd=REPO
-            )
-        until_up(self._process, self._answers, log)
+        with self.log.open("ab") as sink:
+            return subprocess.Popen([self._python, "-m", "embedded"], env=env, stdout=sink, stderr=sink, cwd=REPO)
+
+    def start(self, **changes: str) -> None:
+        """Starts the server on the data that is there; waits until it answers."""
+        self._process = self.launch(**changes)
+        until_up(self._process, self._answers, self.log)
 
     def apply_init(self) -> None:
         """Applies clickhouse/init, as each boot does."""
@@ -206,9 +217,12 @@ class WarehouseProcess:
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
 
     def kill(self) -> None:
-        assert self._process is not None
-        self._process.kill()
-        self._process.wait(20)
+        self.end(signal.SIGKILL)
+
+    def end(self, how: signal.Signals) -> int:
+        """Sends the signal and waits for the end; returns the exit code."""
+        self.process.send_signal(how)
+        return self.process.wait(20)
 
     def stop(self) -> None:
         if self._process is not None:

@@ -2,23 +2,19 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from notify.secrets import check_secret
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from environment import reading
+from environment.secrets import Secrets
+from notify.settings import HttpAddress, SigningSecrets
+from pydantic import Field, SecretStr
 from warehouse.client import Address
 
 WarehouseUser = Literal["dbt", "webhook"]
 
 
-class SettingsError(Exception):
-    """A variable of the environment is missing or invalid; the message names it."""
-
-
-class Settings(BaseModel):
-    """Settings of both processes. Aliases are the names of the variables; durations are seconds."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore", str_strip_whitespace=True)
+class Settings(Secrets):
+    """Settings of both processes. Durations are seconds."""
 
     home: Annotated[Path, Field(alias="WEBHOOK_HOME")]
     project: Annotated[Path, Field(alias="DBT_PROJECT_DIR")]
@@ -26,12 +22,12 @@ class Settings(BaseModel):
     token: Annotated[SecretStr | None, Field(alias="WEBHOOK_TOKEN", min_length=16)] = None
 
     # Verify requests to /webhook. To rotate, put the new secret before the old one; remove the old one when every sender has the new one.
-    signing_secrets: Annotated[tuple[SecretStr, ...], Field(alias="WEBHOOK_SIGNING_SECRET")] = ()
+    signing_secrets: Annotated[SigningSecrets, Field(alias="WEBHOOK_SIGNING_SECRET")] = ()
     # Wrong credentials a minute, beyond which further wrong ones get 429. Right ones always pass.
     failed_tries: Annotated[int, Field(alias="WEBHOOK_FAILED_TRIES", ge=1)] = 60
-    notify_url: Annotated[SecretStr | None, Field(alias="NOTIFY_URL")] = None
+    notify_url: Annotated[HttpAddress | None, Field(alias="NOTIFY_URL")] = None
     # Sign notices. Without them the secrets above sign; then every receiver of notices can also start runs.
-    notify_secrets: Annotated[tuple[SecretStr, ...], Field(alias="NOTIFY_SIGNING_SECRET")] = ()
+    notify_secrets: Annotated[SigningSecrets, Field(alias="NOTIFY_SIGNING_SECRET")] = ()
     notify_success: Annotated[bool, Field(alias="NOTIFY_SUCCESS")] = False
 
     clickhouse_host: Annotated[str, Field(alias="CLICKHOUSE_HOST")] = "127.0.0.1"
@@ -51,30 +47,10 @@ class Settings(BaseModel):
     keep_runs: Annotated[int, Field(alias="WEBHOOK_KEEP_RUNS", ge=1)] = 1000
     log_bytes: Annotated[int, Field(alias="WEBHOOK_LOG_BYTES", ge=10_000)] = 4_000_000
 
-    @field_validator("signing_secrets", "notify_secrets", mode="before")
-    @classmethod
-    def _split(cls, value: Any) -> Any:
-        secrets = value.split() if isinstance(value, str) else value
-        for secret in secrets:
-            check_secret(secret)
-        return secrets
-
-    @field_validator("notify_url")
-    @classmethod
-    def _is_http(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and not value.get_secret_value().startswith(("http://", "https://")):
-            raise ValueError("must begin with http:// or https://")
-        return value
-
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> "Settings":
-        """Reads the settings; an empty value counts as absent. Raises SettingsError that names the wrong variables."""
-        try:
-            return cls.model_validate({name: value for name, value in environ.items() if value != ""})
-        except ValidationError as error:
-            # Without the input, which may be a secret.
-            wrong = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
-            raise SettingsError(f"The webhook cannot start with this environment: {wrong}. Set it in .env.") from None
+        """Reads the settings. Raises SettingsError."""
+        return reading.read(cls, environ)
 
     def warehouse(self, user: WarehouseUser) -> Address:
         """The warehouse as user `dbt`, who builds and publishes, or `webhook`, who writes ops.dbt_*."""

@@ -5,9 +5,11 @@ import os
 from typing import Any
 
 from airflow.sdk.log import redact
+from environment.reading import SettingsError, read
 
 from elt_airflow.guard import mask_secrets
 from elt_airflow.runs import begun_run, run_key
+from elt_airflow.settings import Notices
 
 log = logging.getLogger(__name__)
 
@@ -20,7 +22,11 @@ PROCESS_DIED = (
 
 def notify_failure(context: Any) -> None:
     """Task callback, called when no retry is left. If the task process died, the dag-processor calls it."""
-    mask_secrets()
+    try:
+        mask_secrets()
+        error = error_of(context)
+    except SettingsError as problem:
+        error = f"Its error may hold secrets and is in its log alone. {problem}"
     ti = context["ti"]
     _send(
         "airflow.task.failed",
@@ -29,7 +35,7 @@ def notify_failure(context: Any) -> None:
             "run": str(ti.run_id),
             "task": str(ti.task_id),
             "try": str(ti.try_number),
-            "error": error_of(context),
+            "error": error,
             "log": str(getattr(ti, "log_url", "") or ""),
         },
     )
@@ -60,7 +66,6 @@ def close_failed_run(context: Any) -> None:
     from elt.settings import read_settings
     from warehouse.errors import PipelineError
 
-    mask_secrets()
     dag_id, run_id, ti = context["dag"].dag_id, str(context["run_id"]), context.get("ti")
     failed = _failed_tasks(ti, dag_id, run_id)
     error = f"{' and '.join(failed) or 'The DAG run'} failed in Airflow: its log there says why."
@@ -68,6 +73,7 @@ def close_failed_run(context: Any) -> None:
         error = f"The DAG run was stopped ({context.get('reason') or 'no reason given'})."
         _send("airflow.run.failed", {"dag": dag_id, "run": run_id, "error": error})
     try:
+        mask_secrets()
         fail(read_settings(), run=begun_run(ti) if ti else None, run_key=run_key(dag_id, run_id), error=error)
     except PipelineError as problem:
         log.warning("The run stays open in ops.runs until the next one begins: %s", problem)
@@ -89,8 +95,13 @@ def error_of(context: Any) -> str:
 def _send(kind: str, data: dict[str, str]) -> None:
     from notify.sender import Event, send_now
 
-    if url := os.environ.get("NOTIFY_URL"):
-        secrets = os.environ.get("NOTIFY_SIGNING_SECRET") or os.environ.get("WEBHOOK_SIGNING_SECRET", "")
-        send_now(url, Event(kind, data), signing_secrets=secrets)
+    try:
+        notices = read(Notices, os.environ)
+    except SettingsError as error:
+        # A table that failed must not fail once more because nobody can be told.
+        log.warning("Nobody is told of %s: %s", kind, error)
+        return
+    if notices.url:
+        send_now(notices.url.get_secret_value(), Event(kind, data), signing_secrets=notices.signing_secrets)
     else:
         log.info("NOTIFY_URL is not set: nobody is told of %s %s", kind, data)

@@ -6,37 +6,27 @@ from contextlib import contextmanager
 
 from airflow.sdk.exceptions import AirflowFailException
 from airflow.sdk.log import mask_secret
+from environment.reading import read
+from environment.secrets import Secrets
 from warehouse.errors import TerminalError
-
-SECRETS = (
-    "CLICKHOUSE_LOADER_PASSWORD",
-    "WEBHOOK_TOKEN",
-    "WEBHOOK_SIGNING_SECRET",
-    "NOTIFY_SIGNING_SECRET",
-    "MASK_SALT",
-    "AIRFLOW_METADATA_CONN",
-)
-ADDRESSES = ("SOURCE_URL", "NOTIFY_URL", "AIRFLOW_METADATA_CONN")
 
 
 @contextmanager
 def no_retry_on_terminal_errors() -> Iterator[None]:
     """Fails the task without retry on a TerminalError of the loader; masks secrets in its log."""
-    mask_secrets()
     try:
+        mask_secrets()
         yield
     except TerminalError as error:
         raise AirflowFailException(str(error)) from error
 
 
 def mask_secrets() -> None:
-    """Registers all secrets of the task's environment with Airflow's masker."""
+    """Registers all secrets of the process with Airflow's masker. Raises SettingsError if it is not told which they are."""
     from elt.settings import passwords_of
 
-    for name in SECRETS:
-        # The variable may hold several secrets.
-        for secret in os.environ.get(name, "").split():
-            mask_secret(secret)
-    for name in ADDRESSES:
-        for password in passwords_of(os.environ.get(name, "")):
-            mask_secret(password)
+    for secret in read(Secrets, os.environ).secrets:
+        value = secret.get_secret_value()
+        # libpq finds passwords at more places of an address than other programs do.
+        for masked in (value, *passwords_of(value)):
+            mask_secret(masked)

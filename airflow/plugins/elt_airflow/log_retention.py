@@ -5,6 +5,10 @@ import os
 import time
 from pathlib import Path
 
+from environment.reading import read
+
+from elt_airflow.settings import LogRetention
+
 log = logging.getLogger(__name__)
 
 LOGS_DAYS = 30
@@ -18,7 +22,7 @@ def remove_old_logs(
 
     Keeps files of the last hour, which a task may still write. Returns the number of removed files.
     """
-    folder = folder or _log_folder()
+    folder = folder or read(LogRetention, os.environ).folder
     now = time.time() if now is None else now
     files = sorted((file.stat().st_mtime, file.stat().st_size, file) for file in folder.rglob("*") if _is_file(file))
     total, removed = sum(size for _, size, _ in files), 0
@@ -30,11 +34,6 @@ def remove_old_logs(
     _remove_empty_folders(folder, older_than=now - 86400)
     log.info("Removed %d log files; %.1f MB are left", removed, total / 1e6)
     return removed
-
-
-def _log_folder() -> Path:
-    configured = os.environ.get("AIRFLOW__LOGGING__BASE_LOG_FOLDER")
-    return Path(configured) if configured else Path(os.environ["AIRFLOW_HOME"]) / "logs"
 
 
 def _is_file(path: Path) -> bool:

@@ -6,14 +6,14 @@ import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 
-from airflow.sdk.exceptions import AirflowFailException
+from environment.reading import read
 
-from elt_airflow.guard import mask_secrets
+from elt_airflow.guard import no_retry_on_terminal_errors
+from elt_airflow.settings import MetadataRetention
 
 log = logging.getLogger(__name__)
 
 METADATA_DAYS = 90
-METADATA_CONN = "AIRFLOW_METADATA_CONN"
 
 
 def clean_metadata(days: int = METADATA_DAYS) -> None:
@@ -22,15 +22,11 @@ def clean_metadata(days: int = METADATA_DAYS) -> None:
     Airflow hides the database's address from task processes, but this command needs it. The scheduler passes it in another variable; it never
     appears on a command line.
     """
-    mask_secrets()
-    conn = os.environ.get(METADATA_CONN)
-    if not conn:
-        raise AirflowFailException(
-            f"{METADATA_CONN} is not set: give the scheduler Airflow's database address under this name too."
-        )
+    with no_retry_on_terminal_errors():
+        settings = read(MetadataRetention, os.environ)
     before = datetime.now(UTC) - timedelta(days=days)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("_AIRFLOW")}
-    environment["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"] = conn
+    environment["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"] = settings.database.get_secret_value()
     environment.pop("AIRFLOW__CORE__SQL_ALCHEMY_CONN", None)
     done = subprocess.run(
         [

@@ -1,6 +1,6 @@
 """Client of the dbt webhook: starts a run under an idempotency key and polls it.
 
-It uses only the standard library: a task that waits for dbt should not need the memory of an HTTP client library.
+It uses the HTTP client of the standard library: a task that waits for dbt should not need the memory of an HTTP client library.
 """
 
 import http.client
@@ -12,9 +12,12 @@ import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
+from environment.reading import read
 from warehouse.errors import TerminalError, TransientError
+
+from elt_airflow.settings import WebhookClient
 
 ANSWER_WITHIN_SECONDS = 30
 ACTIVE = frozenset({"queued", "running"})
@@ -102,15 +105,9 @@ class Webhook:
 
     @classmethod
     def from_environment(cls) -> "Webhook":
-        """Reads WEBHOOK_URL and WEBHOOK_TOKEN. Raises WebhookRefusedError if one is missing or the URL is not an HTTP address."""
-        url, token = os.environ.get("WEBHOOK_URL", "").rstrip("/"), os.environ.get("WEBHOOK_TOKEN", "")
-        if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).netloc:
-            raise WebhookRefusedError(f"WEBHOOK_URL is {url!r}: give the webhook's address, as http://127.0.0.1:5001.")
-        if not token:
-            raise WebhookRefusedError(
-                "WEBHOOK_TOKEN is empty: give Airflow's scheduler the token of the webhook server."
-            )
-        return cls(url, token)
+        """Reads WEBHOOK_URL and WEBHOOK_TOKEN. Raises SettingsError."""
+        settings = read(WebhookClient, os.environ)
+        return cls(settings.url, settings.token.get_secret_value())
 
     def start(self, key: str, request: Mapping[str, Any]) -> DbtRun:
         """Starts a dbt run under an idempotency key, or returns the run to which the key is bound.

@@ -16,6 +16,7 @@ from stack.env import lines as env_lines
 from stack.env.checks import PORTS as PORTS
 from stack.env.lines import Lines, Pair
 from stack.env.values import (
+    CONFIDENTIAL,
     Currency,
     DatabaseEngine,
     FernetKey,
@@ -177,6 +178,9 @@ class Env(BaseModel):
     def text(self, name: str) -> str:
         """Returns the value of `name` as written in the file."""
         return str(getattr(self, name))
+
+
+CONFIDENTIAL_NAMES = tuple(name for name, field in Env.model_fields.items() if CONFIDENTIAL in field.metadata)
 
 
 def _key_of(line: str) -> str | None:

@@ -137,6 +137,9 @@ def _at_least_one(value: str) -> str:
     return value
 
 
+# Marks a type whose values no log may show: a secret, or an address that may hold one.
+CONFIDENTIAL = object()
+
 Mode = Annotated[str, _one_of("native", "docker")]
 Switch = Annotated[str, _one_of("true", "false")]
 DatabaseEngine = Annotated[str, _one_of("", "Replicated")]
@@ -156,18 +159,24 @@ HostName = Annotated[
         "write the name of a host alone, without https:// and port, which CLICKHOUSE_SECURE and CLICKHOUSE_HTTP_PORT say",
     ),
 ]
-PostgresUrl = Annotated[str, AfterValidator(_source_url)]
-HttpUrl = Annotated[str, AfterValidator(_http_url)]
+PostgresUrl = Annotated[str, CONFIDENTIAL, AfterValidator(_source_url)]
+HttpUrl = Annotated[str, CONFIDENTIAL, AfterValidator(_http_url)]
 Secret = Annotated[
-    str, _matching(r"[^\s'\"\\$#`]{8,}", r"a secret has at least 8 characters, and no space, quote, \, $, # or `")
+    str,
+    CONFIDENTIAL,
+    _matching(r"[^\s'\"\\$#`]{8,}", r"a secret has at least 8 characters, and no space, quote, \, $, # or `"),
 ]
 Token = Annotated[
-    str, _matching(r"[^\s'\"\\$#`]{16,}", r"the token has at least 16 characters, and no space, quote, \, $, # or `")
+    str,
+    CONFIDENTIAL,
+    _matching(r"[^\s'\"\\$#`]{16,}", r"the token has at least 16 characters, and no space, quote, \, $, # or `"),
 ]
 # Part of a database URL, which Compose builds without quoting.
 UrlSecret = Annotated[
-    str, _matching(r"[A-Za-z0-9._~-]{8,}", "this secret has at least 8 characters: letters, digits, and . _ ~ -")
+    str,
+    CONFIDENTIAL,
+    _matching(r"[A-Za-z0-9._~-]{8,}", "this secret has at least 8 characters: letters, digits, and . _ ~ -"),
 ]
-FernetKey = Annotated[str, AfterValidator(_fernet)]
-SigningSecrets = Annotated[str, AfterValidator(_signing_secrets)]
-SomeSigningSecrets = Annotated[str, AfterValidator(_signing_secrets), AfterValidator(_at_least_one)]
+FernetKey = Annotated[str, CONFIDENTIAL, AfterValidator(_fernet)]
+SigningSecrets = Annotated[str, CONFIDENTIAL, AfterValidator(_signing_secrets)]
+SomeSigningSecrets = Annotated[str, CONFIDENTIAL, AfterValidator(_signing_secrets), AfterValidator(_at_least_one)]

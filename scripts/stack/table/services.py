@@ -4,13 +4,16 @@ In native mode `stack.native.launch` starts a row's command under the supervisor
 sees only the variables in `reads`, unchanged, and those in `computed`.
 """
 
+import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from urllib.parse import quote
 
-from stack.env.file import Env
+from environment.secrets import VARIABLE as STACK_SECRETS
+
+from stack.env.file import CONFIDENTIAL_NAMES, Env
 from stack.native import postgres
 from stack.paths import Paths
 from stack.table import commands, health
@@ -47,6 +50,8 @@ class Service:
     stop_signal: str = "TERM"
     stop_seconds: int = 15
     enabled: Callable[[Env], bool] = _always
+    # Its program masks secrets in its logs, and gets the names of the variables that hold one.
+    masks: bool = False
     # Variables that `scripts/exec` adds, such as the server's address for a client.
     for_people: Callable[[Context], Mapping[str, str]] = _no_names
 
@@ -54,7 +59,21 @@ class Service:
         """Returns the variables that this service gets from `.env`, unchanged or computed."""
         # A program reads one spelling or the other.
         own = dict.fromkeys(("NO_PROXY", "no_proxy"), context.env.own_hosts)
-        return {**own, **{name: context.env.text(name) for name in self.reads}, **self.computed(context)}
+        if self.masks:
+            own[STACK_SECRETS] = ",".join(self._secret_names(context))
+        return {**own, **self._values(context)}
+
+    def _values(self, context: Context) -> dict[str, str]:
+        return {**{name: context.env.text(name) for name in self.reads}, **self.computed(context)}
+
+    def _secret_names(self, context: Context) -> list[str]:
+        """Returns the variables that hold a secret, as it is in `.env` or inside of a computed value.
+
+        Found by values that are computed from marks in place of the secrets, so that there is no second list to keep.
+        """
+        mark = secrets.token_hex(8)
+        marked = context.env.model_copy(update=dict.fromkeys(CONFIDENTIAL_NAMES, mark))
+        return sorted(name for name, value in self._values(Context(context.paths, marked)).items() if mark in value)
 
     def ports(self, env: Env) -> list[str]:
         """Returns the variables of the ports on which the service listens."""
@@ -155,6 +174,7 @@ AIRFLOW_FILES = (
     "airflow/config",
     "airflow/plugins",
     "airflow/provision.py",
+    "scripts/environment",
     "scripts/notify",
     "scripts/warehouse",
 )
@@ -221,6 +241,7 @@ WEBHOOK = (*DBT, "CLICKHOUSE_WEBHOOK_PASSWORD")
 WEBHOOK_FILES = (
     "scripts/webhook",
     "scripts/webhook_server.py",
+    "scripts/environment",
     "scripts/notify",
     "scripts/warehouse",
     "dbt/requirements.lock",
@@ -318,6 +339,7 @@ SERVICES: tuple[Service, ...] = (
         name="webhook-server",
         reads=(*WEBHOOK, "WEBHOOK_TOKEN", "WEBHOOK_SIGNING_SECRET", "WEBHOOK_PORT", "BIND_ADDRESS"),
         computed=_webhook_names,
+        masks=True,
         after=("clickhouse-init",),
         port="WEBHOOK_PORT",
         watches=("VERSION", *WEBHOOK_FILES),
@@ -327,6 +349,7 @@ SERVICES: tuple[Service, ...] = (
         # Without a secret for notices, the webhook's secret signs them.
         reads=(*WEBHOOK, "WEBHOOK_SIGNING_SECRET", "NOTIFY_URL", "NOTIFY_SIGNING_SECRET", "NOTIFY_SUCCESS"),
         computed=_webhook_names,
+        masks=True,
         after=("webhook-server",),
         watches=WEBHOOK_FILES,
         # A running dbt has 30 s to finish; then it and its queries are killed.
@@ -338,6 +361,7 @@ SERVICES: tuple[Service, ...] = (
         watches=("airflow/requirements.lock", "airflow/provision.py", "pipeline.yml"),
         reads=(*TASKS, "AIRFLOW_ADMIN_PASSWORD"),
         computed=_task_names,
+        masks=True,
         after=("postgres-upgrade", "clickhouse-init"),
     ),
     # The api-server is the first row, so it stops last: tasks that end during a stop report to it.
@@ -353,6 +377,7 @@ SERVICES: tuple[Service, ...] = (
         name="airflow-dag-processor",
         reads=TASKS,
         computed=_task_names,
+        masks=True,
         after=("airflow-init",),
         watches=AIRFLOW_FILES,
     ),
@@ -360,6 +385,7 @@ SERVICES: tuple[Service, ...] = (
         name="airflow-scheduler",
         reads=TASKS,
         computed=_task_names,
+        masks=True,
         # A task that finds no api-server fails at once, and its retry comes only after five minutes.
         after=("airflow-init", "airflow-webserver", "webhook-server"),
         watches=AIRFLOW_FILES,

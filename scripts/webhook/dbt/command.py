@@ -17,11 +17,16 @@ _QUIET = [
     *("--log-level", "none", "--log-level-file", "none", "--no-use-colors"),
     *("--no-send-anonymous-usage-stats", "--no-version-check"),
 ]
-# Variables that dbt and the project may read; above all not WEBHOOK_TOKEN.
-_NAMES = {"PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "SSL_CERT_FILE", "SAMPLE_SHOP"}
-_PREFIXES = ("CLICKHOUSE_", "SHOP_", "DBT_ENV_")
-# A model can read the environment by env_var(), and must not be able to write the journal of published marts.
-_KEPT_BACK = {"CLICKHOUSE_WEBHOOK_PASSWORD"}
+# Variables that dbt and the project read, and no others: a model can read its environment by env_var(), and must be able neither to start
+# runs (WEBHOOK_TOKEN) nor to write the journal of published marts (CLICKHOUSE_WEBHOOK_PASSWORD).
+_NAMES = {
+    *("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "SSL_CERT_FILE"),
+    *("CLICKHOUSE_HOST", "CLICKHOUSE_HTTP_PORT", "CLICKHOUSE_SECURE", "CLICKHOUSE_DBT_PASSWORD"),
+    *("CLICKHOUSE_DATABASE_ENGINE", "CLICKHOUSE_TABLE_ENGINE"),
+    *("SHOP_TIMEZONE", "SHOP_CURRENCY", "SAMPLE_SHOP"),
+}
+# For variables of people's own: https://docs.getdbt.com/docs/build/environment-variables
+_OWN = "DBT_ENV_"
 
 
 def dbt_arguments(request: RunRequest, settings: Settings) -> list[str]:
@@ -75,9 +80,5 @@ def documentation_arguments(settings: Settings) -> list[str]:
 
 def dbt_environment(environ: Mapping[str, str], settings: Settings) -> dict[str, str]:
     """Returns the part of the worker's environment that dbt gets."""
-    kept = {
-        name: value
-        for name, value in environ.items()
-        if (name in _NAMES or name.startswith(_PREFIXES)) and name not in _KEPT_BACK
-    }
+    kept = {name: value for name, value in environ.items() if name in _NAMES or name.startswith(_OWN)}
     return kept | {"HOME": str(settings.home), "PYTHONUNBUFFERED": "1", "PYTHONUTF8": "1"}

@@ -1,6 +1,7 @@
 """Parses dbt's structured log (`--log-format json`): one JSON event a line."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -28,14 +29,17 @@ class Event:
         return self.level != "debug"
 
 
-def read_event(line: str) -> Event:
-    """Parses a line. Never raises: a line that is not dbt's event (a traceback, a warning of Python) becomes an event of level `raw`."""
+def read_event(line: str, redact: Callable[[str], str]) -> Event:
+    """Parses a line and redacts its texts: a model can print what it finds in dbt's environment.
+
+    Never raises: a line that is not dbt's event (a traceback, a warning of Python) becomes an event of level `raw`.
+    """
     try:
         record = json.loads(line)
         info, data = record["info"], record["data"]
-        name, level, text = str(info["name"]), str(info["level"]), str(info["msg"])
+        name, level, text = str(info["name"]), str(info["level"]), redact(str(info["msg"]))
     except (ValueError, KeyError, TypeError, RecursionError):
-        return Event(name="", level="raw", text=line)
+        return Event(name="", level="raw", text=redact(line))
     if not isinstance(data, dict):
         return Event(name, level, text)
     total = data.get("total") if name == "LogStartLine" else None
@@ -43,12 +47,12 @@ def read_event(line: str) -> Event:
         name,
         level,
         text,
-        node=_node(name, data, _instant(info.get("ts"))),
+        node=_node(name, data, _instant(info.get("ts")), redact),
         total=total if isinstance(total, int) else None,
     )
 
 
-def _node(name: str, data: dict[str, Any], at: datetime) -> Node | None:
+def _node(name: str, data: dict[str, Any], at: datetime, redact: Callable[[str], str]) -> Node | None:
     if name not in {"NodeStart", "NodeFinished"}:
         return None
     info = data.get("node_info")
@@ -65,7 +69,7 @@ def _node(name: str, data: dict[str, Any], at: datetime) -> Node | None:
         status=str(result.get("status") or info.get("node_status") or "") if ended else "running",
         seconds=_number(result.get("execution_time")) or 0.0,
         rows=_rows(str(info.get("resource_type", "")), result),
-        message=str(result.get("message") or "")[:_MESSAGE_LENGTH],
+        message=redact(str(result.get("message") or ""))[:_MESSAGE_LENGTH],
         ended_at=at if ended else None,
         started_at=at,
     )

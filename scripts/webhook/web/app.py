@@ -4,6 +4,7 @@ import logging
 import sys
 from http import HTTPStatus
 
+from environment.reading import SettingsError
 from flask import Response, g, request
 from flask_openapi3 import Info, OpenAPI
 from flask_openapi3.models import Schema
@@ -15,7 +16,7 @@ from webhook import VERSION
 from webhook.queue.database import Database
 from webhook.queue.runs import RunRequest
 from webhook.queue.store import RunStore
-from webhook.settings import Settings, SettingsError
+from webhook.settings import Settings
 from webhook.web.auth import Gate
 from webhook.web.contract import SECURITY_SCHEMES, ProblemAnswer
 from webhook.web.health import Health

@@ -7,6 +7,7 @@ import sys
 import time
 from typing import Any
 
+from environment.reading import SettingsError
 from warehouse.client import Warehouse
 from warehouse.errors import PipelineError, WarehouseError
 
@@ -17,7 +18,7 @@ from webhook.publishing import Publisher
 from webhook.queue.database import Database
 from webhook.queue.runs import Run
 from webhook.queue.store import RunStore
-from webhook.settings import Settings, SettingsError
+from webhook.settings import Settings
 from webhook.worker.documentation import Documentation
 from webhook.worker.execution import Execution
 from webhook.worker.lock import worker_lock
@@ -167,7 +168,7 @@ def main() -> int:
     try:
         settings = Settings.from_environ(os.environ)
     except SettingsError as error:
-        logger.error("%s", error)
+        logger.error("The webhook's worker cannot start: %s", error)
         return 2
     stop = Stop(settings.stop_grace)
     for number in (signal.SIGTERM, signal.SIGINT):

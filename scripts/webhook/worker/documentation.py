@@ -28,7 +28,10 @@ class Documentation:
             for line in dbt.lines(pause=_LOOK):
                 if not is_wanted():
                     return
-                if line is not None and (event := read_event(line)).level in {"error", "raw"}:
+                if line is None:
+                    continue
+                event = read_event(line, self._settings.redact)
+                if event.level in {"error", "raw"}:
                     said = event.text
             code = dbt.exit_code()
         self.is_due = False

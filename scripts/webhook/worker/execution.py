@@ -54,7 +54,7 @@ class Execution:
             with self._host.start(arguments, parsed=parsed_target(self._run.request)) as dbt:
                 for line in dbt.lines(pause=_LOOK):
                     if line is not None:
-                        self._take(read_event(line), log)
+                        self._take(read_event(line, self._settings.redact), log)
                         continue
                     self._save()
                     on_look()

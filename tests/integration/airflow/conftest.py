@@ -18,6 +18,7 @@ from typing import Any
 
 import psycopg2
 import pytest
+from testing.secrets import secret_names
 from testing.waiting import until
 
 BYTECODE = "PYTHONPYCACHEPREFIX"
@@ -289,6 +290,7 @@ def stack(
         "SAMPLE_SHOP": "true",
         "WEBHOOK_URL": f"http://127.0.0.1:{webhook_port}",
         "WEBHOOK_TOKEN": token,
+        "STACK_SECRETS": secret_names("airflow-scheduler"),
     }
     (server_folder / "webhook").mkdir()
     airflow = [str(venvs / "airflow/bin/python"), "-m", "airflow"]

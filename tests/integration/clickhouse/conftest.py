@@ -4,23 +4,18 @@ from __future__ import annotations
 
 import base64
 import http.client
-import os
 import shutil
-import signal
-import subprocess
 import tempfile
-import time
-import urllib.request
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
 import evidence
 import pytest
-from testing.servers import USERS
-from testing.waiting import until, until_up
+from testing.servers import WarehouseProcess
+from testing.waiting import until
 
 
 @dataclass(frozen=True)
@@ -114,64 +109,18 @@ def table(admin: Api, request: pytest.FixtureRequest) -> Iterator[str]:
     admin.ask(f"DROP TABLE IF EXISTS {name} SYNC")
 
 
-@dataclass
-class OwnServer:
-    """A server that a test may stop, kill and start again on the same data."""
-
-    python: Path
-    repo: Path
-    folder: Path
-    port: int
-    process: subprocess.Popen[bytes] | None = None
-    extra: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def log(self) -> str:
-        return (self.folder / "server.log").read_text()
-
-    def launch(self, **changes: str) -> subprocess.Popen[bytes]:
-        env = {
-            "PATH": os.environ["PATH"],
-            "PYTHONPATH": str(self.repo / "clickhouse"),
-            "CLICKHOUSE_HTTP_PORT": str(self.port),
-            "CLICKHOUSE_PATH": str(self.folder / "data"),
-            **{variable: f"{user}-secret" for user, variable in USERS.items()},
-            **self.extra,
-            **changes,
-        }
-        with (self.folder / "server.log").open("ab") as sink:
-            return subprocess.Popen([self.python, "-m", "embedded"], env=env, stdout=sink, stderr=sink, cwd=self.repo)
-
-    def start(self) -> float:
-        """Seconds until /ping answered."""
-        began = time.monotonic()
-        self.process = self.launch()
-        until_up(self.process, self._answers, self.folder / "server.log")
-        return time.monotonic() - began
-
-    def _answers(self) -> bool:
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/ping", timeout=1) as answer:
-                return bool(answer.read() == b"Ok.\n")
-        except OSError:
-            return False
-
-    def end(self, number: signal.Signals) -> int:
-        assert self.process is not None
-        self.process.send_signal(number)
-        return self.process.wait(timeout=20)
+class OwnServer(WarehouseProcess):
+    """A server of one test, which may stop, kill and start it again on the same data. Its init SQL is not applied."""
 
     def api(self, user: str = "default") -> Api:
-        return Api("127.0.0.1", self.port, user, f"{user}-secret")
+        return Api(self.server.host, self.server.port, user, self.server.password(user))
 
 
 @pytest.fixture
-def own_server(venvs: Path, repo: Path, free_port: Callable[[], int]) -> Iterator[OwnServer]:
+def own_server(venvs: Path) -> Iterator[OwnServer]:
     folder = Path(tempfile.mkdtemp(prefix="embedded-"))
     evidence.keep_logs_of(folder)
-    server = OwnServer(venvs / "clickhouse/bin/python", repo, folder, free_port())
+    server = OwnServer(venvs, folder)
     yield server
-    if server.process is not None and server.process.poll() is None:
-        server.process.kill()
-        server.process.wait()
+    server.stop()
     shutil.rmtree(folder, ignore_errors=True)

@@ -11,6 +11,7 @@ from typing import Any
 import evidence
 import pytest
 import requests
+from testing.secrets import secret_names
 from testing.waiting import until
 
 TOKEN = "test-token-of-the-webhook"
@@ -32,6 +33,7 @@ class Webhook:
             "WEBHOOK_TOKEN": TOKEN,
             "DBT_PROJECT_DIR": str(project),
             **env,
+            "STACK_SECRETS": f"{secret_names('webhook-server')},{secret_names('webhook-worker')}",
         }
         self.processes: list[subprocess.Popen[bytes]] = []
 

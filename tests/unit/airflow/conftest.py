@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from testing.secrets import secret_names
 
 TOKEN = "a-token-for-tests-only"
 
@@ -118,6 +119,7 @@ def airflow_python(
                 "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
                 "ELT_PIPELINE": str(repo / "pipeline.yml"),
                 "ELT_PLAN": str(home / "plan.json"),
+                "STACK_SECRETS": secret_names("airflow-scheduler"),
                 **environment,
             },
             text=True,

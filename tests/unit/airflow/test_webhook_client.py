@@ -50,21 +50,6 @@ def test_wrong_token_is_terminal_and_told_without_either_token(webhook: Any) -> 
     assert "another-token" not in repr(Webhook(webhook.url, "another-token"))
 
 
-@pytest.mark.parametrize("url", ["", "127.0.0.1:5001", "ftp://somewhere", "http://"])
-def test_address_that_is_none_is_refused_at_the_edge(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
-    monkeypatch.setenv("WEBHOOK_URL", url)
-    monkeypatch.setenv("WEBHOOK_TOKEN", TOKEN)
-    with pytest.raises(WebhookRefusedError, match="WEBHOOK_URL"):
-        Webhook.from_environment()
-
-
-def test_missing_token_is_refused_at_the_edge(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WEBHOOK_URL", "http://127.0.0.1:5001/")
-    monkeypatch.delenv("WEBHOOK_TOKEN", raising=False)
-    with pytest.raises(WebhookRefusedError, match="WEBHOOK_TOKEN"):
-        Webhook.from_environment()
-
-
 @pytest.mark.parametrize("document", [{}, {"id": "1"}, {"id": "1", "status": "perhaps"}, {"status": "running"}])
 def test_answer_of_another_service_is_refused(document: dict[str, Any]) -> None:
     with pytest.raises(WebhookRefusedError, match="WEBHOOK_URL"):

@@ -91,25 +91,25 @@ def test_forms_beyond_the_limits(admin: Any) -> None:
     assert (answer.code, "Too many form fields" in answer.text) == (1000, True)
 
 
-def profile(own_server: Any, repo: Any, settings: str) -> None:
-    """Gives the server a default profile with more settings."""
+def profile(own_server: Any, repo: Any, settings: str) -> str:
+    """Returns a folder of configuration whose default profile has more settings."""
     folder = own_server.folder / "config"
     folder.mkdir()
     (folder / "server.xml").write_text((repo / "clickhouse/config/server.xml").read_text())
     users, old = (repo / "clickhouse/config/users.xml").read_text(), "<log_queries>1</log_queries>"
     assert old in users
     (folder / "users.xml").write_text(users.replace(old, old + settings))
-    own_server.extra["CLICKHOUSE_CONFIG"] = str(folder)
+    return str(folder)
 
 
 def test_limits_are_those_of_the_default_profile(own_server: Any, repo: Any) -> None:
-    profile(
+    config = profile(
         own_server,
         repo,
         "<http_max_fields>8</http_max_fields><http_headers_read_timeout>1</http_headers_read_timeout>"
         "<http_max_multipart_form_data_size>4</http_max_multipart_form_data_size>",
     )
-    own_server.start()
+    own_server.start(CLICKHOUSE_CONFIG=config)
     admin = own_server.api()
     lines = b"".join(b"X-%d: y\r\n" % number for number in range(9))
     assert answer_of(admin, b"GET /ping HTTP/1.1\r\n" + lines + b"\r\n").startswith(b"HTTP/1.1 400 ")
@@ -137,9 +137,14 @@ def test_limits_are_those_of_the_default_profile(own_server: Any, repo: Any) -> 
 
 
 def test_profile_with_what_cannot_be_done_does_not_start(own_server: Any, repo: Any) -> None:
-    profile(own_server, repo, "<http_write_exception_in_output_format>1</http_write_exception_in_output_format>")
-    assert own_server.launch(**own_server.extra).wait(timeout=30) == 1
-    assert "Profile default in users.xml: http_write_exception_in_output_format = 1 is not supported" in own_server.log
+    config = profile(
+        own_server, repo, "<http_write_exception_in_output_format>1</http_write_exception_in_output_format>"
+    )
+    assert own_server.launch(CLICKHOUSE_CONFIG=config).wait(timeout=30) == 1
+    assert (
+        "Profile default in users.xml: http_write_exception_in_output_format = 1 is not supported"
+        in own_server.log.read_text()
+    )
 
 
 def test_connection_goes_on_after_an_empty_line(admin: Any) -> None:

@@ -264,8 +264,7 @@ def test_number_of_queries_of_the_server(own_server: Any, repo: Any) -> None:
     old = "<max_concurrent_queries>100<"
     assert old in server
     (folder / "server.xml").write_text(server.replace(old, "<max_concurrent_queries>2<"))
-    own_server.extra["CLICKHOUSE_CONFIG"] = str(folder)
-    own_server.start()
+    own_server.start(CLICKHOUSE_CONFIG=str(folder))
     admin = own_server.api()
     with ThreadPoolExecutor() as pool:
         slow = [pool.submit(admin.call, SLOW, query_id=mark) for mark in ("one", "two")]

@@ -304,7 +304,8 @@ def test_localhost_means_the_container_itself(made: Path, host: str, here: bool)
 
 
 def test_no_secret_is_shown(made: Path) -> None:
-    for name in (*env_file.SECRETS, "NOTIFY_SIGNING_SECRET", "SOURCE_URL", "NOTIFY_URL"):
+    assert {*env_file.SECRETS, "NOTIFY_SIGNING_SECRET", "SOURCE_URL", "NOTIFY_URL"} == {*env_file.CONFIDENTIAL_NAMES}
+    for name in env_file.CONFIDENTIAL_NAMES:
         kept = made.read_text()
         with pytest.raises(StackError) as refused:
             env_file.load(_with(made, name, "no`good"))

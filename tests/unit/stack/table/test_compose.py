@@ -130,6 +130,17 @@ def test_each_container_gets_exactly_the_names_that_the_native_service_gets(
         assert container == native, row.name
 
 
+def test_each_container_masks_the_secrets_that_the_native_service_masks(
+    repo: Path, compose: dict[str, Any], made: Path, venvs: Path
+) -> None:
+    context = Context(Paths(home=made.parent, env_file=made, venvs=venvs), env_file.load(made))
+    masking = [row for row in services.SERVICES if row.masks]
+    assert masking
+    for row in masking:
+        container = _environment(repo, compose["services"][row.name])["STACK_SECRETS"]
+        assert container == row.names(context)["STACK_SECRETS"], row.name
+
+
 def test_every_container_that_speaks_http_asks_no_proxy_for_the_others(compose: dict[str, Any]) -> None:
     for name, row in compose["services"].items():
         if row["image"].startswith("postgres:"):

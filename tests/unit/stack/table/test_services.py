@@ -1,5 +1,6 @@
 """The table of services: an order that can be started, and to each its own secrets and no more."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,30 @@ def test_no_secret_stands_on_a_command_line_or_in_the_supervisors_file(context: 
     texts.append(supervisor.configuration(context.paths, list(services.SERVICES)))
     for name in env_file.SECRETS:
         assert not [text for text in texts if context.env.text(name) in text]
+
+
+def test_the_variables_that_hold_a_secret_are_those_that_logs_mask(context: Context) -> None:
+    """Also where NOTIFY_URL and SOURCE_URL are set, and wherever a computed value has a secret in it."""
+    given = {"NOTIFY_URL": "https://hooks.example.org/key", "SOURCE_URL": "postgresql://me:hush-hush@db/shop"}
+    for env in (context.env, context.env.model_copy(update=given)):
+        secrets = [env.text(name) for name in env_file.CONFIDENTIAL_NAMES if env.text(name)]
+        for row in services.SERVICES:
+            names = row.names(Context(context.paths, env))
+            masked = set(names.get("STACK_SECRETS", "").split(",")) - {""}
+            holding = {name for name, value in names.items() if any(secret in value for secret in secrets)}
+            may_be_empty = {"NOTIFY_URL", "NOTIFY_SIGNING_SECRET"} & set(names)
+            assert masked == (holding | may_be_empty if row.masks else set()), row.name
+
+
+def test_a_new_secret_of_a_row_is_masked_without_another_list(context: Context) -> None:
+    row = services.by_name("webhook-worker")
+    grown = replace(
+        row,
+        reads=(*row.reads, "SUPERSET_SECRET_KEY"),
+        computed=lambda given: {**row.computed(given), "CONN": f"db://me:{given.env.SUPERSET_DB_PASSWORD}@db"},
+    )
+    more = {*grown.names(context)["STACK_SECRETS"].split(",")} - {*row.names(context)["STACK_SECRETS"].split(",")}
+    assert more == {"SUPERSET_SECRET_KEY", "CONN"}
 
 
 def test_a_changed_name_changes_the_fingerprint_of_those_who_read_it_alone(context: Context) -> None:

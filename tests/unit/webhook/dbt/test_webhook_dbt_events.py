@@ -38,7 +38,7 @@ def test_lines_of_several_threads_are_whole_and_in_the_order_of_each_thread(venv
     )
     with process:
         assert process.stdout is not None
-        events = [read_event(line) for line in process.stdout]
+        events = [read_event(line, str) for line in process.stdout]
     assert process.returncode == 0
     assert {event.level for event in events} == {"info"}
     told = [event.text.split(" ")[:2] for event in events]

@@ -3,7 +3,11 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from webhook.dbt.events import read_event
+from webhook.dbt import events
+
+
+def read_event(text: str) -> events.Event:
+    return events.read_event(text, lambda told: told.replace("hush", "***"))
 
 
 def line(name: str, data: object, level: str = "info") -> str:
@@ -39,6 +43,14 @@ def test_a_started_node_is_running_and_a_start_line_tells_the_total() -> None:
 def test_a_line_that_is_no_event_is_kept_as_text(text: str) -> None:
     event = read_event(text)
     assert (event.level, event.text) == ("raw", text)
+
+
+def test_secrets_are_masked_in_texts_and_messages_before_those_are_cut() -> None:
+    told = json.dumps({"info": {"name": "x", "level": "info", "msg": "a hush"}, "data": {}})
+    assert read_event(told).text == "a ***"
+    assert read_event("Traceback: hush").text == "Traceback: ***"
+    node = read_event(finished("model", status="error", message="x" * 1998 + "hush")).node
+    assert node is not None and node.message == "x" * 1998 + "**"
 
 
 json_values = st.recursive(

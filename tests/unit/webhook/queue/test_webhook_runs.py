@@ -2,13 +2,14 @@ import re
 from pathlib import Path
 
 import pytest
+from environment.reading import SettingsError
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from stack.table import services
 from webhook.dbt.command import dbt_arguments, dbt_environment
 from webhook.queue.runs import RunRequest
-from webhook.settings import Settings, SettingsError
+from webhook.settings import Settings
 
 ENVIRONMENT = {
     "WEBHOOK_HOME": "/state",
@@ -16,6 +17,7 @@ ENVIRONMENT = {
     "WEBHOOK_TOKEN": "t" * 32,
     "CLICKHOUSE_DBT_PASSWORD": "p",
     "CLICKHOUSE_WEBHOOK_PASSWORD": "q",
+    "STACK_SECRETS": "CLICKHOUSE_DBT_PASSWORD",
 }
 SETTINGS = Settings.from_environ(ENVIRONMENT)
 
@@ -74,24 +76,25 @@ def test_dbt_gets_these_names_and_no_other(repo: Path) -> None:
     """Of what the worker is given, of all other names of `.env`, and of what a shell or an image may add."""
     worker = {*services.by_name("webhook-worker").reads, "CLICKHOUSE_HOST", "WEBHOOK_HOME", "WEBHOOK_URL"}
     example = re.findall(r"^([A-Z_]+)=", (repo / ".env.example").read_text(), re.MULTILINE)
-    others = {name for name in example if not re.fullmatch(r"CLICKHOUSE_(\w+_)?PASSWORD", name)}
+    others = {*example, "STACK_SECRETS", "CLICKHOUSE_PATH"}
     shell = {"PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "SSL_CERT_FILE", "USER", "PYTHONPATH", "LD_PRELOAD"}
     of_dbt = {"DBT_ENV_CUSTOM_ENV_A", "DBT_PROJECT_DIR", "DBT_PROFILES_DIR", "DBT_TARGET"}
     environment = dbt_environment(dict.fromkeys(worker | others | shell | of_dbt, "given"), SETTINGS)
     assert {name for name, value in environment.items() if value == "given"} == {
-        *(
-            "CLICKHOUSE_HOST",
-            "CLICKHOUSE_HTTP_PORT",
-            "CLICKHOUSE_NATIVE_PORT",
-            "CLICKHOUSE_SECURE",
-            "CLICKHOUSE_BINARY",
-        ),
+        *("CLICKHOUSE_HOST", "CLICKHOUSE_HTTP_PORT", "CLICKHOUSE_SECURE"),
         *("CLICKHOUSE_DBT_PASSWORD", "CLICKHOUSE_DATABASE_ENGINE", "CLICKHOUSE_TABLE_ENGINE"),
         *("SAMPLE_SHOP", "SHOP_TIMEZONE", "SHOP_CURRENCY", "DBT_ENV_CUSTOM_ENV_A"),
         *("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "SSL_CERT_FILE"),
     }
     own = {name: value for name, value in environment.items() if value != "given"}
     assert own == {"HOME": "/state", "PYTHONUNBUFFERED": "1", "PYTHONUTF8": "1"}
+
+
+def test_dbt_gets_every_name_that_the_project_reads(repo: Path) -> None:
+    files = [file for ending in ("sql", "yml") for file in (repo / "dbt").rglob(f"*.{ending}")]
+    read = {name for file in files for name in re.findall(r"""env_var\(\s*['"](\w+)['"]""", file.read_text())}
+    assert {"CLICKHOUSE_DBT_PASSWORD", "CLICKHOUSE_TABLE_ENGINE", "SHOP_TIMEZONE"} < read
+    assert read <= set(dbt_environment(dict.fromkeys(read, "given"), SETTINGS))
 
 
 def test_settings_name_what_is_wrong_and_carry_no_secret() -> None:

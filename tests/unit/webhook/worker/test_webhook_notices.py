@@ -68,6 +68,7 @@ def notices(tmp_path: Path, store: RunStore, receiver: Receiver) -> Iterator[Cal
                 "DBT_PROJECT_DIR": str(tmp_path),
                 "CLICKHOUSE_DBT_PASSWORD": "x",
                 "CLICKHOUSE_WEBHOOK_PASSWORD": "x",
+                "STACK_SECRETS": "CLICKHOUSE_DBT_PASSWORD",
                 **names,
             }
         )
