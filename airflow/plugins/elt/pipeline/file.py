@@ -22,8 +22,8 @@ Models = Mapping[str, type[SourceEntry]]
 """The options of each kind of source."""
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
-# The DAG of a source is elt_<name>, and dbt's source of its tables has its name.
-_TAKEN = frozenset({"pipeline", "raw", "raw_own"})
+# The DAG of a source is elt_<name>; dbt's source of its tables and Airflow's connection to it have its name.
+_TAKEN = frozenset({"pipeline", "raw", "raw_own", "warehouse"})
 
 
 @dataclass(frozen=True)
