@@ -9,7 +9,15 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from elt_airflow.assets import MARTS, tell_published
 from elt_airflow.guard import no_retry_on_terminal_errors
-from elt_airflow.webhook import ACTIVE, DbtRun, Node, UnknownSelectionError, Webhook, WebhookUnavailableError
+from elt_airflow.webhook import (
+    ACTIVE,
+    DbtRun,
+    Node,
+    UnknownSelectionError,
+    Webhook,
+    WebhookUnavailableError,
+    build_request,
+)
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -64,11 +72,7 @@ class DbtBuildOperator(ResumableJobMixin, BaseOperator):  # type: ignore[misc]
 
     def submit_job(self, context: "Context") -> "JsonValue":
         key = self._key(context)
-        request = {
-            "command": "build",
-            "full_refresh": str(self.full_refresh).lower() == "true",
-            **({"select": self.select} if self.select else {}),
-        }
+        request = build_request(self.select, full_refresh=str(self.full_refresh).lower() == "true")
         try:
             run = Webhook.from_environment().start(key, request)
         except UnknownSelectionError as error:
@@ -113,11 +117,27 @@ class DbtBuildOperator(ResumableJobMixin, BaseOperator):  # type: ignore[misc]
         return self._succeeded(run, context)
 
     def _succeeded(self, run: DbtRun, context: "Context") -> dict[str, Any]:
+        rows = self._published_rows(run.id)
         for node in run.nodes:
             is_mart = node.resource_type in ("model", "snapshot") and not node.name.startswith(NO_MARTS)
             if is_mart and node.status == "success":
-                tell_published(context, MARTS, node.name, rows=node.rows, run=self._load_run, dbt_run=run.id)
+                tell_published(context, MARTS, node.name, rows=rows.get(node.name), run=self._load_run, dbt_run=run.id)
         return _summary(run)
+
+    def _published_rows(self, run_id: str) -> dict[str, int]:
+        """Returns the rows of each table that the dbt run has published, from its journal; none if that cannot be read."""
+        from elt.settings import read_settings
+        from warehouse.client import Warehouse
+        from warehouse.errors import PipelineError
+
+        published = "SELECT target, rows FROM ops.dbt_publishes FINAL WHERE run_id = {run:String} AND status = 'done'"
+        try:
+            with Warehouse(read_settings().warehouse) as warehouse:
+                found = warehouse.rows(f"SELECT * FROM ({published}) WHERE isNotNull(rows)", {"run": run_id})
+        except PipelineError as error:
+            self.log.warning("The marts are told without their rows: %s", error)
+            return {}
+        return {str(target): int(rows) for target, rows in found}
 
     @property
     def _load_run(self) -> int:

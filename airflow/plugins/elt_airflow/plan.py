@@ -49,8 +49,13 @@ def _planned_dag(source: PlannedSource) -> PlannedDag:
         source=source.name,
         schedule=None if schedule in ("", BY_HAND) else schedule,
         tasks=_tasks(source.tables),
-        select=() if source.main else (f"source:{source.name}+",),
+        select=() if source.main else (what_hangs_on(source.name),),
     )
+
+
+def what_hangs_on(source: str) -> str:
+    """Returns what selects the models of a source in dbt's syntax: scripts/add_table writes a dbt source of the source's name."""
+    return f"source:{source}+"
 
 
 def _tasks(tables: Sequence[PlannedTable]) -> dict[str, tuple[str, ...]]:

@@ -9,7 +9,7 @@ import os
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
@@ -35,7 +35,16 @@ class WebhookRefusedError(TerminalError):
 
 
 class UnknownSelectionError(WebhookRefusedError):
-    """The dbt project has nothing by a name that was to be built."""
+    """The dbt project has nothing by some of the names that were to be built."""
+
+    def __init__(self, message: str, unknown: Collection[str]) -> None:
+        super().__init__(message)
+        self.unknown = unknown
+
+
+def build_request(select: Sequence[str], *, full_refresh: bool) -> dict[str, Any]:
+    """Returns the body of a start of `dbt build`; an empty `select` means everything."""
+    return {"command": "build", "full_refresh": full_refresh, **({"select": list(select)} if select else {})}
 
 
 @dataclass(frozen=True)
@@ -48,8 +57,6 @@ class Node:
     seconds: float
     message: str
     resource_type: str = ""
-    rows: int | None = None
-    """Rows written, where dbt tells."""
 
     @property
     def failed(self) -> bool:
@@ -98,7 +105,6 @@ class DbtRun:
                     seconds=float(node.get("seconds") or 0),
                     message=str(node.get("message") or ""),
                     resource_type=str(node.get("resource_type") or ""),
-                    rows=node.get("rows"),
                 )
                 for node in document.get("nodes") or ()
             ),
@@ -196,7 +202,7 @@ class Webhook:
                 f"The webhook at {self.url} cannot take {method} {path} now ({error.code}): {detail}"
             )
         if error.code == 422 and problem.get("unknown"):
-            return UnknownSelectionError(detail)
+            return UnknownSelectionError(detail, tuple(problem["unknown"]))
         return WebhookRefusedError(f"The webhook at {self.url} refused {method} {path} ({error.code}): {detail}")
 
 

@@ -46,6 +46,12 @@ def read(paths: Paths, env: Env) -> dict[str, str]:
     return {name: given[name] for name in wanted if given.get(name)}
 
 
+def postgres_urls(paths: Paths, env: Env, urls: Mapping[str, str]) -> dict[str, str]:
+    """Returns the address of each Postgres of pipeline.yml by its name there; empty where it is not set. `urls` are by variable."""
+    named = [one for one in _named(paths.repo / "pipeline.yml") if one.kind == "postgres"]
+    return {one.name: urls.get(one.variable, "") if one.variable else env.source_url for one in named}
+
+
 def check(paths: Paths, env: Env) -> list[str]:
     """Returns sentences about sources that cannot be read for want of an address, and an open mode of the file.
 

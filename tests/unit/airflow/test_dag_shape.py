@@ -1,6 +1,7 @@
 """Promises of the DAG files: the graph of the design, retries, no catch-up, parameters, notes for the night."""
 
 import json
+import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -240,3 +241,12 @@ def test_small_tables_of_many_share_tasks_and_can_still_be_asked_for(
     loads = {name.removeprefix("load_data.") for name in dag["tasks"] if name.startswith("load_data.")}
     assert loads == {"hold_snapshot", "small_tables_1", "small_tables_2", "small_tables_3", "load_big"}
     assert len(dag["params"]["tables"]["schema"]["items"]["enum"]) == 121
+
+
+def test_example_of_the_docs_is_a_dag_that_an_asset_starts(airflow_python: Start, repo: Path, tmp_path: Path) -> None:
+    (example,) = re.findall(r"```python\n(.*?)```", (repo / "docs/dags.md").read_text(), re.DOTALL)
+    (tmp_path / "revenue_report.py").write_text(example)
+    out, err = airflow_python("describe_dags.py", str(tmp_path)).communicate(timeout=300)
+    described = json.loads(out.strip().splitlines()[-1])
+    assert described["errors"] == {}, err
+    assert "Asset" in described["dags"]["revenue_report"]["schedule"]
