@@ -76,8 +76,10 @@ class DbtBuildOperator(ResumableJobMixin, BaseOperator):  # type: ignore[misc]
         try:
             run = Webhook.from_environment().start(key, request)
         except UnknownSelectionError as error:
+            names = ", ".join(name.removeprefix("source:") for name in error.unknown)
             raise AirflowSkipException(
-                f"{error} The tables are published; scripts/add_table --all writes views that read them."
+                f"No model of the dbt project reads {names} yet, so nothing was built. The tables are published; scripts/add_table --all "
+                "writes views that read them."
             ) from None
         self.log.info("dbt run %s is %s (key %s)", run.id, run.status, key)
         return {"id": run.id, "load_run": self._load_run}

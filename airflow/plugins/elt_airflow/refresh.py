@@ -131,7 +131,10 @@ def _build_what_hangs(
                 return _build(webhook, key, select, full_refresh=options.full_refresh, listener=listener)
         except UnknownSelectionError as error:
             read = [one for one in select if one.removesuffix("+") not in error.unknown]
-            out.print(f"[yellow]note[/yellow]: {escape(str(error))}")
+            names = ", ".join(name.removeprefix("source:") for name in error.unknown)
+            out.print(
+                f"[yellow]note[/yellow]: no model of the dbt project reads {escape(names)} yet; scripts/add_table --all writes views that do"
+            )
             if not read or read == select:
                 return None
             select = read

@@ -1,7 +1,7 @@
 """Probes of the check. A probe yields its present wait, and at last its result; a failing probe raises."""
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -159,22 +159,18 @@ def dags_are_green(context: Context) -> Iterator[str]:
         time.sleep(1)
     said = []
     for one in (dag, *api.further_dags()):
-        seen = ""
-        for seen in _last_run(api, one, deadline):
-            yield seen
-        said.append(seen)
+        said.append((yield from _last_run(api, one, deadline)))
     yield f"{'; '.join(said)}, no import errors"
 
 
-def _last_run(api: AirflowApi, dag: dict[str, Any], deadline: float) -> Iterator[str]:
-    """Waits for the end of a run that is at work; raises StackError if the last one failed or the DAG is paused."""
+def _last_run(api: AirflowApi, dag: dict[str, Any], deadline: float) -> Generator[str, None, str]:
+    """Waits for the end of a run that is at work; returns the last run in words. Raises StackError if it failed or the DAG is paused."""
     name = dag["dag_id"]
     if dag["is_paused"]:
         raise StackError(f"{name} is paused: switch it on in Airflow.")
     while not (runs := api.runs(1, name)) or runs[0]["state"] not in FINAL:
         if not runs and (name != DAG or is_started_by_hand(dag)):
-            yield f"{name}, no run yet"
-            return
+            return f"{name}, no run yet"
         if time.monotonic() > deadline:
             raise StackError(
                 f"No run of {name} has ended in {RUN_ENDS_WITHIN / 60:.0f} minutes: look at it in Airflow."
@@ -185,7 +181,7 @@ def _last_run(api: AirflowApi, dag: dict[str, Any], deadline: float) -> Iterator
         raise StackError(
             f"The last run {runs[0]['dag_run_id']} of {name} failed ({api.progress(runs[0], name)}): its tasks' logs are in Airflow."
         )
-    yield f"{name}, last run {runs[0]['dag_run_id']} {runs[0]['state']}"
+    return f"{name}, last run {runs[0]['dag_run_id']} {runs[0]['state']}"
 
 
 def webhook_is_healthy_and_guarded(context: Context) -> Iterator[str]:

@@ -30,11 +30,8 @@ def read_body(request: Request, project: Path) -> RunRequest:
     unknown = unknown_names(wanted, project)
     if unknown:
         said = [_unknown(name, near) for name, near in unknown.items()]
-        raise Problem(
-            HTTPStatus.UNPROCESSABLE_ENTITY,
-            ". ".join(said) + ". Name models, folders, tags or paths of the project.",
-            unknown=unknown,
-        )
+        cure = "Name models, folders, tags, paths of the project, or sources that models read"
+        raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, f"{'. '.join(said)}. {cure}.", unknown=unknown)
     return wanted
 
 

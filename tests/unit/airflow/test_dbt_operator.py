@@ -96,6 +96,7 @@ def test_source_that_no_model_reads_skips_the_task(attempt: Any, webhook: Any) -
     webhook.refuse_with, webhook.refusal = 422, {"unknown": {"source:erp": []}}
     skipped = attempt("select=source:erp+")
     assert "AirflowSkipException" in skipped["raised"]
+    assert "reads erp yet" in skipped["text"]
     assert "scripts/add_table" in skipped["text"]
 
 
