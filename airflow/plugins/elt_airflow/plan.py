@@ -27,7 +27,7 @@ class PlannedDag:
     tasks: Mapping[str, tuple[str, ...]]
     """Tables of each load task, as names in `raw`, in the plan's order: one table, or several small ones."""
     select: tuple[str, ...]
-    """What dbt builds, in its syntax; empty for everything."""
+    """Selectors of dbt; empty for everything."""
 
     @property
     def targets(self) -> tuple[str, ...]:
