@@ -110,6 +110,12 @@ GRANT recorder_role TO webhook WITH REPLACE OPTION;
 ALTER USER webhook DEFAULT ROLE ALL;
 REVOKE ALL ON *.* FROM webhook;
 
+CREATE USER IF NOT EXISTS airflow IDENTIFIED BY '{CLICKHOUSE_AIRFLOW_PASSWORD}';
+ALTER USER airflow SETTINGS max_memory_usage = 4000000000 MAX 4000000000, log_queries = 1, max_execution_time = 300 MIN 1 MAX 300, readonly = 2, format_schema CONST, format_schema_source CONST, format_template_row CONST, format_template_resultset CONST, format_avro_schema_registry_url CONST, output_format_schema CONST, input_format_record_errors_file_path CONST;
+GRANT reader_role TO airflow WITH REPLACE OPTION;
+ALTER USER airflow DEFAULT ROLE ALL;
+REVOKE ALL ON *.* FROM airflow;
+
 CREATE USER IF NOT EXISTS superset IDENTIFIED BY '{CLICKHOUSE_SUPERSET_PASSWORD}';
 ALTER USER superset SETTINGS max_memory_usage = 4000000000 MAX 4000000000, log_queries = 1, max_execution_time = 300 MIN 1 MAX 300, readonly = 2, format_schema CONST, format_schema_source CONST, format_template_row CONST, format_template_resultset CONST, format_avro_schema_registry_url CONST, output_format_schema CONST, input_format_record_errors_file_path CONST;
 GRANT reader_role TO superset WITH REPLACE OPTION;

@@ -8,6 +8,10 @@ else
     env_file="$repo/.env"
 fi
 export STACK_ENV_FILE="$env_file"
+sources_file="$(dirname "$env_file")/.env.sources"
+if [[ -f "$sources_file" ]]; then
+    export STACK_SOURCES_FILE="$sources_file"
+fi
 STACK_VERSION="$(<"$repo/VERSION")"
 export STACK_VERSION
 
@@ -74,6 +78,12 @@ compose_words() {
     [[ -t 1 ]] || words+=(--progress quiet)
 }
 
+# Prints a comma and the name of each variable of .env.sources, for the list of what logs mask.
+source_names() {
+    [[ -f "$sources_file" && -r "$sources_file" ]] || return 0
+    sed -nE 's/^[[:blank:]]*(export[[:blank:]]+)?([A-Za-z_][A-Za-z0-9_]*)[[:blank:]]*=.*/,\2/p' "$sources_file" | tr -d '\n'
+}
+
 # compose ARGS..: What .env says counts, and not what the caller's environment says by the same name, which Compose would
 # prefer.
 compose() {
@@ -82,7 +92,8 @@ compose() {
     for name in $(env_names); do
         without+=(-u "$name")
     done
-    NO_PROXY="${no_proxy:-${NO_PROXY:-}}" STACK_SERVER_FILES="$(server_files)" STACK_PIPELINE_FILE="$(pipeline_file)" env "${without[@]}" "${words[@]}" --project-directory "$repo" --file "$(compose_file)" --env-file "$env_file" "$@"
+    NO_PROXY="${no_proxy:-${NO_PROXY:-}}" STACK_SERVER_FILES="$(server_files)" STACK_PIPELINE_FILE="$(pipeline_file)" \
+        STACK_SOURCE_NAMES="$(source_names)" env "${without[@]}" "${words[@]}" --project-directory "$repo" --file "$(compose_file)" --env-file "$env_file" "$@"
 }
 
 compose_is_v2() {

@@ -50,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
 def _context(paths: Paths) -> services.Context:
     env = env_file.load(paths.env_file)
     proxies.leave_out(env.own_hosts)
-    return services.Context(paths, env)
+    return services.context_of(paths, env)
 
 
 def _logs(paths: Paths, arguments: argparse.Namespace) -> int:

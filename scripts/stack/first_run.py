@@ -4,7 +4,7 @@ import time
 from datetime import datetime
 from typing import Any
 
-from stack.check.airflow_api import DAG, FINAL, AirflowApi
+from stack.check.airflow_api import DAG, FINAL, AirflowApi, is_started_by_hand
 from stack.errors import StackError
 from stack.screen import Screen
 from stack.table.services import Context
@@ -26,6 +26,11 @@ def await_first_green_run(context: Context, screen: Screen) -> None:
     began = time.monotonic()
     while time.monotonic() - began < ENDS_WITHIN:
         runs = api.runs(1)
+        if not runs and is_started_by_hand(dag):
+            screen.warn(
+                f"{DAG} has no schedule (schedule: manual in pipeline.yml): scripts/refresh fills the warehouse."
+            )
+            return
         if not runs:
             screen.waiting("waiting for the scheduler to begin the first DAG run")
         elif runs[0]["state"] not in FINAL:

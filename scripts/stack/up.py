@@ -21,7 +21,7 @@ def up(paths: Paths, screen: Screen, *, mode: str | None, wait_for_run: bool) ->
         preflight.check_secrets(paths, env)
         proxies.leave_out(env.own_hosts)
         prepare.build_environments(paths, screen)
-        context = Context(paths, env)
+        context = services.context_of(paths, env)
         started = _boot(context, screen)
         if wait_for_run:
             await_first_green_run(context, screen)

@@ -5,10 +5,19 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator, ResumableJobMixin
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
+from elt_airflow.assets import MARTS, tell_published
 from elt_airflow.guard import no_retry_on_terminal_errors
-from elt_airflow.webhook import ACTIVE, DbtRun, Node, Webhook, WebhookUnavailableError
+from elt_airflow.webhook import (
+    ACTIVE,
+    DbtRun,
+    Node,
+    UnknownSelectionError,
+    Webhook,
+    WebhookUnavailableError,
+    build_request,
+)
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -20,6 +29,8 @@ if TYPE_CHECKING:
 UNREACHABLE_FOR_SECONDS = 300
 POLL_SECONDS = (0.5, 0.5, 1, 1, 2, 2, 3)  # the last one repeats
 MESSAGE_CHARACTERS = 2000
+# Names of models between raw and the marts begin so (dbt/dbt_score_rules).
+NO_MARTS = ("stg_", "int_")
 
 
 class DbtRunError(Exception):
@@ -36,7 +47,10 @@ class DbtBuildOperator(ResumableJobMixin, BaseOperator):  # type: ignore[misc]
     A DAG run that is cleared from its start loads again, under a new number of the loader's run. A success that
     belongs to the earlier load then no longer counts, and the number is added to the key.
 
+    Each mart that the run has built is told as an asset. If no model of the project reads what is to be built, the task is skipped.
+
     :param load_run: the loader's run whose rows dbt is to read (templated).
+    :param select: what dbt builds, in its syntax; everything if empty.
     :param full_refresh: rebuild incremental models from nothing (templated).
     """
 
@@ -44,9 +58,10 @@ class DbtBuildOperator(ResumableJobMixin, BaseOperator):  # type: ignore[misc]
     external_id_key = "dbt_run"
     owner_key = "load_run_of_plain_key"
 
-    def __init__(self, *, load_run: Any, full_refresh: Any = False, **kwargs: Any) -> None:
+    def __init__(self, *, load_run: Any, select: Sequence[str] = (), full_refresh: Any = False, **kwargs: Any) -> None:
         super().__init__(**{"doc_md": type(self).__doc__, **kwargs})
         self.load_run = load_run
+        self.select = list(select)
         self.full_refresh = full_refresh
 
     def execute(self, context: "Context") -> dict[str, Any]:
@@ -57,9 +72,15 @@ class DbtBuildOperator(ResumableJobMixin, BaseOperator):  # type: ignore[misc]
 
     def submit_job(self, context: "Context") -> "JsonValue":
         key = self._key(context)
-        run = Webhook.from_environment().start(
-            key, {"command": "build", "full_refresh": str(self.full_refresh).lower() == "true"}
-        )
+        request = build_request(self.select, full_refresh=str(self.full_refresh).lower() == "true")
+        try:
+            run = Webhook.from_environment().start(key, request)
+        except UnknownSelectionError as error:
+            names = ", ".join(name.removeprefix("source:") for name in error.unknown)
+            raise AirflowSkipException(
+                f"No model of the dbt project reads {names} yet, so nothing was built. The tables are published; scripts/add_table --all "
+                "writes views that read them."
+            ) from None
         self.log.info("dbt run %s is %s (key %s)", run.id, run.status, key)
         return {"id": run.id, "load_run": self._load_run}
 
@@ -84,7 +105,7 @@ class DbtBuildOperator(ResumableJobMixin, BaseOperator):  # type: ignore[misc]
         """
         run = self._wait(Webhook.from_environment(), _parts(external_id)[0])
         if run.status == "success":
-            return _summary(run)
+            return self._succeeded(run, context)
         message = failure_message(run, Webhook.from_environment().page(run.id))
         if run.status == "cancelled" or _only_tests_failed(run):
             raise AirflowFailException(message)
@@ -95,7 +116,30 @@ class DbtBuildOperator(ResumableJobMixin, BaseOperator):  # type: ignore[misc]
         if run is None:
             raise DbtRunError("The webhook has lost the run's record: clear this task to run dbt again.")
         self.log.info("dbt run %s: %s", run.id, run.status)
+        return self._succeeded(run, context)
+
+    def _succeeded(self, run: DbtRun, context: "Context") -> dict[str, Any]:
+        rows = self._published_rows(run.id)
+        for node in run.nodes:
+            is_mart = node.resource_type in ("model", "snapshot") and not node.name.startswith(NO_MARTS)
+            if is_mart and node.status == "success":
+                tell_published(context, MARTS, node.name, rows=rows.get(node.name), run=self._load_run, dbt_run=run.id)
         return _summary(run)
+
+    def _published_rows(self, run_id: str) -> dict[str, int]:
+        """Returns the rows of each table that the dbt run has published, from its journal; none if that cannot be read."""
+        from elt.settings import read_settings
+        from warehouse.client import Warehouse
+        from warehouse.errors import PipelineError
+
+        published = "SELECT target, rows FROM ops.dbt_publishes FINAL WHERE run_id = {run:String} AND status = 'done'"
+        try:
+            with Warehouse(read_settings().warehouse) as warehouse:
+                found = warehouse.rows(f"SELECT * FROM ({published}) WHERE isNotNull(rows)", {"run": run_id})
+        except PipelineError as error:
+            self.log.warning("The marts are told without their rows: %s", error)
+            return {}
+        return {str(target): int(rows) for target, rows in found}
 
     @property
     def _load_run(self) -> int:

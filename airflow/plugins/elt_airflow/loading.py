@@ -7,6 +7,7 @@ from typing import Any
 from airflow.sdk import task
 from airflow.sdk.exceptions import AirflowSkipException
 
+from elt_airflow.assets import RAW, tell_published
 from elt_airflow.failure import notify_kept
 from elt_airflow.guard import no_retry_on_terminal_errors
 from elt_airflow.progress import ProgressLog
@@ -19,8 +20,8 @@ NEW_HOLDER_SECONDS = 30.0
 
 
 @task(task_id=BEGIN)  # type: ignore[untyped-decorator]
-def create_clickhouse_databases(dag_run: Any = None, params: Mapping[str, Any] | None = None) -> int:
-    """Checks the warehouse's setup, recovers after earlier runs, and opens the run. Returns its number."""
+def create_clickhouse_databases(source: str, dag_run: Any = None, params: Mapping[str, Any] | None = None) -> int:
+    """Checks the warehouse's setup, recovers after earlier runs of the source, and opens the run. Returns its number."""
     with no_retry_on_terminal_errors():
         from elt.runs.run import begin
         from elt.settings import read_settings
@@ -31,6 +32,7 @@ def create_clickhouse_databases(dag_run: Any = None, params: Mapping[str, Any] |
             run_key=run_key(dag_run.dag_id, dag_run.run_id),
             tables=list(choices.get("tables") or ()) or None,
             full_refresh=bool(choices.get("full_refresh")),
+            source=source,
             warn=log.warning,
             tell=log.info,
         )
@@ -80,7 +82,7 @@ def load_tables(targets: Sequence[str], ti: Any = None, params: Mapping[str, Any
 
 
 @task(trigger_rule="none_failed_min_one_success")  # type: ignore[untyped-decorator]
-def publish_raw(ti: Any = None) -> int:
+def publish_raw(ti: Any = None, **context: Any) -> int:
     """Publishes the tables of the run, all or none, and plans the next run. Returns the run's number."""
     with no_retry_on_terminal_errors():
         from elt.runs.run import publish
@@ -89,12 +91,23 @@ def publish_raw(ti: Any = None) -> int:
         settings, run = read_settings(), run_number(ti)
         published = publish(settings, run=run, tell=log.info)
         log.info("Published %s", ", ".join(f"{table.target} ({table.rows:,} rows)" for table in published.tables))
+        snapshot = _snapshot(settings, run)
+        for table in published.tables:
+            tell_published(context, RAW, table.target, rows=table.rows, run=run, snapshot=snapshot)
         plan_next_run(settings)
         return run
 
 
+def _snapshot(settings: Any, run: int) -> str:
+    from warehouse import ops
+    from warehouse.client import Warehouse
+
+    with Warehouse(settings.warehouse) as warehouse:
+        return ops.find_run(warehouse, run).snapshot
+
+
 def plan_next_run(settings: Any) -> None:
-    """Rewrites the plan file, so that the DAG follows new and removed tables.
+    """Rewrites the plan file, so that the DAGs follow new and removed tables.
 
     The rows of this run are already published, so an unreachable source does not fail the run.
     """
@@ -102,8 +115,8 @@ def plan_next_run(settings: Any) -> None:
     from warehouse.errors import PipelineError
 
     try:
-        tables = write_plan(settings)
+        plan = write_plan(settings)
     except (PipelineError, OSError) as error:
         log.warning("The list of tables stays as it is, because it could not be read anew: %s", error)
     else:
-        log.info("The next run copies %d tables", len(tuple(tables)))
+        log.info("The next runs copy %s", ", ".join(f"{len(one.tables)} tables of {one.name}" for one in plan))

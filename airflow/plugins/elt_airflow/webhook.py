@@ -9,7 +9,7 @@ import os
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
@@ -34,6 +34,19 @@ class WebhookRefusedError(TerminalError):
     """A permanent refusal: wrong token, wrong request."""
 
 
+class UnknownSelectionError(WebhookRefusedError):
+    """The dbt project has nothing by some of the names that were to be built."""
+
+    def __init__(self, message: str, unknown: Collection[str]) -> None:
+        super().__init__(message)
+        self.unknown = unknown
+
+
+def build_request(select: Sequence[str], *, full_refresh: bool) -> dict[str, Any]:
+    """Returns the body of a start of `dbt build`; an empty `select` means everything."""
+    return {"command": "build", "full_refresh": full_refresh, **({"select": list(select)} if select else {})}
+
+
 @dataclass(frozen=True)
 class Node:
     """One dbt node that finished: a model, test, snapshot or seed."""
@@ -43,6 +56,7 @@ class Node:
     status: str
     seconds: float
     message: str
+    resource_type: str = ""
 
     @property
     def failed(self) -> bool:
@@ -90,6 +104,7 @@ class DbtRun:
                     status=str(node.get("status") or ""),
                     seconds=float(node.get("seconds") or 0),
                     message=str(node.get("message") or ""),
+                    resource_type=str(node.get("resource_type") or ""),
                 )
                 for node in document.get("nodes") or ()
             ),
@@ -112,7 +127,8 @@ class Webhook:
     def start(self, key: str, request: Mapping[str, Any]) -> DbtRun:
         """Starts a dbt run under an idempotency key, or returns the run to which the key is bound.
 
-        It retries while the webhook does not answer; the key makes that safe. Raises WebhookUnavailableError, WebhookRefusedError.
+        It retries while the webhook does not answer; the key makes that safe. Raises WebhookUnavailableError, WebhookRefusedError;
+        UnknownSelectionError if the project has nothing by a name of `select`.
         """
         body = json.dumps(request).encode()
         return DbtRun.from_json(
@@ -172,7 +188,8 @@ class Webhook:
         return document
 
     def _refusal(self, method: str, path: str, error: urllib.error.HTTPError) -> Exception:
-        detail = _problem(error)
+        problem = _problem(error)
+        detail = str(problem.get("detail") or problem.get("title") or error.reason)
         if error.code == 401:
             return WebhookRefusedError(
                 f"The webhook at {self.url} refused the token (401): WEBHOOK_TOKEN differs between Airflow and the "
@@ -184,6 +201,8 @@ class Webhook:
             return WebhookUnavailableError(
                 f"The webhook at {self.url} cannot take {method} {path} now ({error.code}): {detail}"
             )
+        if error.code == 422 and problem.get("unknown"):
+            return UnknownSelectionError(detail, tuple(problem["unknown"]))
         return WebhookRefusedError(f"The webhook at {self.url} refused {method} {path} ({error.code}): {detail}")
 
 
@@ -191,12 +210,10 @@ class _UnknownRunError(TerminalError):
     pass
 
 
-def _problem(error: urllib.error.HTTPError) -> str:
-    """Returns the sentence of an RFC 9457 problem, else the status line."""
+def _problem(error: urllib.error.HTTPError) -> dict[str, Any]:
+    """Returns the RFC 9457 problem; empty if the answer is none."""
     try:
         document = json.loads(error.read(65536))
     except (ValueError, OSError, http.client.HTTPException):
-        return str(error.reason)
-    if not isinstance(document, dict):
-        return str(error.reason)
-    return str(document.get("detail") or document.get("title") or error.reason)
+        return {}
+    return document if isinstance(document, dict) else {}

@@ -12,11 +12,18 @@ from stack.env.file import Env
 from stack.errors import StackError
 
 DAG = "elt_pipeline"
+TAG = "elt"
+"""Of the DAGs that load a source."""
 FINAL = ("success", "failed")
 
 # Timeout of one response in seconds: two busy cores need many. Number of tries of an idempotent call.
 ANSWER_WITHIN = 30.0
 TRIES = 5
+
+
+def is_started_by_hand(dag: dict[str, Any]) -> bool:
+    """Whether no clock starts the DAG: `schedule: manual` of pipeline.yml."""
+    return dag["timetable_summary"] in (None, "None")
 
 
 class AirflowApi:
@@ -55,9 +62,16 @@ class AirflowApi:
         return answer.json()
 
     def dag(self) -> dict[str, Any] | None:
-        """Returns the DAG; None until Airflow has parsed it."""
-        found = self._call("GET", "/api/v2/dags?limit=100")["dags"]
-        return next((dag for dag in found if dag["dag_id"] == DAG), None)
+        """Returns the DAG of the main source; None until Airflow has parsed it."""
+        return next((dag for dag in self.dags() if dag["dag_id"] == DAG), None)
+
+    def dags(self) -> list[dict[str, Any]]:
+        return list(self._call("GET", "/api/v2/dags?limit=100")["dags"])
+
+    def further_dags(self) -> list[dict[str, Any]]:
+        """Returns the present DAGs of the sources beside the main one."""
+        tagged = [dag for dag in self.dags() if any(tag["name"] == TAG for tag in dag["tags"]) and not dag["is_stale"]]
+        return [dag for dag in tagged if dag["dag_id"] != DAG]
 
     def processor_start(self) -> datetime | None:
         """Returns the start of the present dag-processor; None before the first."""
@@ -73,10 +87,10 @@ class AirflowApi:
             if since is None or datetime.fromisoformat(row["timestamp"]) >= since
         ]
 
-    def runs(self, limit: int = 5) -> list[dict[str, Any]]:
-        """Returns the latest runs of the DAG, newest first."""
+    def runs(self, limit: int = 5, dag: str = DAG) -> list[dict[str, Any]]:
+        """Returns the latest runs of a DAG, newest first."""
         query = f"order_by=-run_after&limit={limit}"
-        return list(self._call("GET", f"/api/v2/dags/{DAG}/dagRuns?{query}")["dag_runs"])
+        return list(self._call("GET", f"/api/v2/dags/{dag}/dagRuns?{query}")["dag_runs"])
 
     def has_ended(self, dag_id: str, run_id: str) -> bool:
         """Returns whether no task of a DAG run is still to come: it is final, or Airflow does not have it."""
@@ -86,17 +100,17 @@ class AirflowApi:
     def green_runs(self) -> int:
         return int(self._call("GET", f"/api/v2/dags/{DAG}/dagRuns?state=success&limit=1")["total_entries"])
 
-    def tasks(self, run_id: str) -> list[dict[str, Any]]:
-        return list(self._call("GET", f"/api/v2/dags/{DAG}/dagRuns/{run_id}/taskInstances")["task_instances"])
+    def tasks(self, run_id: str, dag: str = DAG) -> list[dict[str, Any]]:
+        return list(self._call("GET", f"/api/v2/dags/{dag}/dagRuns/{run_id}/taskInstances")["task_instances"])
 
     def trigger(self, conf: dict[str, Any] | None = None) -> str:
         """Triggers a run; returns its id."""
         body = {"logical_date": None, "conf": conf or {}}
         return str(self._call("POST", f"/api/v2/dags/{DAG}/dagRuns", body)["dag_run_id"])
 
-    def progress(self, run: dict[str, Any]) -> str:
+    def progress(self, run: dict[str, Any], dag: str = DAG) -> str:
         """Returns a run's state in a few words: how many tasks are done, which run or wait for a retry."""
-        tasks = self.tasks(run["dag_run_id"])
+        tasks = self.tasks(run["dag_run_id"], dag)
         done = sum(task["state"] == "success" for task in tasks)
         now = [
             f"{task['task_id']} ({task['state']})"

@@ -19,7 +19,7 @@ PROBES: tuple[tuple[str, Probe], ...] = (
     ("warehouse answers", probes.warehouse_answers),
     ("rights are those of the file", probes.rights_are_those_of_the_file),
     ("journals fit what is there", probes.journals_fit),
-    ("DAG is green", probes.dag_is_green),
+    ("DAGs are green", probes.dags_are_green),
     ("dead runs are closed", probes.dead_runs_are_closed),
     ("webhook is healthy and guarded", probes.webhook_is_healthy_and_guarded),
     ("raw holds what was loaded", probes.raw_holds_what_was_loaded),

@@ -11,9 +11,9 @@ from stack.env.file import Env
 
 
 @contextmanager
-def source(env: Env) -> Iterator[Any]:
-    """A cursor on the source in one read-only snapshot, in UTC and UTF-8."""
-    connection = psycopg2.connect(env.source_url, connect_timeout=5)
+def source(url: str) -> Iterator[Any]:
+    """A cursor on a source in one read-only snapshot, in UTC and UTF-8."""
+    connection = psycopg2.connect(url, connect_timeout=5)
     try:
         connection.set_session(isolation_level="REPEATABLE READ", readonly=True)
         connection.set_client_encoding("UTF8")

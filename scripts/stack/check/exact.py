@@ -49,7 +49,7 @@ def marts_equal_postgres(context: Context) -> Iterator[str]:
     if context.env.SAMPLE_SHOP == "false":
         yield "no sample marts (SAMPLE_SHOP=false)"
         return
-    with connections.warehouse(context.env) as client, connections.source(context.env) as cursor:
+    with connections.warehouse(context.env) as client, connections.source(context.env.source_url) as cursor:
         cursor.execute(STATES_IN_POSTGRES)
         in_postgres = {state: (count, _decimal(gross), _decimal(net)) for state, count, gross, net in cursor.fetchall()}
         in_facts = {

@@ -1,8 +1,9 @@
 """Probes of the check. A probe yields its present wait, and at last its result; a failing probe raises."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterable, Iterator
 from datetime import UTC, datetime
+from typing import Any
 
 import psycopg2
 import requests
@@ -12,7 +13,8 @@ from warehouse.quoting import qualified
 
 from stack import grants
 from stack.check import connections, rights
-from stack.check.airflow_api import DAG, FINAL, AirflowApi
+from stack.check.airflow_api import DAG, FINAL, AirflowApi, is_started_by_hand
+from stack.env import sources
 from stack.errors import StackError
 from stack.native import supervisor
 from stack.table import health, services
@@ -30,19 +32,23 @@ COUNTED_UP_TO = 20_000_000
 
 PUBLISHED = """
     WITH last AS (SELECT target, max(run) AS run FROM ops.publishes FINAL WHERE status = 'done' GROUP BY target)
-    SELECT p.target, p.rows, p.run, l.source
+    SELECT p.target, p.rows, r.source_name, l.source
     FROM ops.publishes AS p FINAL
     INNER JOIN last ON last.target = p.target AND last.run = p.run
     INNER JOIN (SELECT run, target, any(source) AS source FROM ops.loads FINAL GROUP BY run, target) AS l
         ON l.run = p.run AND l.target = p.target
+    LEFT JOIN (SELECT run, source_name FROM ops.runs FINAL) AS r ON r.run = p.run
     WHERE p.target NOT IN (SELECT target FROM ops.absences FINAL WHERE status IN ('gone', 'dropped'))
     ORDER BY p.target
 """
 
 
-def published(client: Warehouse) -> list[tuple[str, int, int, str]]:
-    """(target, rows, run, source) of the last publish of each raw table that is still copied. Raises StackError where there is none."""
-    found = [(t, int(n), int(r), s) for t, n, r, s in client.rows(PUBLISHED)]
+def published(client: Warehouse) -> list[tuple[str, int, str, str]]:
+    """(target, rows, name of its source, name at the source) of the last publish of each raw table that is still copied.
+
+    The name of the source is empty in records from before there were several. Raises StackError where nothing is published.
+    """
+    found = [(target, int(rows), source, name) for target, rows, source, name in client.rows(PUBLISHED)]
     if not found:
         raise StackError("Nothing has been published to raw yet: start a run of elt_pipeline in Airflow.")
     return found
@@ -77,10 +83,21 @@ def _containers_run(context: Context) -> Iterator[str]:
 
 
 def source_answers(context: Context) -> Iterator[str]:
-    with connections.source(context.env) as cursor:
-        cursor.execute("SELECT current_setting('server_version'), current_database(), current_user")
-        version, database, user = cursor.fetchone()
-    yield f"Postgres {version.split()[0]}, database {database}, as {user}"
+    """Asks each Postgres of pipeline.yml."""
+    urls = sources.postgres_urls(context.paths, context.env, context.urls)
+    said = []
+    for name, url in urls.items():
+        if not url:
+            raise StackError(
+                f"The address of the source {name} in pipeline.yml is not set: write it into {sources.NAME}."
+            )
+        with connections.source(url) as cursor:
+            cursor.execute("SELECT current_setting('server_version'), current_database(), current_user")
+            version, database, user = cursor.fetchone()
+        said.append(
+            f"{f'{name}: ' if len(urls) > 1 else ''}Postgres {version.split()[0]}, database {database}, as {user}"
+        )
+    yield "; ".join(said) or "no Postgres in pipeline.yml"
 
 
 def warehouse_answers(context: Context) -> Iterator[str]:
@@ -129,27 +146,45 @@ def journals_fit(context: Context) -> Iterator[str]:
     yield f"{len(found) or 'no'} row{'' if len(found) == 1 else 's'} set aside in the last 7 days{last}"
 
 
-def dag_is_green(context: Context) -> Iterator[str]:
+def dags_are_green(context: Context) -> Iterator[str]:
+    """Asks for the last run of each source's DAG. That of the main source must have one, unless only a person starts it."""
     api = AirflowApi(context.env)
     deadline = time.monotonic() + RUN_ENDS_WITHIN
     while True:
         if errors := api.import_errors():
             raise StackError(f"The DAG cannot be imported: {errors[0]}")
         dag = api.dag()
-        runs = api.runs(1) if dag is not None else []
-        if runs and runs[0]["state"] in FINAL:
+        if dag is not None:
             break
         if time.monotonic() > deadline:
-            raise StackError(f"No run of {DAG} has ended in {RUN_ENDS_WITHIN / 60:.0f} minutes: look at it in Airflow.")
-        yield api.progress(runs[0]) if runs else "waiting for the first DAG run to begin"
+            raise StackError(f"Airflow has not read {DAG}: see `scripts/logs airflow-dag-processor`.")
+        yield "waiting for Airflow to read the DAG"
         time.sleep(1)
-    if dag is not None and dag["is_paused"]:
-        raise StackError(f"{DAG} is paused: switch it on in Airflow.")
+    said = []
+    for one in (dag, *api.further_dags()):
+        said.append((yield from _last_run(api, one, deadline)))
+    yield f"{'; '.join(said)}, no import errors"
+
+
+def _last_run(api: AirflowApi, dag: dict[str, Any], deadline: float) -> Generator[str, None, str]:
+    """Waits for the end of a run that is at work; returns the last run in words. Raises StackError if it failed or the DAG is paused."""
+    name = dag["dag_id"]
+    if dag["is_paused"]:
+        raise StackError(f"{name} is paused: switch it on in Airflow.")
+    while not (runs := api.runs(1, name)) or runs[0]["state"] not in FINAL:
+        if not runs and (name != DAG or is_started_by_hand(dag)):
+            return f"{name}, no run yet"
+        if time.monotonic() > deadline:
+            raise StackError(
+                f"No run of {name} has ended in {RUN_ENDS_WITHIN / 60:.0f} minutes: look at it in Airflow."
+            )
+        yield api.progress(runs[0], name) if runs else "waiting for the first DAG run to begin"
+        time.sleep(1)
     if runs[0]["state"] != "success":
         raise StackError(
-            f"The last run {runs[0]['dag_run_id']} failed ({api.progress(runs[0])}): its tasks' logs are in Airflow."
+            f"The last run {runs[0]['dag_run_id']} of {name} failed ({api.progress(runs[0], name)}): its tasks' logs are in Airflow."
         )
-    yield f"{DAG}, last run {runs[0]['dag_run_id']} {runs[0]['state']}, no import errors"
+    return f"{name}, last run {runs[0]['dag_run_id']} {runs[0]['state']}"
 
 
 OPEN_RUNS = """
@@ -201,13 +236,13 @@ def raw_holds_what_was_loaded(context: Context) -> Iterator[str]:
     with connections.warehouse(context.env) as client:
         tables = published(client)
         wrong = []
-        for target, expected, _run, _source in tables:
+        for target, expected, _source, _name in tables:
             ((found,),) = client.rows(f"SELECT count() FROM {qualified('raw', target)} SETTINGS final = 1")
             if found != expected:
                 wrong.append(f"raw.{target} has {found:,} rows and the last publish recorded {expected:,}")
     if wrong:
         raise StackError("; ".join(wrong))
-    yield ", ".join(f"{target} {count:,}" for target, count, _run, _source in tables[:6]) + (
+    yield ", ".join(f"{target} {count:,}" for target, count, _source, _name in tables[:6]) + (
         " …" if len(tables) > 6 else ""
     )
 
@@ -279,9 +314,23 @@ def superset_answers(context: Context) -> Iterator[str]:
 
 def source_moved_on(context: Context) -> Iterator[str]:
     """Reports how far the source has moved on; never fails, because a live source always moves. Large tables are estimated by the planner."""
+    with connections.warehouse(context.env) as client:
+        tables = published(client)
+    urls = sources.postgres_urls(context.paths, context.env, context.urls)
+    moved: list[str] = []
+    for name, url in urls.items():
+        # Records from before there were several sources are of the main one.
+        own = {name, ""} if url == context.env.source_url else {name}
+        if url and (of_source := [(table, rows) for _target, rows, source, table in tables if source in own]):
+            moved += _moved(url, of_source)
+    yield ", ".join(moved) + " since the last load" if moved else "as many rows as at the last load"
+
+
+def _moved(url: str, tables: Iterable[tuple[str, int]]) -> list[str]:
+    """Returns the tables of one Postgres that have another number of rows than the given one, in words."""
     moved = []
-    with connections.warehouse(context.env) as client, connections.source(context.env) as cursor:
-        for _target, count, _run, source in published(client):
+    with connections.source(url) as cursor:
+        for source, count in tables:
             schema, _, table = source.partition(".")
             cursor.execute(
                 "SELECT format('%%I.%%I', nspname, relname), reltuples::bigint FROM pg_class c "
@@ -301,4 +350,4 @@ def source_moved_on(context: Context) -> Iterator[str]:
             (now,) = cursor.fetchone()
             if now != count:
                 moved.append(f"{source} {now - count:+,} rows")
-    yield ", ".join(moved) + " since the last load" if moved else "as many rows as at the last load"
+    return moved

@@ -77,7 +77,7 @@ def _schedule(value: str) -> str:
     return value
 
 
-def _source_url(value: str) -> str:
+def source_url(value: str) -> str:
     if value and not _is_source_url(value):
         raise ValueError("write an address such as postgresql://user:password@host:5432/database, or nothing")
     return value
@@ -159,7 +159,7 @@ HostName = Annotated[
         "write the name of a host alone, without https:// and port, which CLICKHOUSE_SECURE and CLICKHOUSE_HTTP_PORT say",
     ),
 ]
-PostgresUrl = Annotated[str, CONFIDENTIAL, AfterValidator(_source_url)]
+PostgresUrl = Annotated[str, CONFIDENTIAL, AfterValidator(source_url)]
 HttpUrl = Annotated[str, CONFIDENTIAL, AfterValidator(_http_url)]
 Secret = Annotated[
     str,

@@ -86,7 +86,7 @@ def main() -> None:
     name = sys.argv[1]
     paths = find_paths()
     try:
-        context = services.Context(paths, env_file.load(paths.env_file))
+        context = services.context_of(paths, env_file.load(paths.env_file))
     except StackError as error:
         sys.exit(f"{name} cannot start: {error}")
     service = services.by_name(name)

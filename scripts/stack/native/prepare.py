@@ -4,6 +4,7 @@ import os
 
 from stack.env import checks as env_checks
 from stack.env import file as env_file
+from stack.env import sources as env_sources
 from stack.env import values as env_values
 from stack.errors import StackError
 from stack.native import clickhouse_binary, database_user, environments, ports, postgres, preflight
@@ -40,6 +41,8 @@ def prepare_env(paths: Paths, screen: Screen, mode: str | None, data: preflight.
         screen.done(f"Added {', '.join(keys)} to {shown(file)}; the file as it was is {shown(file)}.bak")
     env = env_file.load(file)
     for sentence in env_checks.warnings(file, env_file.read_values(example)):
+        screen.warn(sentence)
+    for sentence in env_sources.check(paths, env):
         screen.warn(sentence)
     return env
 

@@ -6,13 +6,14 @@ sees only the variables in `reads`, unchanged, and those in `computed`.
 
 import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from urllib.parse import quote
 
 from environment.secrets import VARIABLE as STACK_SECRETS
 
+from stack.env import sources
 from stack.env.file import CONFIDENTIAL_NAMES, Env
 from stack.native import postgres
 from stack.paths import Paths
@@ -22,10 +23,16 @@ from stack.table.commands import Command
 
 @dataclass(frozen=True)
 class Context:
-    """Input of the table's rows: paths and the validated `.env`."""
+    """Input of the table's rows: paths, the validated `.env`, and the addresses of further sources by their variables."""
 
     paths: Paths
     env: Env
+    urls: Mapping[str, str] = field(default_factory=dict)
+
+
+def context_of(paths: Paths, env: Env) -> Context:
+    """Returns the context with what `.env.sources` holds."""
+    return Context(paths, env, sources.read(paths, env))
 
 
 def _no_names(_: Context) -> Mapping[str, str]:
@@ -73,7 +80,10 @@ class Service:
         """
         mark = secrets.token_hex(8)
         marked = context.env.model_copy(update=dict.fromkeys(CONFIDENTIAL_NAMES, mark))
-        return sorted(name for name, value in self._values(Context(context.paths, marked)).items() if mark in value)
+        urls = dict.fromkeys(context.urls, mark)
+        return sorted(
+            name for name, value in self._values(Context(context.paths, marked, urls)).items() if mark in value
+        )
 
     def ports(self, env: Env) -> list[str]:
         """Returns the variables of the ports on which the service listens."""
@@ -168,7 +178,7 @@ def _clickhouse_init_names(context: Context) -> dict[str, str]:
 # Processes that run no task and no callback need nothing of the loader.
 AIRFLOW = ("AIRFLOW_PORT", "BIND_ADDRESS")
 LOADER = ("CLICKHOUSE_LOADER_PASSWORD", "MASK_SALT", "NOTIFY_URL", "NOTIFY_SIGNING_SECRET", *SHOP)
-TASKS = (*AIRFLOW, *LOADER, "ELT_SCHEDULE", "WEBHOOK_TOKEN", "WEBHOOK_SIGNING_SECRET")
+TASKS = (*AIRFLOW, *LOADER, "ELT_SCHEDULE", "CLICKHOUSE_AIRFLOW_PASSWORD", "WEBHOOK_TOKEN", "WEBHOOK_SIGNING_SECRET")
 AIRFLOW_FILES = (
     "airflow/requirements.lock",
     "airflow/config",
@@ -183,6 +193,7 @@ AIRFLOW_FILES = (
 def _loader_names(context: Context) -> dict[str, str]:
     repo = context.paths.repo
     return {
+        **context.urls,
         "SOURCE_URL": context.env.source_url,
         "ELT_PIPELINE": str(repo / "pipeline.yml"),
         "ELT_PLAN": str(context.paths.data / "airflow" / "plan.json"),
@@ -331,6 +342,7 @@ SERVICES: tuple[Service, ...] = (
             "CLICKHOUSE_LOADER_PASSWORD",
             "CLICKHOUSE_DBT_PASSWORD",
             "CLICKHOUSE_WEBHOOK_PASSWORD",
+            "CLICKHOUSE_AIRFLOW_PASSWORD",
             "CLICKHOUSE_SUPERSET_PASSWORD",
             "CLICKHOUSE_SUPERSET_OPERATIONS_PASSWORD",
             "CLICKHOUSE_SUPERSET_CALIFORNIA_PASSWORD",

@@ -11,6 +11,8 @@ _SUFFIXES = {".sql", ".csv", ".py"}
 # `2+model+1`, `@model`, `+model`: graph operators around a name.
 _OPERATORS = re.compile(r"^(?:@|\d*\+)?(?P<name>.*?)(?:\+\d*)?$")
 _PLAIN = re.compile(r"^[A-Za-z0-9_.]+$")
+_SOURCE = re.compile(r"^source:(?P<steps>[A-Za-z0-9_.]+)$")
+_READS = re.compile(r"\bsource\(\s*['\"](\w+)['\"]")
 
 
 def known_names(project: Path) -> set[str]:
@@ -28,6 +30,16 @@ def known_names(project: Path) -> set[str]:
     return names
 
 
+def sources_read(project: Path) -> set[str]:
+    """Returns the sources that a model, snapshot or test reads. One that none reads has nothing that hangs on it."""
+    return {
+        name
+        for folder in _FOLDERS
+        for path in (project / folder).rglob("*.sql")
+        for name in _READS.findall(_text(path))
+    }
+
+
 def _text(path: Path) -> str:
     """Returns the file's text; empty if the file cannot be read or has just vanished, which dbt will report."""
     try:
@@ -39,7 +51,8 @@ def _text(path: Path) -> str:
 def unknown_names(request: RunRequest, project: Path) -> dict[str, list[str]]:
     """Returns the names in `select` and `exclude` that the project does not have, each with the nearest names that exist.
 
-    It checks plain names only. dbt itself checks methods (`tag:`, `source:`), paths, wildcards and the generated names of generic tests.
+    It checks plain names, and whether any model reads a source (`source:erp+`). dbt itself checks other methods (`tag:`), paths, wildcards and
+    the generated names of generic tests.
     """
     if not request.select and not request.exclude:
         return {}
@@ -49,6 +62,11 @@ def unknown_names(request: RunRequest, project: Path) -> dict[str, list[str]]:
         for part in selector.split(","):
             match = _OPERATORS.match(part)
             name = match["name"] if match else part
+            if source := _SOURCE.match(name):
+                read = sources_read(project)
+                if not read.intersection(source["steps"].split(".")):
+                    unknown[name] = sorted(f"source:{one}" for one in read)
+                continue
             if not _PLAIN.match(name) or Path(name).suffix in _SUFFIXES:
                 continue
             if any(step not in known and not _is_generic_test(step, known) for step in name.split(".")):

@@ -29,13 +29,14 @@ def read_body(request: Request, project: Path) -> RunRequest:
         raise unfit("body", error) from None
     unknown = unknown_names(wanted, project)
     if unknown:
-        said = [
-            f"Nothing in the dbt project is called '{name}'" + (f"; near it are {', '.join(near)}" if near else "")
-            for name, near in unknown.items()
-        ]
-        raise Problem(
-            HTTPStatus.UNPROCESSABLE_ENTITY,
-            ". ".join(said) + ". Name models, folders, tags or paths of the project.",
-            unknown=unknown,
-        )
+        said = [_unknown(name, near) for name, near in unknown.items()]
+        cure = "Name models, folders, tags, paths of the project, or sources that models read"
+        raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, f"{'. '.join(said)}. {cure}.", unknown=unknown)
     return wanted
+
+
+def _unknown(name: str, near: list[str]) -> str:
+    if name.startswith("source:"):
+        said = f"No model of the dbt project reads the source '{name.removeprefix('source:')}'"
+        return said + (f"; those that are read are {', '.join(near)}" if near else "")
+    return f"Nothing in the dbt project is called '{name}'" + (f"; near it are {', '.join(near)}" if near else "")

@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import secrets
+import shutil
 import signal
 import subprocess
 import urllib.error
@@ -101,6 +102,7 @@ class Stack:
     notifications: Receiver
     folder: Path
     """Of the logs."""
+    project: Path
     services: dict[str, Service] = field(default_factory=dict)
     token: str = ""
 
@@ -160,6 +162,11 @@ class Stack:
         assert status == 200, answer
         return [run for run in answer["runs"] if key_part in json.dumps(run)]
 
+    def dbt_nodes(self, run: str) -> list[dict[str, Any]]:
+        status, answer = http("GET", f"{self.webhook_url}/runs/{run}", token=self.webhook_token)
+        assert status == 200, answer
+        return list(answer["nodes"])
+
 
 @pytest.fixture(scope="session")
 def notifications() -> Iterator[Receiver]:
@@ -202,7 +209,8 @@ def airflow_env(
         "AIRFLOW_AGENT_PASSWORD": secrets.token_hex(16),
         "AIRFLOW_METADATA_CONN": metadata,
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": metadata,
-        "AIRFLOW__CORE__DAGS_FOLDER": str(repo / "airflow/dags"),
+        # A test may add one.
+        "AIRFLOW__CORE__DAGS_FOLDER": str(shutil.copytree(repo / "airflow/dags", server_folder / "dags")),
         "AIRFLOW__CORE__FERNET_KEY": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{port}/execution/",
         "AIRFLOW__API__BASE_URL": f"http://127.0.0.1:{port}",
@@ -228,6 +236,24 @@ def provision(repo: Path, venvs: Path, airflow_env: dict[str, str]) -> Callable[
 
 
 @pytest.fixture(scope="session")
+def erp_url(sample_shop: Any) -> str:
+    """Address of a second database, as its reader: one table of targets."""
+    owner = psycopg2.connect(sample_shop.dsn())
+    owner.autocommit = True
+    with owner.cursor() as cursor:
+        cursor.execute("CREATE DATABASE erp")
+        cursor.execute("GRANT CONNECT ON DATABASE erp TO elt_reader")
+    owner.close()
+    connection = psycopg2.connect(sample_shop.dsn("erp"))
+    with connection, connection.cursor() as cursor:
+        cursor.execute("CREATE TABLE targets (state text PRIMARY KEY, amount numeric(12, 2) NOT NULL)")
+        cursor.execute("INSERT INTO targets VALUES ('CA', 10), ('NY', 20), ('TX', 30)")
+        cursor.execute("GRANT SELECT ON targets TO elt_reader")
+    connection.close()
+    return str(sample_shop.dsn("erp", "elt_reader", sample_shop.reader_password))
+
+
+@pytest.fixture(scope="session")
 def stack(
     repo: Path,
     venvs: Path,
@@ -238,6 +264,7 @@ def stack(
     airflow_env: dict[str, str],
     provision: Callable[..., subprocess.CompletedProcess[str]],
     notifications: Receiver,
+    erp_url: str,
 ) -> Iterator[Stack]:
     """Everything that a DAG run needs, started as the stack starts it; the first run is the schedule's own."""
     folder = server_folder / "logs"
@@ -245,6 +272,7 @@ def stack(
     # A test may change it.
     pipeline = server_folder / "pipeline.yml"
     pipeline.write_text((repo / "pipeline.yml").read_text())
+    project = shutil.copytree(repo / "dbt", server_folder / "dbt", ignore=shutil.ignore_patterns("target", "logs"))
     webhook_port, token = free_port(), secrets.token_hex(16)
     warehouse = clickhouse.env()
     dbt_python = str(venvs / "dbt/bin/python")
@@ -254,16 +282,17 @@ def stack(
         BYTECODE: airflow_env[BYTECODE],
         "WEBHOOK_HOME": str(server_folder / "webhook"),
         "WEBHOOK_TOKEN": token,
-        "DBT_PROJECT_DIR": str(repo / "dbt"),
-        "DBT_PROFILES_DIR": str(repo / "dbt"),
+        "DBT_PROJECT_DIR": str(project),
+        "DBT_PROFILES_DIR": str(project),
         **clickhouse.env("dbt", "webhook"),
         **{"SHOP_TIMEZONE": "UTC", "SHOP_CURRENCY": "USD", "SAMPLE_SHOP": "true"},
     }
     env = {
         **airflow_env,
         **warehouse,
-        **clickhouse.env("loader"),
+        **clickhouse.env("loader", "airflow"),
         "SOURCE_URL": sample_shop.dsn("ecommerce_db", "elt_reader", sample_shop.reader_password),
+        "ERP_URL": erp_url,
         "MASK_SALT": secrets.token_hex(16),
         "ELT_PIPELINE": str(pipeline),
         "ELT_PLAN": str(server_folder / "plan.json"),
@@ -272,7 +301,7 @@ def stack(
         "SAMPLE_SHOP": "true",
         "WEBHOOK_URL": f"http://127.0.0.1:{webhook_port}",
         "WEBHOOK_TOKEN": token,
-        "STACK_SECRETS": secret_names("airflow-scheduler"),
+        "STACK_SECRETS": f"{secret_names('airflow-scheduler')},ERP_URL",
     }
     (server_folder / "webhook").mkdir()
     airflow = [str(venvs / "airflow/bin/python"), "-m", "airflow"]
@@ -287,6 +316,7 @@ def stack(
         home=Path(airflow_env["AIRFLOW_HOME"]),
         notifications=notifications,
         folder=folder,
+        project=project,
     )
     for name, command, environment in (
         ("webhook-server", gunicorn, webhook_env),

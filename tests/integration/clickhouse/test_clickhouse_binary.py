@@ -118,6 +118,7 @@ def test_the_engine_reads_its_configuration(repo: Path, venvs: Path, tmp_path: P
     settings, users, roles, readonly, writes, _ = ran.stdout.split("--\n")
     assert settings == "background_pool_size\t4\nmax_server_memory_usage\t5000000000\n"
     assert users.split() == [
+        "airflow",
         "dbt",
         "default",
         "loader",

@@ -26,6 +26,7 @@ class ContractWebhook:
     posts: list[dict[str, Any]] = field(default_factory=list)
     outcomes: list[tuple[str, list[dict[str, Any]], str]] = field(default_factory=list)
     refuse_with: int | None = None
+    refusal: dict[str, Any] = field(default_factory=dict)
     lose_answers: int = 0
 
     @property
@@ -62,7 +63,9 @@ def _handler(webhook: ContractWebhook) -> type[BaseHTTPRequestHandler]:
 
         def refused(self) -> bool:
             if webhook.refuse_with:
-                self.answer(webhook.refuse_with, {"title": "Refused", "detail": "because the test says so."})
+                self.answer(
+                    webhook.refuse_with, {"title": "Refused", "detail": "because the test says so.", **webhook.refusal}
+                )
             elif self.headers["Authorization"] != f"Bearer {TOKEN}":
                 self.answer(401, {"title": "Unauthorized", "detail": "Send Authorization: Bearer."})
             else:

@@ -16,6 +16,9 @@ def describe(task: Any) -> dict[str, Any]:
         "callbacks": len(task.on_failure_callback or []),
         "trigger_rule": str(task.trigger_rule),
         "docs": bool(task.doc_md),
+        "outlets": [outlet.name for outlet in task.outlets],
+        "select": getattr(task, "select", None),
+        "arguments": [str(value) for value in getattr(task, "op_args", ())],
     }
 
 
@@ -26,6 +29,7 @@ dags = {
         "start": dag.start_date.isoformat() if dag.start_date else None,
         "catchup": dag.catchup,
         "max_active_runs": dag.max_active_runs,
+        "max_active_tasks": dag.max_active_tasks,
         "callbacks": bool(dag.on_failure_callback),
         "docs": dag.doc_md or "",
         "params": {name: {"schema": dag.params.get_param(name).schema} for name in dag.params},

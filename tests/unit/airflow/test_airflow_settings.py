@@ -28,8 +28,9 @@ def test_every_name_is_a_setting_of_the_locked_airflow(settings: dict[str, str],
 
 
 def test_nothing_in_it_is_secret_or_of_one_machine(settings: dict[str, str]) -> None:
+    # SECRETS_BACKEND is the name of a class of ours.
     for name in settings:
-        assert not re.search(r"SECRET|FERNET|JWT|PASSWORD$|CONN$|PORT$|HOST$|URL$|FOLDER$", name)
+        assert not re.search(r"SECRET(?!S_BACKEND$)|FERNET|JWT|PASSWORD$|CONN$|PORT$|HOST$|URL$|FOLDER$", name)
 
 
 def test_time_limits_fit_a_busy_machine_and_one_another(settings: dict[str, str]) -> None:

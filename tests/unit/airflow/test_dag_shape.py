@@ -1,6 +1,7 @@
 """Promises of the DAG files: the graph of the design, retries, no catch-up, parameters, notes for the night."""
 
 import json
+import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -80,7 +81,116 @@ def test_notes_for_the_night_name_every_task(dags: dict[str, Any]) -> None:
 
 
 def test_wiring_fits_on_one_screen(repo: Path) -> None:
-    assert len((repo / "airflow/dags/elt_pipeline.py").read_text().splitlines()) <= 60
+    assert len((repo / "airflow/dags/elt_pipeline.py").read_text().splitlines()) <= 80
+
+
+PIPELINE = """
+sources:
+  - {name: shop, kind: postgres, tables: [{name: public.orders}]}
+  - name: erp
+    kind: postgres
+    url: {env: ERP_URL}
+    schedule: 30 2 * * 1-5
+    tables: [{name: public.targets}, {name: plan.budgets}]
+  - {name: CRM_2, kind: postgres, url: {env: CRM_URL}, schedule: manual, tables: [{name: public.leads}]}
+  - {name: hr, kind: postgres, url: {env: HR_URL}, tables: [{name: public.people}]}
+"""
+
+
+@pytest.fixture(scope="module")
+def of_several(airflow_python: Start, repo: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    folder = tmp_path_factory.mktemp("several")
+    (folder / "pipeline.yml").write_text(PIPELINE)
+    described = describe(
+        airflow_python,
+        repo,
+        ELT_PIPELINE=str(folder / "pipeline.yml"),
+        ELT_PLAN=str(folder / "none.json"),
+        ELT_SCHEDULE="15 4 * * *",
+    )
+    assert described["errors"] == {}
+    return dict(described["dags"])
+
+
+def test_each_source_has_a_dag_of_the_same_shape(of_several: dict[str, Any]) -> None:
+    assert set(of_several) == {"airflow_retention", "elt_pipeline", "elt_erp", "elt_CRM_2", "elt_hr"}
+    loads = ["load_data.hold_snapshot", "load_data.load_erp__plan__budgets", "load_data.load_erp__targets"]
+    assert {name: task["upstream"] for name, task in of_several["elt_erp"]["tasks"].items()} == {
+        "create_clickhouse_databases": [],
+        **{load: ["create_clickhouse_databases"] for load in loads},
+        "publish_raw": loads,
+        "run_dbt_transformations": ["publish_raw"],
+    }
+    assert "load_data.load_orders" in of_several["elt_pipeline"]["tasks"]
+
+
+def test_each_dag_begins_a_run_of_its_own_source(of_several: dict[str, Any]) -> None:
+    begins = {
+        name: of_several[name]["tasks"]["create_clickhouse_databases"]["arguments"]
+        for name in of_several
+        if name != "airflow_retention"
+    }
+    assert begins == {"elt_pipeline": ["shop"], "elt_erp": ["erp"], "elt_CRM_2": ["CRM_2"], "elt_hr": ["hr"]}
+
+
+def test_schedule_of_a_source_stands_before_that_of_the_environment(of_several: dict[str, Any]) -> None:
+    schedules = {name: of_several[name]["schedule"] for name in of_several if name != "airflow_retention"}
+    assert "'30 2 * * 1-5'" in schedules["elt_erp"]
+    assert "'15 4 * * *'" in schedules["elt_pipeline"]
+    assert schedules["elt_hr"] == schedules["elt_pipeline"]
+    assert "Cron" not in schedules["elt_CRM_2"]
+
+
+def test_main_dag_builds_everything_and_any_other_one_what_hangs_on_its_source(of_several: dict[str, Any]) -> None:
+    selects = {
+        name: of_several[name]["tasks"]["run_dbt_transformations"]["select"] for name in ("elt_pipeline", "elt_erp")
+    }
+    assert selects == {"elt_pipeline": [], "elt_erp": ["source:erp+"]}
+
+
+def test_each_dag_tells_of_raw_tables_and_marts_under_names_of_its_own(of_several: dict[str, Any]) -> None:
+    tasks = of_several["elt_erp"]["tasks"]
+    assert tasks["publish_raw"]["outlets"] == ["elt_erp.raw"]
+    assert tasks["run_dbt_transformations"]["outlets"] == ["elt_erp.analytics"]
+
+
+def test_sources_that_load_at_once_leave_places_for_their_loads(of_several: dict[str, Any], repo: Path) -> None:
+    text = (repo / "airflow/config/airflow.env").read_text()
+    (places,) = [
+        int(line.partition("=")[2]) for line in text.splitlines() if line.startswith("AIRFLOW__CORE__PARALLELISM=")
+    ]
+    # The holder of a snapshot keeps a place until the last load has ended.
+    assert places > sum(name.startswith("elt_") for name in of_several)
+    assert {of_several[name]["max_active_tasks"] for name in of_several if name.startswith("elt_")} == {4}
+
+
+def test_wrong_schedule_of_one_source_is_an_import_error_and_leaves_the_other_dags(
+    airflow_python: Start, repo: Path, tmp_path: Path
+) -> None:
+    pipeline = tmp_path / "pipeline.yml"
+    pipeline.write_text(PIPELINE.replace("30 2 * * 1-5", "30 25 * * *"))
+    described = describe(
+        airflow_python, repo, ELT_PIPELINE=str(pipeline), ELT_PLAN=str(tmp_path / "none.json"), ELT_SCHEDULE="@daily"
+    )
+    (error,) = described["errors"].values()
+    assert "30 25 * * *" in error
+    assert {"elt_pipeline", "elt_hr"} <= set(described["dags"])
+    assert "elt_erp" not in described["dags"]
+
+
+def test_main_dag_is_that_of_the_first_source_where_every_one_has_an_address(
+    airflow_python: Start, repo: Path, tmp_path: Path
+) -> None:
+    pipeline = tmp_path / "pipeline.yml"
+    sources = "".join(
+        f"  - {{name: {name}, kind: postgres, url: {{env: {name.upper()}_URL}}, tables: [{{name: public.t}}]}}\n"
+        for name in ("a", "b")
+    )
+    pipeline.write_text(f"sources:\n{sources}")
+    described = describe(airflow_python, repo, ELT_PIPELINE=str(pipeline), ELT_PLAN=str(tmp_path / "none.json"))
+    assert described["errors"] == {}
+    assert {"elt_pipeline", "elt_b"} == set(described["dags"]) - {"airflow_retention"}
+    assert "load_data.load_a__t" in described["dags"]["elt_pipeline"]["tasks"]
 
 
 def test_pipeline_without_a_plan_yet_is_still_a_chain(airflow_python: Start, repo: Path, tmp_path: Path) -> None:
@@ -131,3 +241,12 @@ def test_small_tables_of_many_share_tasks_and_can_still_be_asked_for(
     loads = {name.removeprefix("load_data.") for name in dag["tasks"] if name.startswith("load_data.")}
     assert loads == {"hold_snapshot", "small_tables_1", "small_tables_2", "small_tables_3", "load_big"}
     assert len(dag["params"]["tables"]["schema"]["items"]["enum"]) == 121
+
+
+def test_example_of_the_docs_is_a_dag_that_an_asset_starts(airflow_python: Start, repo: Path, tmp_path: Path) -> None:
+    (example,) = re.findall(r"```python\n(.*?)```", (repo / "docs/dags.md").read_text(), re.DOTALL)
+    (tmp_path / "revenue_report.py").write_text(example)
+    out, err = airflow_python("describe_dags.py", str(tmp_path)).communicate(timeout=300)
+    described = json.loads(out.strip().splitlines()[-1])
+    assert described["errors"] == {}, err
+    assert "Asset" in described["dags"]["revenue_report"]["schedule"]

@@ -13,10 +13,11 @@ KEY = "elt_pipeline/manual__1/run_dbt_transformations"
 TOKEN = "a-token-for-tests-only"
 
 
-def node(name: str, status: str, message: str = "") -> dict[str, Any]:
+def node(name: str, status: str, message: str = "", *, kind: str = "model") -> dict[str, Any]:
     return {
-        "node": f"x.shop.{name}",
+        "node": f"{kind}.shop.{name}",
         "name": name,
+        "resource_type": kind,
         "status": status,
         "seconds": 0.1,
         "rows": None,
@@ -70,6 +71,38 @@ def test_success_gives_the_run_and_logs_each_node(attempt: Any, webhook: Any) ->
     assert done["result"]["id"] == "run-1"
     assert done["result"]["nodes"] == 2
     assert webhook.posts == [{"key": KEY, "body": {"command": "build", "full_refresh": False}}]
+
+
+def test_each_mart_that_was_built_is_told_as_an_asset(attempt: Any, webhook: Any) -> None:
+    built = [
+        *(node("stg_orders", "success"), node("int_sales", "success"), node("fact_sales", "success")),
+        *(node("customers_history", "success", kind="snapshot"), node("dim_late", "skipped")),
+        node("unique_fact_sales", "pass", kind="test"),
+    ]
+    webhook.outcomes = [("success", built, "")]
+    assert attempt()["assets"] == {
+        "clickhouse://warehouse/analytics/fact_sales": {"run": 1, "dbt_run": "run-1"},
+        "clickhouse://warehouse/analytics/customers_history": {"run": 1, "dbt_run": "run-1"},
+    }
+
+
+def test_what_is_selected_is_passed_on(attempt: Any, webhook: Any) -> None:
+    webhook.outcomes = [("success", [], "")]
+    attempt("select=source:erp+")
+    assert webhook.posts[0]["body"]["select"] == ["source:erp+"]
+
+
+def test_source_that_no_model_reads_skips_the_task(attempt: Any, webhook: Any) -> None:
+    webhook.refuse_with, webhook.refusal = 422, {"unknown": {"source:erp": []}}
+    skipped = attempt("select=source:erp+")
+    assert "AirflowSkipException" in skipped["raised"]
+    assert "reads erp yet" in skipped["text"]
+    assert "scripts/add_table" in skipped["text"]
+
+
+def test_any_other_refusal_fails_the_task(attempt: Any, webhook: Any) -> None:
+    webhook.refuse_with = 422
+    assert "AirflowFailException" in attempt("select=source:erp+")["raised"]
 
 
 def test_full_refresh_is_passed_on(attempt: Any, webhook: Any) -> None:

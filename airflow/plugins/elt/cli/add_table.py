@@ -149,6 +149,7 @@ def _stage(settings: Settings, source: SourceEntry, entries: Sequence[TableEntry
             entry.target_name,
             opened.comments(entry),
             source=source.name,
+            prefix=source.prefix,
             with_sample=settings.sample_shop,
         )
         for entry, mapping in zip(in_order, _describe(opened, in_order), strict=True)

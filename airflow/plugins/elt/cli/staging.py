@@ -21,7 +21,8 @@ FOLDER = Path("models/staging/own")
 SAMPLE = "shop"
 """Name of the folders with the sample shop's models."""
 GROUP, OWN_GROUP = "raw", "raw_own"
-"""dbt's sources: the raw tables, and raw tables with a name of the sample shop's."""
+"""dbt's sources for tables that keep their own names in `raw`: the usual one, and one for names that are taken there. Tables of any other source
+stand in a dbt source of its name, so that `source:erp+` selects what hangs on it."""
 
 
 @dataclass(frozen=True)
@@ -37,17 +38,35 @@ def slug(name: str) -> str:
     return f"_{plain}" if plain[0].isdigit() else plain
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where dbt has a raw table: `source(group, table)`."""
+
+    group: str
+    table: str
+
+
 def write_staging(
-    dbt: Path, mapping: TableMapping, target: str, comments: Mapping[str, str], *, source: str, with_sample: bool
+    dbt: Path,
+    mapping: TableMapping,
+    target: str,
+    comments: Mapping[str, str],
+    *,
+    source: str,
+    prefix: str,
+    with_sample: bool,
 ) -> Written:
     """Writes the view and its yml into the dbt project, unless a model reads the raw table already.
 
     The view is `stg_<table>` in plain letters. If a model of another table has that name, it is `stg_<source>__<table>`; if that is taken too, a hash of
     the table's exact name is appended. Models of the sample shop count as readers only if the sample shop is in use; their names stay taken in any case.
+    `prefix` begins the names in `raw` of the source's tables; empty where they keep their own.
     """
     models = sorted((dbt / "models").rglob("*.sql"))
+    place = Place(source, target.removeprefix(prefix)) if prefix else Place(GROUP, target)
+    places = (place, Place(GROUP, target), Place(OWN_GROUP, target))
     for file in models:
-        if (with_sample or file.parent.name != SAMPLE) and _reads(file.read_text(encoding="utf-8"), target):
+        if (with_sample or file.parent.name != SAMPLE) and _reads(file.read_text(encoding="utf-8"), places):
             return Written(file.stem, ())
     taken = {file.stem for file in models}
     mark = hashlib.sha256(target.encode()).hexdigest()[:6]
@@ -57,31 +76,34 @@ def write_staging(
     folder = dbt / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     files = (folder / f"{model}.sql", folder / f"{model}.yml")
-    group = _group(dbt, target)
-    files[1].write_text(_yml(model, group, target, mapping, columns, comments), encoding="utf-8")
+    if _is_declared(dbt, place, but=files[1]):
+        # dbt accepts each table once in a source, even in a disabled one.
+        place = Place(OWN_GROUP, target)
+    files[1].write_text(_yml(model, place, target, mapping, columns, comments), encoding="utf-8")
     # Last, and atomically: an existing model is never written again.
     scratch = files[0].with_suffix(".sql.new")
-    scratch.write_text(_sql(group, target, columns), encoding="utf-8")
+    scratch.write_text(_sql(place, columns), encoding="utf-8")
     scratch.replace(files[0])
     return Written(model, files)
 
 
-def _reads(sql: str, target: str) -> bool:
+def _reads(sql: str, places: Sequence[Place]) -> bool:
     """Whether the model's SQL reads the raw table by source(), in the form that this module writes."""
-    names = "|".join((GROUP, OWN_GROUP))
-    return re.search(rf"source\(\s*['\"](?:{names})['\"]\s*,\s*{re.escape(_literal(target))}\s*\)", sql) is not None
+    forms = "|".join(rf"['\"]{re.escape(one.group)}['\"]\s*,\s*{re.escape(_literal(one.table))}" for one in places)
+    return re.search(rf"source\(\s*(?:{forms})\s*\)", sql) is not None
 
 
-def _group(dbt: Path, target: str) -> str:
-    """Returns the dbt source for the table: dbt accepts each table once in a source, even in a disabled one."""
+def _is_declared(dbt: Path, place: Place, but: Path) -> bool:
+    """Whether a yml of the project, other than `but`, has the table among dbt's sources."""
     for file in sorted((dbt / "models").rglob("*.yml")):
-        if file.parent.name != SAMPLE:
+        text = file.read_text(encoding="utf-8")
+        if file == but or place.table not in text:
             continue
-        content = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
-        for source in content.get("sources", ()):
-            if source["name"] == GROUP and any(table["name"] == target for table in source.get("tables", ())):
-                return OWN_GROUP
-    return GROUP
+        for source in (yaml.safe_load(text) or {}).get("sources") or ():
+            names = [table["name"] for table in source.get("tables") or ()]
+            if source["name"] == place.group and place.table in names:
+                return True
+    return False
 
 
 def in_jinja(text: str) -> str:
@@ -103,7 +125,7 @@ def _named(columns: Sequence[str]) -> list[tuple[str, str]]:
     return named
 
 
-def _sql(group: str, target: str, columns: Sequence[tuple[str, str]]) -> str:
+def _sql(place: Place, columns: Sequence[tuple[str, str]]) -> str:
     # Qualified, because ClickHouse prefers an alias of the same SELECT to a column.
     selected = [
         f"        {plain}," if name == plain else f"        source.{in_jinja(quote(name))} as {plain},"
@@ -113,7 +135,7 @@ def _sql(group: str, target: str, columns: Sequence[tuple[str, str]]) -> str:
         [
             "with source as (",
             "",
-            f"    select * from {{{{ source('{group}', {_literal(target)}) }}}}",
+            f"    select * from {{{{ source('{place.group}', {_literal(place.table)}) }}}}",
             "",
             "),",
             "",
@@ -134,7 +156,7 @@ def _sql(group: str, target: str, columns: Sequence[tuple[str, str]]) -> str:
 
 def _yml(
     model: str,
-    group: str,
+    place: Place,
     target: str,
     mapping: TableMapping,
     columns: Sequence[tuple[str, str]],
@@ -146,14 +168,14 @@ def _yml(
     grain = f"One row for each {' and '.join(key)}." if key else f"One row for each row of {mapping.name}."
     # dbt sets names between backquotes as they are.
     quoted = quote(target)[1:-1]
-    identifier = [f"        identifier: {_text(quoted)}"] if quoted != target else []
+    identifier = [f"        identifier: {_text(quoted)}"] if quoted != place.table else []
     freshness = f"select max(ended_at) from ops.loads final where target = {literal(target)} and status = 'published'"
     lines = [
         "sources:",
-        f"  - name: {group}",
+        f"  - name: {place.group}",
         "    schema: raw",
         "    tables:",
-        f"      - name: {_text(target)}",
+        f"      - name: {_text(place.table)}",
         *identifier,
         f"        description: {_text(_described(mapping, comments))}",
         "        config:",

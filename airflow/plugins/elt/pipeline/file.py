@@ -22,6 +22,8 @@ Models = Mapping[str, type[SourceEntry]]
 """The options of each kind of source."""
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+# The DAG of a source is elt_<name>; dbt's source of its tables and Airflow's connection to it have its name.
+_TAKEN = frozenset({"pipeline", "raw", "raw_own", "warehouse"})
 
 
 @dataclass(frozen=True)
@@ -137,6 +139,8 @@ def _cross(sources: Sequence[SourceEntry]) -> Iterator[tuple[Location, str]]:
             yield ("sources", i, "name"), f"the name {source.name} is given to more than one source"
         if source.prefix and not _NAME.fullmatch(source.name):
             yield ("sources", i, "name"), f"{source.name!r} begins names of tables; use letters, digits and _"
+        if source.prefix and source.name.lower() in _TAKEN:
+            yield ("sources", i, "name"), f"{source.name} is a name that the stack uses itself; choose another one"
         if len(plain) > 1 and not source.prefix:
             both = " and ".join(one.name for one in plain)
             yield (

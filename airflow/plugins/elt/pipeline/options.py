@@ -82,6 +82,11 @@ class SourceEntry(Options):
         return True
 
     @property
+    def url_variable(self) -> str:
+        """Name of the environment variable of its address; empty where that stands in the file."""
+        return ""
+
+    @property
     def drops_gone(self) -> bool:
         """Whether the copy of a table that is gone at the source is dropped; see elt.runs.gone."""
         return False

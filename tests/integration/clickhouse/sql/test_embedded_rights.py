@@ -63,6 +63,8 @@ def test_materialized_view_runs_as_its_maker(api: Callable[[str], Any], sql: str
         ("superset", "SELECT count() FROM analytics.rights_mv WHERE a = 2", "1"),  # inserted by loader, made by dbt
         ("superset", "SELECT count() > 0 FROM analytics.rights_view", "1"),
         ("superset", "SELECT count() FROM analytics.rights_mart", "1"),
+        ("airflow", "SELECT count() FROM analytics.rights_mart", "1"),
+        ("airflow", "SELECT count() FROM system.columns WHERE database IN ('raw', 'ops')", "0"),
         ("superset_operations", "SELECT count() >= 0 FROM ops.runs", "1"),
         ("superset", "SELECT count() > 0 FROM system.columns WHERE database = 'analytics'", "1"),
         ("superset", "SELECT count() FROM system.columns WHERE database = 'raw'", "0"),

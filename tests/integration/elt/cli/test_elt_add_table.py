@@ -14,7 +14,10 @@ from typing import Any
 import pytest
 from elt.cli import add_table
 from elt.planning.plan import read_plan
+from elt.runs.whole_run import Listener, load_everything
 from warehouse.quoting import quote
+
+QUIET = Listener(step=lambda _: None, progress=lambda _: None)
 
 
 @pytest.fixture
@@ -44,14 +47,20 @@ def add(shop: Any, project: Path, *arguments: str) -> tuple[int, str, str]:
 
 
 def build(project: Path, venvs: Path, clickhouse: Any) -> None:
+    dbt(project, venvs, clickhouse, "build")
+
+
+def dbt(project: Path, venvs: Path, clickhouse: Any, *words: str) -> str:
+    folders = ["--project-dir", str(project), "--profiles-dir", str(project)]
     done = subprocess.run(
-        [str(venvs / "dbt/bin/dbt"), "build", "--project-dir", str(project), "--profiles-dir", str(project)],
+        [str(venvs / "dbt/bin/dbt"), "--quiet", *words, *folders],
         env={"PATH": os.environ["PATH"], "HOME": str(project), "SAMPLE_SHOP": "false", **clickhouse.env("dbt")},
         capture_output=True,
         text=True,
         timeout=120,
     )
     assert done.returncode == 0, done.stdout
+    return done.stdout
 
 
 def test_a_table_and_all_tables_come_from_the_source_to_views(
@@ -155,6 +164,31 @@ def test_tables_named_as_the_sample_s_or_alike_each_get_a_view_of_their_own(
     for name in written:
         assert shop.warehouse(f"SELECT count() FROM analytics_dev.{name}") == [(0,)]
         shop.admin_client.command(f"DROP VIEW analytics_dev.{name}")
+
+
+def test_tables_of_a_further_source_stand_in_a_dbt_source_of_its_name(
+    shop: Any, project: Path, venvs: Path, clickhouse: Any
+) -> None:
+    shop.sql("CREATE TABLE targets (id int PRIMARY KEY)", "INSERT INTO targets VALUES (1), (2)")
+    shop.settings.elt_pipeline.write_text(
+        "sources:\n"
+        "  - {name: shop, kind: postgres, tables: [{name: public.targets}]}\n"
+        "  - {name: Erp_1, kind: postgres, url: {env: SOURCE_URL}, tables: [{name: public.targets}]}\n"
+    )
+    for source in ("shop", "Erp_1"):
+        load_everything(shop.settings, QUIET, source=source)
+    code, out, err = add(shop, project, "--all")
+    assert code == 0 and "2 staging views written" in out, err
+    selected = dbt(project, venvs, clickhouse, "ls", "--select", "source:Erp_1+", "--resource-type", "model")
+    assert selected.split() == ["ecommerce.staging.own.stg_erp_1_targets"]
+    build(project, venvs, clickhouse)
+    try:
+        assert shop.warehouse("SELECT count() FROM analytics_dev.stg_erp_1_targets") == [(2,)]
+        code, out, err = add(shop, project, "--all")
+        assert code == 0 and "0 staging views written, 2 were there already" in out, err
+    finally:
+        for view in ("stg_targets", "stg_erp_1_targets"):
+            shop.admin_client.command(f"DROP VIEW IF EXISTS analytics_dev.{view}")
 
 
 def test_a_second_time_changes_nothing(shop: Any, project: Path) -> None:

@@ -172,6 +172,12 @@ def test_two_tables_of_one_name_in_raw_are_refused(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("name", ["pipeline", "raw", "Warehouse"])
+def test_name_of_a_further_source_that_the_stack_uses_itself_is_refused(tmp_path: Path, name: str) -> None:
+    text = f"sources: [{{name: {name}, kind: postgres, url: {{env: ERP_URL}}, tables: [{{name: public.t}}]}}]"
+    assert mistakes(tmp_path, text) == (f"line 1: {name} is a name that the stack uses itself; choose another one",)
+
+
 def test_a_file_that_is_away_is_told(tmp_path: Path) -> None:
     with pytest.raises(TerminalError, match="ELT_PIPELINE"):
         read_pipeline(tmp_path / "none.yml")

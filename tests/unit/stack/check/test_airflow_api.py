@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from stack import first_run
-from stack.check import airflow_api
+from stack.check import airflow_api, probes
 from stack.check.airflow_api import AirflowApi
 from stack.env import file as env_file
 from stack.errors import StackError
@@ -178,6 +178,60 @@ def test_a_schedule_without_a_next_run_is_told(
         return
     with pytest.raises(StackError, match=message):
         first_run.await_dag(AirflowApi(env), Screen())
+
+
+def test_a_dag_that_only_a_person_starts_is_not_waited_for(
+    airflow: Airflow, env: env_file.Env, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _state(airflow, DAG | {"timetable_summary": "None", "timetable_periodic": False, "next_dagrun_run_after": None})
+    airflow.answers["/api/v2/dags/elt_pipeline/dagRuns"] = {"dag_runs": [], "total_entries": 0}
+    first_run.await_first_green_run(Context(find_paths(), env), Screen())
+    printed = capsys.readouterr()
+    assert "scripts/refresh" in printed.out + printed.err
+
+
+ERP = DAG | {"dag_id": "elt_erp", "tags": [{"name": "elt"}]}
+OTHERS = [
+    DAG | {"tags": [{"name": "elt"}]},
+    DAG | {"dag_id": "airflow_retention", "tags": [{"name": "maintenance"}]},
+    DAG | {"dag_id": "elt_gone", "tags": [{"name": "elt"}], "is_stale": True},
+]
+
+
+def _runs(airflow: Airflow, dag: str, *states: str) -> None:
+    runs = [{"dag_run_id": f"{dag}_{state}", "state": state} for state in states]
+    airflow.answers[f"/api/v2/dags/{dag}/dagRuns"] = {"dag_runs": runs, "total_entries": len(runs)}
+    for run in runs:
+        airflow.answers[f"/api/v2/dags/{dag}/dagRuns/{run['dag_run_id']}/taskInstances"] = {"task_instances": []}
+
+
+@pytest.fixture
+def several(airflow: Airflow) -> Airflow:
+    _state(airflow, DAG)
+    airflow.answers["/api/v2/importErrors"] = {"import_errors": []}
+    airflow.answers["/api/v2/dags"] = {"dags": [*OTHERS, ERP]}
+    _runs(airflow, "elt_pipeline", "success")
+    return airflow
+
+
+def test_check_names_the_last_run_of_each_source(several: Airflow, env: env_file.Env) -> None:
+    _runs(several, "elt_erp", "success")
+    *_, said = probes.dags_are_green(Context(find_paths(), env))
+    assert said == (
+        "elt_pipeline, last run elt_pipeline_success success; elt_erp, last run elt_erp_success success, no import errors"
+    )
+
+
+def test_check_says_that_a_further_source_has_not_run_yet(several: Airflow, env: env_file.Env) -> None:
+    _runs(several, "elt_erp")
+    *_, said = probes.dags_are_green(Context(find_paths(), env))
+    assert "elt_erp, no run yet" in said
+
+
+def test_check_fails_for_a_failed_run_of_a_further_source(several: Airflow, env: env_file.Env) -> None:
+    _runs(several, "elt_erp", "failed")
+    with pytest.raises(StackError, match="The last run elt_erp_failed of elt_erp failed"):
+        list(probes.dags_are_green(Context(find_paths(), env)))
 
 
 def test_a_dag_that_is_never_read_is_told(airflow: Airflow, env: env_file.Env, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,6 +31,8 @@ NATIVE_ALONE = {
     # psql knows no proxy.
     "postgres-upgrade": {"NO_PROXY", "no_proxy"},
 }  # fmt: skip
+# The file of further sources; this one where there is none.
+NO_SOURCES = "${STACK_SOURCES_FILE:-airflow/config/airflow.env}"
 CONTAINER_ALONE = {"clickhouse-server": {"CLICKHOUSE_SKIP_USER_SETUP"}}
 
 
@@ -50,6 +52,8 @@ def made(repo: Path, tmp_path: Path) -> Path:
 def _environment(repo: Path, service: dict[str, Any]) -> dict[str, str]:
     values = {key: str(value) for key, value in service.get("environment", {}).items()}
     for file in service.get("env_file", []):
+        if file == NO_SOURCES:
+            continue
         values |= env_file.read_values(repo / file)
     return values
 
@@ -138,7 +142,28 @@ def test_each_container_masks_the_secrets_that_the_native_service_masks(
     assert masking
     for row in masking:
         container = _environment(repo, compose["services"][row.name])["STACK_SECRETS"]
-        assert container == row.names(context)["STACK_SECRETS"], row.name
+        if row.name.startswith("airflow"):
+            # The names in .env.sources, a comma before each.
+            assert container.endswith("${STACK_SOURCE_NAMES:-}"), row.name
+        assert container.removesuffix("${STACK_SOURCE_NAMES:-}") == row.names(context)["STACK_SECRETS"], row.name
+
+
+def test_each_container_that_reads_sources_gets_the_file_of_their_addresses(compose: dict[str, Any]) -> None:
+    reading = {name for name, row in compose["services"].items() if NO_SOURCES in row.get("env_file", [])}
+    assert reading == {name for name in compose["services"] if name.startswith("airflow-") and name != "airflow-db"} | {
+        "tools"
+    }
+
+
+def test_names_in_the_file_of_addresses_are_told_to_compose_for_masking(repo: Path, tmp_path: Path) -> None:
+    (tmp_path / ".env").touch()
+    (tmp_path / ".env.sources").write_text("# one\nERP_URL=postgresql://a:b@c/d\nexport CRM_URL='x'\n")
+    script = 'die() { exit 9; }; repo="$1" stack_home="$2"; source "$1/scripts/docker.sh"; source_names; echo; echo "$STACK_SOURCES_FILE"'
+    answer = subprocess.run(
+        ["bash", "-c", script, "_", str(repo), str(tmp_path)],
+        env={"PATH": os.environ["PATH"], "STACK_HOME": str(tmp_path)}, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert answer.stdout.splitlines() == [",ERP_URL,CRM_URL", str(tmp_path / ".env.sources")]
 
 
 def test_every_container_that_speaks_http_asks_no_proxy_for_the_others(compose: dict[str, Any]) -> None:
@@ -169,7 +194,15 @@ def test_every_name_of_the_compose_file_stands_in_the_example_and_every_secret_i
     repo: Path, compose: dict[str, Any]
 ) -> None:
     text = (repo / "docker-compose.yml").read_text()
-    own = {"STACK_ENV_FILE", "STACK_PIPELINE_FILE", "STACK_SERVER_FILES", "STACK_VERSION", "NO_PROXY"}
+    own = {
+        "STACK_ENV_FILE",
+        "STACK_PIPELINE_FILE",
+        "STACK_SERVER_FILES",
+        "STACK_SOURCES_FILE",
+        "STACK_SOURCE_NAMES",
+        "STACK_VERSION",
+        "NO_PROXY",
+    }
     asked = set(re.findall(r"(?<!\$)\$\{([A-Z_]+)", text)) - own
     known = set(env_file.read_values(repo / ".env.example"))
     assert asked <= known

@@ -19,6 +19,7 @@ MAY_KNOW = {
     "CLICKHOUSE_LOADER_PASSWORD": {"clickhouse-server", "elt-agent", *TASKS},
     "CLICKHOUSE_DBT_PASSWORD": {"clickhouse-server", "webhook-server", "webhook-worker"},
     "CLICKHOUSE_WEBHOOK_PASSWORD": {"clickhouse-server", "webhook-server", "webhook-worker"},
+    "CLICKHOUSE_AIRFLOW_PASSWORD": {"clickhouse-server", *TASKS},
     "CLICKHOUSE_SUPERSET_PASSWORD": {"clickhouse-server", "superset", "superset-init"},
     "CLICKHOUSE_SUPERSET_OPERATIONS_PASSWORD": {"clickhouse-server", "superset", "superset-init"},
     "CLICKHOUSE_SUPERSET_CALIFORNIA_PASSWORD": {"clickhouse-server", "superset", "superset-init"},

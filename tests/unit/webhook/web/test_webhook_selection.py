@@ -22,6 +22,13 @@ def test_what_may_exist_is_left_to_dbt(project: Path, selector: str) -> None:
     assert unknown_names(RunRequest(select=(selector,)), project) == {}
 
 
+@pytest.mark.parametrize("selector", ["source:erp+", "source:erp.targets+", "1+source:ecommerce.erp.targets"])
+def test_a_source_that_no_model_reads_is_answered_with_those_that_are_read(project: Path, selector: str) -> None:
+    ((name, near),) = unknown_names(RunRequest(select=(selector,)), project).items()
+    assert name.startswith("source:")
+    assert near == ["source:raw"]
+
+
 def test_a_misspelt_model_is_answered_with_those_near_it(project: Path) -> None:
     unknown = unknown_names(RunRequest(select=("+fact_sale",), exclude=("nothing_like_it",)), project)
     assert "fact_sales" in unknown["fact_sale"]

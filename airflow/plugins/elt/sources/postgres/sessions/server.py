@@ -30,8 +30,8 @@ class Server:
         if not url.get_secret_value():
             source = "the source" if entry is None else f"the source {entry.name}"
             raise TerminalError(
-                f"{variable}, the address of {source} in pipeline.yml, is empty; write postgresql://user:password@host:5432/database "
-                "there, or start by scripts/exec, which reads it"
+                f"{variable}, the address of {source} in pipeline.yml, is not set; write {variable}=postgresql://user:password@host:5432/database "
+                f"into {'.env' if variable == 'SOURCE_URL' else '.env.sources'}, and start by ./run.sh or scripts/exec, which read it"
             )
         return cls(variable, url, settings.mask_salt, settings)
 
