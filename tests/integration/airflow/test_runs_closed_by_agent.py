@@ -152,12 +152,14 @@ def test_a_run_by_hand_that_is_stopped_may_go_on_and_one_that_was_killed_is_clos
         stdout=subprocess.PIPE,
         stdin=subprocess.PIPE,
     ) as process:
-        assert process.stdout is not None and process.stdout.readline() == b"held\n"
-        process.send_signal(signal.SIGSTOP)
-        until(lambda: silence(warehouse) > leases.TIME_TO_LIVE, "the silence of the stopped process", 90)
-        dead_runs.look()
-        assert ops.find_run(warehouse, run).status == "running"
-        process.kill()
+        try:
+            assert process.stdout is not None and process.stdout.readline() == b"held\n"
+            process.send_signal(signal.SIGSTOP)
+            until(lambda: silence(warehouse) > leases.TIME_TO_LIVE, "the silence of the stopped process", 90)
+            dead_runs.look()
+            assert ops.find_run(warehouse, run).status == "running"
+        finally:
+            process.kill()
     dead_runs.look()
     assert ops.find_run(warehouse, run).status == "failed"
     assert leftovers(warehouse, run) == 0

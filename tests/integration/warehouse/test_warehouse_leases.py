@@ -69,6 +69,20 @@ def test_one_holds_it_and_the_next_one_after_it_has_a_higher_number(connect: Cal
             first.check()
 
 
+def test_a_lease_is_free_before_its_first_holder_after_a_release_and_when_its_holder_died(
+    connect: Callable[[], Warehouse], other: Any
+) -> None:
+    assert leases.is_free(connect(), "watched")
+    with hold(connect(), "watched", holder="first", wait_seconds=0):
+        assert not leases.is_free(connect(), "watched")
+    assert leases.is_free(connect(), "watched")
+    process = other("watched")
+    assert not leases.is_free(connect(), "watched")
+    process.kill()
+    process.wait()
+    assert leases.is_free(connect(), "watched")
+
+
 def test_of_many_that_try_at_once_one_gets_it(connect: Callable[[], Warehouse]) -> None:
     clients = [connect() for _ in range(8)]
     release = multiprocessing.Event()
