@@ -20,6 +20,7 @@ from stack.env.values import (
     Currency,
     DatabaseEngine,
     FernetKey,
+    Folder,
     HostName,
     HttpUrl,
     Identifier,
@@ -137,6 +138,7 @@ class Env(BaseModel):
     WEBHOOK_TOKEN: Token
     WEBHOOK_SIGNING_SECRET: SomeSigningSecrets
     MASK_SALT: Secret
+    FILES_FOLDER: Folder
     NOTIFY_URL: HttpUrl
     NOTIFY_SIGNING_SECRET: SigningSecrets
     NOTIFY_SUCCESS: Switch

@@ -159,6 +159,9 @@ HostName = Annotated[
         "write the name of a host alone, without https:// and port, which CLICKHOUSE_SECURE and CLICKHOUSE_HTTP_PORT say",
     ),
 ]
+Folder = Annotated[
+    str, _matching(r"(/[^\s:]*)?", "write the whole path of a folder, without spaces and colons, or nothing")
+]
 PostgresUrl = Annotated[str, CONFIDENTIAL, AfterValidator(source_url)]
 HttpUrl = Annotated[str, CONFIDENTIAL, AfterValidator(_http_url)]
 Secret = Annotated[
