@@ -45,6 +45,7 @@ def run(
 
     Raises RuntimeError when the thread of a duty has ended, so that the service starts anew.
     """
+    heartbeat.parent.mkdir(parents=True, exist_ok=True)
     rounds = [_Rounds(duty, stop, notify, notified_after) for duty in duties]
     threads = [threading.Thread(target=one.repeat, name=one.duty.name, daemon=True) for one in rounds]
     for thread in threads:

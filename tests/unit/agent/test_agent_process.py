@@ -23,7 +23,7 @@ def environment(repo: Path, tmp_path: Path) -> dict[str, str]:
     return {
         "PATH": os.environ["PATH"],
         "PYTHONPATH": f"{repo}/airflow/plugins:{repo}/scripts",
-        "AGENT_HOME": str(tmp_path),
+        "AGENT_HOME": str(tmp_path / "made" / "by the agent"),
         "AIRFLOW_URL": f"http://127.0.0.1:{free_port()}",
         "AIRFLOW_AGENT_PASSWORD": "hush-of-airflow",
         "CLICKHOUSE_HOST": "127.0.0.1",
@@ -73,9 +73,10 @@ def test_an_agent_whose_neighbours_are_away_lives_says_so_once_and_ends_at_once(
 
 
 def test_the_heartbeat_of_a_killed_predecessor_does_not_count_nor_does_an_old_one(
-    environment: dict[str, str], tmp_path: Path
+    environment: dict[str, str],
 ) -> None:
-    beat = tmp_path / "heartbeat"
+    beat = Path(environment["AGENT_HOME"]) / "heartbeat"
+    beat.parent.mkdir(parents=True)
     beat.touch()
     now = datetime.now(UTC)
     assert health.elt_agent(environment, now + timedelta(seconds=5)) == "no heartbeat since its start"
