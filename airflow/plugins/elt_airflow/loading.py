@@ -115,7 +115,7 @@ def plan_next_run(settings: Any) -> None:
     from warehouse.errors import PipelineError
 
     try:
-        plan = write_plan(settings)
+        plan = write_plan(settings, tell=log.warning)
     except (PipelineError, OSError) as error:
         log.warning("The list of tables stays as it is, because it could not be read anew: %s", error)
     else:

@@ -21,7 +21,7 @@ from elt.pipeline.edit import add_entry
 from elt.pipeline.file import PipelineFile
 from elt.pipeline.options import SourceEntry, TableEntry
 from elt.planning.plan import write_plan
-from elt.planning.selection import names_of, select_tables
+from elt.planning.selection import names_of, owner_of, select_tables
 from elt.publishing import publish
 from elt.runs.whole_run import load_everything
 from elt.settings import Settings, read_settings
@@ -89,12 +89,8 @@ def _add_one(settings: Settings, options: argparse.Namespace, out: Console) -> i
 
 def _find(file: PipelineFile, name: str, source_name: str | None) -> tuple[SourceEntry, TableEntry | None]:
     """The source of the table, and its entry where the file has one."""
-    sources = [file.find(source_name)] if source_name else list(file.sources)
-    for source in sources:
-        for entry in source.entries:
-            if name in names_of(entry):
-                return source, entry
-    return (sources[0] if source_name else file.main), None
+    source = file.find(source_name) if source_name else owner_of(file, name)
+    return source, next((entry for entry in source.entries if name in names_of(entry)), None)
 
 
 def _wanted(source: SourceEntry, name: str, given: dict[str, object]) -> TableEntry:

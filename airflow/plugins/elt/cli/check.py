@@ -7,6 +7,7 @@ from warehouse.client import Warehouse
 from warehouse.errors import PipelineError
 
 from elt.pipeline.file import problems
+from elt.pipeline.options import SourceEntry
 from elt.runs import gone
 from elt.settings import Settings
 from elt.sources.base import Checked, Selection
@@ -20,13 +21,16 @@ def check(settings: Settings) -> Checked:
     """
     file = read_pipeline(settings.elt_pipeline)
     found: list[Checked] = []
+    answered: list[tuple[SourceEntry, Selection]] = []
     for entry in file.sources:
         try:
             checked = open_source(settings, entry).check()
         except PipelineError as error:
             if len(file.sources) == 1:
                 raise
-            checked = Checked(mistakes=(f"{entry.name}: {error}",))
+            found.append(Checked(mistakes=(f"{entry.name}: {error}",)))
+            continue
+        answered.append((entry, checked.selection))
         names = [(str(one.name), one) for one in checked.selection.entries]
         others = [other for other in file.sources if other is not entry]
         found.append(
@@ -37,9 +41,8 @@ def check(settings: Settings) -> Checked:
     try:
         with Warehouse(settings.warehouse) as warehouse:
             ops.check_tables(warehouse)
-            for entry, one in zip(file.sources, found, strict=True):
-                absences = gone.find_absences(warehouse, file, entry, one.selection)
-                notes += map(gone.describe, absences.gone)
+            for entry, selection in answered:
+                notes += map(gone.describe, gone.find_absences(warehouse, file, entry, selection).gone)
     except PipelineError as error:
         mistakes.append(str(error))
     return Checked(

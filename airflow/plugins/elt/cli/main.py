@@ -118,7 +118,8 @@ def _check(options: argparse.Namespace, settings: Settings, out: Console) -> int
 
 
 def _plan(options: argparse.Namespace, settings: Settings, out: Console) -> int:
-    sources = plan.write_plan(settings)
+    kept_plans: list[str] = []
+    sources = plan.write_plan(settings, tell=kept_plans.append)
     count = sum(len(source.tables) for source in sources)
     out.print(f"{count} tables written to {escape(str(settings.elt_plan))}:")
     for source in sources:
@@ -126,8 +127,10 @@ def _plan(options: argparse.Namespace, settings: Settings, out: Console) -> int:
             out.print(f"{escape(source.name)} ({source.kind})")
         for table in source.tables:
             out.print(f"  {escape(table.source)} -> raw.{escape(table.target)} ({table.mode})")
+    for sentence in kept_plans:
+        out.print(f"[yellow]warning[/yellow]: {escape(sentence)}")
     out.print(f"The DAGs show them when their file is next read. Next: {_ME} load, or a run of a DAG")
-    return 0
+    return 1 if kept_plans else 0
 
 
 Wanted = tuple[str, tuple[str, ...]]

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from warehouse.errors import PipelineError, TerminalError
 
+from elt.errors import PipelineFileError
 from elt.pipeline.file import PipelineFile
 from elt.pipeline.options import SourceEntry, TableEntry
 from elt.planning.selection import select_tables
@@ -55,41 +57,48 @@ def read_plan(path: Path | str, pipeline: Path | str | None = None) -> Plan:
     """Returns the sources of the plan file with their tables, in its order. Does not connect to a source.
 
     A source that the plan file lacks is planned from pipeline.yml (`pipeline`, or the file of ELT_PIPELINE): its list, or nothing where it says
-    `tables: all`; one that pipeline.yml lacks is not in the plan any more. Raises TerminalError if a file is malformed.
+    `tables: all`; one that pipeline.yml lacks is not in the plan any more. While pipeline.yml has mistakes the plan stays as it was written: a run
+    begins, fails with the mistakes, and somebody is told. Raises TerminalError if a file is malformed and there is no plan in its place.
     """
     path = Path(path)
-    file = read_pipeline(Path(pipeline or os.environ.get("ELT_PIPELINE") or "pipeline.yml"))
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        content = {"version": _VERSION, "sources": {}}
+        content = None
     except (OSError, ValueError) as error:
         raise TerminalError(
             f"The plan {path} cannot be read ({error}); write it anew with python -m elt plan"
         ) from None
     try:
-        known = _tables_of(content, file)
+        written = () if content is None else _read(content)
     except (KeyError, TypeError, ValueError) as error:
         raise TerminalError(
             f"The plan {path} is not one of this loader ({error!r}); write it anew with python -m elt plan"
         ) from None
+    try:
+        file = read_pipeline(Path(pipeline or os.environ.get("ELT_PIPELINE") or "pipeline.yml"))
+    except PipelineFileError:
+        if not written:
+            raise
+        return written
+    # A plan of version 1 knew one source, and not its name.
+    known = {source.name or file.main.name: source.tables for source in written}
     return tuple(
         _planned_source(file, source, known[source.name] if source.name in known else _listed(source))
         for source in file.sources
     )
 
 
-def _tables_of(content: Mapping[str, object], file: PipelineFile) -> dict[str, tuple[PlannedTable, ...]]:
-    """The planned tables by source. Version 1 knew one source."""
+def _read(content: Mapping[str, Any]) -> Plan:
     version = content["version"]
     if version == 1:
-        return {file.main.name: _read_tables(content["tables"])}
+        return (PlannedSource("", "postgres", True, None, _read_tables(content["tables"])),)
     if version != _VERSION:
         raise ValueError(f"version {version}")
-    sources = content["sources"]
-    if not isinstance(sources, dict):
-        raise TypeError("sources")
-    return {str(name): _read_tables(tables) for name, tables in sources.items()}
+    return tuple(
+        PlannedSource(one["name"], one["kind"], one["main"], one["schedule"], _read_tables(one["tables"]))
+        for one in content["sources"]
+    )
 
 
 def _read_tables(tables: object) -> tuple[PlannedTable, ...]:
@@ -98,10 +107,11 @@ def _read_tables(tables: object) -> tuple[PlannedTable, ...]:
     return tuple(PlannedTable(t["source"], t["target"], t["mode"], t.get("task", "")) for t in tables)
 
 
-def write_plan(settings: Settings, source: str | None = None) -> Plan:
+def write_plan(settings: Settings, source: str | None = None, *, tell: Callable[[str], None] = lambda _: None) -> Plan:
     """Writes the plan file atomically, and returns the plan. Connects to the sources that say `tables: all`.
 
-    With `source` only that one is planned anew; so it is with one whose server does not answer, unless it is the only one.
+    With `source` only that one is planned anew. One that cannot be planned now keeps its tables, and `tell` gets a sentence; the error of
+    the only one, or of `source`, is raised.
     """
     file = read_pipeline(settings.elt_pipeline)
     before = {one.name: one.tables for one in _plan_before(settings)}
@@ -113,12 +123,13 @@ def write_plan(settings: Settings, source: str | None = None) -> Plan:
             try:
                 selection = select_tables(file, open_source(settings, entry))
                 tables = share_tasks(_planned(selection.entries), selection.sizes)
-            except PipelineError:
+            except PipelineError as error:
                 if len(file.sources) == 1 or entry.name == source:
                     raise
+                tell(f"the tables of {entry.name} stay as they were: {error}")
                 tables = before.get(entry.name, _listed(entry))
         planned.append(_planned_source(file, entry, tables))
-    content = {"version": _VERSION, "sources": {one.name: [asdict(table) for table in one.tables] for one in planned}}
+    content = {"version": _VERSION, "sources": [asdict(one) for one in planned]}
     _write(settings.elt_plan, json.dumps(content, indent=2, ensure_ascii=False))
     return tuple(planned)
 

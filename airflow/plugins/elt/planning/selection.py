@@ -57,8 +57,7 @@ def names_of(entry: TableEntry) -> set[str]:
 def sources_of(file: PipelineFile, wanted: Sequence[str]) -> list[tuple[SourceEntry, tuple[str, ...]]]:
     """The sources that are asked for, each with the tables of it that are; none means all of them.
 
-    A name is a source's, or a table's as in `choose`. A table that no list of the file names is looked for in the main source, which may say
-    `tables: all`, or in the source whose name begins its name in `raw`. Without any name it is every source.
+    A name is a source's, or a table's. Without any name it is every source. Raises TerminalError as `owner_of` does.
     """
     if not wanted:
         return [(source, ()) for source in file.sources]
@@ -69,7 +68,28 @@ def sources_of(file: PipelineFile, wanted: Sequence[str]) -> list[tuple[SourceEn
             whole.add(name)
             found.setdefault(name, [])
             continue
-        owner = next((one for one in file.sources if any(name in names_of(entry) for entry in one.entries)), None)
-        owner = owner or next((one for one in file.sources if one.prefix and name.startswith(one.prefix)), file.main)
-        found.setdefault(owner.name, []).append(name)
+        found.setdefault(owner_of(file, name).name, []).append(name)
     return [(file.find(name), () if name in whole else tuple(tables)) for name, tables in found.items()]
+
+
+def owner_of(file: PipelineFile, name: str) -> SourceEntry:
+    """The source of a table, which is named as in `raw` or as at its source.
+
+    A name that no list of the file has is that of the source whose name begins it, else of the main source. Raises TerminalError
+    where a name at the source may mean more than one.
+    """
+    for source in file.sources:
+        if any(entry.target_name == name for entry in source.entries):
+            return source
+    if beginning := next((one for one in file.sources if one.prefix and name.startswith(one.prefix)), None):
+        return beginning
+    listed = {one.name: entry.target_name for one in file.sources for entry in one.entries if str(entry.name) == name}
+    if not file.main.is_complete and file.main.name not in listed:
+        # It may have any table.
+        listed[file.main.name] = ""
+    if len(listed) > 1:
+        meant = ", ".join(f"{target} ({source})" if target else source for source, target in listed.items())
+        raise TerminalError(
+            f"{name} may be a table of {' or '.join(listed)}; say its name in raw, or the source: {meant}"
+        )
+    return file.find(next(iter(listed), file.main.name))

@@ -15,7 +15,7 @@ from warehouse.turns import WAIT_SECONDS
 
 from elt.pipeline.names import raw, run_of_loading_table
 from elt.publishing import misfits, publish
-from elt.publishing.leases import publishing_lease
+from elt.publishing.leases import publishing_lease, run_lease_is_free
 
 CLI_PREFIX = "cli/"
 _log = logging.getLogger(__name__)
@@ -44,13 +44,15 @@ def recover(
     *,
     holder: str,
     own_run: int | None = None,
+    adopts: Callable[[str], bool] = lambda _: False,
     dead: Mapping[int, str] = MappingProxyType({}),
     wait_seconds: float = WAIT_SECONDS,
     tell: Callable[[str], None] = lambda _: None,
 ) -> Recovered:
     """Rolls open journals forward, closes dead runs of the source, and drops what its final runs left, under the lease of the source.
 
-    `own_run` is the caller's living run. `dead` are runs that the caller knows to be dead, each with its error for ops.runs. The
+    `own_run` is the caller's living run. `adopts` says of the name of another source that its runs are this one's, unless somebody holds
+    its lease: that of a source that pipeline.yml does not have any more. `dead` are runs that the caller knows to be dead, each with its error for ops.runs. The
     journals of all sources are rolled forward, under the lease for publishing. Safe to call at any time, and safe to interrupt anywhere.
     """
     sorted_journal, finished = misfits.SortedJournal((), ()), []
@@ -70,8 +72,9 @@ def recover(
             # Another source publishes at this moment.
             if is_own:
                 raise
-    closed = _close_dead_runs(warehouse, source_name, own_run, dead)
-    dropped = sweep(warehouse, source_name)
+    owns = _ownership(warehouse, source_name, adopts)
+    closed = _close_dead_runs(warehouse, owns, own_run, dead)
+    dropped = _sweep(warehouse, owns)
     return Recovered(
         tuple(entry.target for entry in finished if entry.status == "done"),
         tuple(closed),
@@ -92,9 +95,20 @@ def _sort_out(warehouse: Warehouse) -> misfits.SortedJournal:
     return found
 
 
-def _is_of(run: ops.Run, source_name: str) -> bool:
-    # Runs from before there were several sources have no name.
-    return run.source_name in ("", source_name)
+def _ownership(warehouse: Warehouse, source_name: str, adopts: Callable[[str], bool]) -> Callable[[ops.Run], bool]:
+    """Whether a run is the source's to close and to clear up."""
+    adopted: dict[str, bool] = {}
+
+    def owns(run: ops.Run) -> bool:
+        name = run.source_name
+        # Runs from before there were several sources have no name.
+        if name in ("", source_name):
+            return True
+        if name not in adopted:
+            adopted[name] = adopts(name) and run_lease_is_free(warehouse, name)
+        return adopted[name]
+
+    return owns
 
 
 def close_unpublished(warehouse: Warehouse, run: int, error: str) -> bool:
@@ -113,10 +127,12 @@ def _fail(warehouse: Warehouse, run: ops.Run, error: str) -> None:
     records.append(warehouse, [replace(run, status="failed", ended_at=records.now(), error=error)])
 
 
-def _close_dead_runs(warehouse: Warehouse, source_name: str, own_run: int | None, dead: Mapping[int, str]) -> list[int]:
+def _close_dead_runs(
+    warehouse: Warehouse, owns: Callable[[ops.Run], bool], own_run: int | None, dead: Mapping[int, str]
+) -> list[int]:
     closed = []
     for run in ops.running(warehouse):
-        if not _is_of(run, source_name):
+        if not owns(run):
             continue
         journal = ops.publishes(warehouse, run.run)
         if journal and all(entry.status == "done" for entry in journal):
@@ -141,15 +157,15 @@ def _is_dead(warehouse: Warehouse, run: ops.Run) -> bool:
 
 def sweep(warehouse: Warehouse, source_name: str) -> list[str]:
     """Drops the loading tables of the source's final runs; returns their names. Call it only while holding the source's lease."""
+    return _sweep(warehouse, _ownership(warehouse, source_name, lambda _: False))
+
+
+def _sweep(warehouse: Warehouse, owns: Callable[[ops.Run], bool]) -> list[str]:
     # Tables first: one that is made after this list was read is not in it, and its run is not taken for a dead one.
     loading = {name: run for name in publish.uuids(warehouse) if (run := run_of_loading_table(name)) is not None}
     runs = ops.known_runs(warehouse, loading.values())
     alive = {run.run for run in ops.running(warehouse)} | {entry.run for entry in ops.open_publishes(warehouse)}
-    leftovers = [
-        name
-        for name, run in loading.items()
-        if run not in alive and (run not in runs or _is_of(runs[run], source_name))
-    ]
+    leftovers = [name for name, run in loading.items() if run not in alive and (run not in runs or owns(runs[run]))]
     for name in leftovers:
         warehouse.drop(raw(name))
     return leftovers

@@ -63,6 +63,11 @@ def find_absences(
     def is_own(owner: str) -> bool:
         return (owner if owner in names else file.main.name) == source.name
 
+    def taken_out(target: str) -> str:
+        """The source that has published the table, where pipeline.yml does not have it any more."""
+        owner = owners.get(target, "")
+        return owner if owner and owner not in names else ""
+
     published = {target: run for target, run in all_published.items() if is_own(owners.get(target, ""))}
     known = [one for one in all_known if is_own(one.source_name)]
     before = {(one.target, one.source): one for one in known if one.status in ("gone", "left out")}
@@ -71,7 +76,9 @@ def find_absences(
     gone = [target for target in published if target not in chosen]
     sources = ops.published_sources(warehouse, gone) if gone else {}
     found = [
-        ops.Absence(name, target, "gone", _reason(source, selection, name), now, run, now, source.name)
+        ops.Absence(
+            name, target, "gone", _reason(source, selection, name, taken_out(target)), now, run, now, source.name
+        )
         for target in gone
         if (name := sources.get(target, ""))
     ]
@@ -144,10 +151,12 @@ def describe(one: ops.Absence, kept: str = "") -> str:
     return f"raw.{one.target} stays as it was published, and {one.source} is not copied since {since}: {one.reason}{because}"
 
 
-def _reason(source: SourceEntry, selection: Selection, name: str) -> str:
+def _reason(source: SourceEntry, selection: Selection, name: str, taken_out: str) -> str:
     """Why a table that was copied is not any more, as a clause."""
     if again := next((entry for entry in selection.entries if str(entry.name) == name), None):
         return f"it is copied as raw.{again.target_name} now"
+    if taken_out:
+        return f"pipeline.yml has no source {taken_out} any more"
     if source.is_complete:
         return "pipeline.yml does not list it any more"
     if name in selection.excluded:

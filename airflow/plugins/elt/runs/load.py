@@ -152,7 +152,7 @@ def _verified(warehouse: Warehouse, reader: TableReader, event: ops.Load) -> ops
     found = verification.verify(warehouse, reader, loading, publisher_table(loading, "d"), beat)
     if not found.is_right:
         cure = f"copy it whole: python -m elt load {event.target} --full-refresh"
-        if event.mode != "incremental":
+        if event.mode == "full":
             cure = "start a new run; should that find the same, this is a fault of the loader or of the warehouse: please report it"
         raise VerificationError(reader.mapping.name, found.difference, cure)
     note = f"{event.source}: {found.note}" if found.note else ""

@@ -26,6 +26,10 @@ class Place:
     def name(self) -> str:
         return self.source.entry.name
 
+    def adopts(self, name: str) -> bool:
+        """Whether runs of the source of that name are this one's to clear up: pipeline.yml does not have it any more."""
+        return adopts(self.file, self.name, name)
+
     def entries(self) -> tuple[TableEntry, ...]:
         """All of its tables; asks the source only where pipeline.yml does not list them."""
         return select_tables(self.file, self.source).entries
@@ -42,3 +46,8 @@ def entry_of(settings: Settings, run: ops.Run) -> SourceEntry:
     """The source of a run; the main one for runs from before there were several."""
     file = read_pipeline(settings.elt_pipeline)
     return file.find(run.source_name) if run.source_name else file.main
+
+
+def adopts(file: PipelineFile, own: str, name: str) -> bool:
+    """Whether `own`, the main source, clears up after a source that the file does not have any more."""
+    return own == file.main.name and all(source.name != name for source in file.sources)

@@ -22,7 +22,7 @@ from elt.publishing import recovery
 from elt.publishing.keeping import KEPT, keep_published, on_error
 from elt.publishing.leases import publishing_lease, run_lease
 from elt.runs import gone, load, snapshot
-from elt.runs.place import Place, entry_of, place_of
+from elt.runs.place import Place, adopts, entry_of, place_of
 from elt.runs.progress import LoadResult, Progress, PublishedTable, PublishResult
 from elt.settings import Settings
 from elt.sources.registry import read_pipeline
@@ -70,7 +70,7 @@ def begin_leased(
     # A run by hand is never taken up again: what has its key is another process that had the same number.
     earlier = None if run_key.startswith(recovery.CLI_PREFIX) else ops.latest_run(warehouse, run_key)
     own = earlier.run if earlier and earlier.status == "running" else None
-    recovery.recover(warehouse, place.name, holder=run_key, own_run=own, tell=tell)
+    recovery.recover(warehouse, place.name, holder=run_key, own_run=own, adopts=place.adopts, tell=tell)
     if own is not None and (found := ops.find_run(warehouse, own)).status == "running":
         # It starts over, at an instant of its own: what it has loaded from an earlier one no longer counts.
         found = replace(found, snapshot="", horizon=None)
@@ -335,7 +335,14 @@ def recover(
     with Warehouse(settings.warehouse) as warehouse:
         ops.check_tables(warehouse)
         with run_lease(warehouse, name, holder=holder, tell=tell):
-            return recovery.recover(warehouse, name, holder=holder, wait_seconds=wait_seconds, tell=tell)
+            return recovery.recover(
+                warehouse,
+                name,
+                holder=holder,
+                adopts=lambda other: adopts(file, name, other),
+                wait_seconds=wait_seconds,
+                tell=tell,
+            )
 
 
 def _still_planned(place: Place) -> list[str]:

@@ -5,11 +5,14 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 from elt.cli.check import check
+from elt.planning.plan import read_plan, write_plan
+from elt.planning.selection import owner_of
 from elt.publishing.leases import publishing_lease, run_lease
 from elt.runs.place import place_of
 from elt.runs.run import begin, load_table, publish, recover
@@ -91,14 +94,21 @@ def test_each_source_has_its_own_names_and_one_command_loads_all(two: Second) ->
 
 def test_a_source_that_is_away_is_told_and_the_others_go_on(two: Second, monkeypatch: pytest.MonkeyPatch) -> None:
     shop = two.shop
+    two.load("erp")
     monkeypatch.setitem(shop.environment, "ERP_URL", "postgresql://me:hush@127.0.0.1:9/erp")
     code, out, _ = shop.command("load")
     assert code == 1 and "Published 1 tables with 2 rows" in out and "127.0.0.1:9" in out and "hush" not in out
+    # Its tables are there as before, as far as anybody can tell.
+    code, out, _ = shop.command("check")
+    assert code == 1 and "127.0.0.1:9" in out and "stays as it was published" not in out
+    two.pipeline("tables: [{name: public.orders}]", "tables: all")
+    code, out, _ = shop.command("plan")
+    assert code == 1 and "the tables of erp stay as they were" in out and "orders -> raw.orders" in out
     monkeypatch.setitem(shop.environment, "ERP_URL", "")
     code, out, _ = shop.command("load", "erp")
     assert code == 1
     code, out, _ = shop.command("check")
-    assert code == 1 and "ERP_URL, the address of the source erp in pipeline.yml, is empty" in out
+    assert code == 1 and "ERP_URL, the address of the source erp in pipeline.yml, is not set" in out
 
 
 def test_names_that_would_meet_in_raw_are_named(two: Second) -> None:
@@ -184,14 +194,76 @@ def test_recovery_drops_what_its_own_source_left(two: Second) -> None:
         ]
 
 
-def test_a_source_that_is_taken_out_of_the_file_is_told_by_the_main_one(two: Second) -> None:
-    two.load()
-    two.load("erp")
-    assert two.load().note == "" and two.load("erp").note == ""
-    two.shop.settings.elt_pipeline.write_text(
-        "sources: [{name: shop, kind: postgres, tables: [{name: public.orders}]}]"
+def test_a_source_that_is_taken_out_of_the_file_is_told_and_cleared_up_by_the_main_one(
+    two: Second, tmp_path: Path
+) -> None:
+    folder = tmp_path / "plan"
+    folder.mkdir()
+    (folder / "a.csv").write_text("a\n1\n")
+    files = f"- {{name: plan, kind: files, url: 'file://{folder}', tables: [{{name: a, path: '*.csv'}}]}}\n"
+    two.shop.sql(*(f"CREATE TABLE t{number} (id int)" for number in range(12)))
+    two.pipeline("tables: all, on_gone: drop", "tables: [{name: public.orders}]")
+    file = two.shop.settings.elt_pipeline
+    both = file.read_text()
+    file.write_text(both + files)
+    for source in ("shop", "erp", "plan"):
+        two.load(source)
+        assert two.load(source).note == ""
+    left = begin(two.shop.settings, source="plan", run_key="cli/plan/1", tables=None, full_refresh=True)
+    load_table(two.shop.settings, run=left, target="plan__a", attempt=1)
+    file.write_text(both)
+    recovered = recover(two.shop.settings, source="erp", holder="cli/test")
+    assert recovered.nothing
+    with Warehouse(two.shop.settings.warehouse) as warehouse, run_lease(warehouse, "plan", holder="cli/x"):
+        assert recover(two.shop.settings, source="shop", holder="cli/test").nothing
+    recovered = recover(two.shop.settings, source="shop", holder="cli/test")
+    assert recovered.closed_runs == (left,) and len(recovered.dropped) == 1
+    for _ in range(3):
+        note = two.load().note
+        assert "raw.plan__a stays as it was published" in note and "pipeline.yml has no source plan any more" in note
+    assert "it was copied from a source of another kind" in note
+    with pytest.raises(TerminalError, match="has no source plan; it has shop, erp"):
+        two.load("plan")
+
+
+def test_a_table_that_came_from_files_is_copied_whole_when_it_comes_from_a_database(
+    two: Second, tmp_path: Path
+) -> None:
+    (tmp_path / "a.csv").write_text("id\n1\n")
+    file = two.shop.settings.elt_pipeline
+    file.write_text(
+        f"sources: [{{name: erp, kind: files, url: 'file://{tmp_path}', tables: [{{name: orders, path: '*.csv'}}]}}]"
     )
-    note = two.load().note
-    assert "raw.erp__orders stays as it was published" in note and "pipeline.yml does not list it any more" in note
-    with pytest.raises(TerminalError, match="has no source erp; it has shop"):
-        two.load("erp")
+    two.load("erp")
+    two.sql("ALTER TABLE orders ADD at timestamptz NOT NULL DEFAULT now()")
+    for count in (1, 1):
+        two.pipeline(
+            "tables: [{name: public.orders}]", "tables: [{name: public.orders, mode: incremental, cursor: at}]"
+        )
+        done = two.load("erp")
+        assert done.published.tables[0].rows == count
+    assert two.shop.warehouse("SELECT id, toString(total) FROM raw.erp__orders FINAL") == [(7, "19.99")]
+
+
+def test_a_name_that_two_sources_may_have_is_asked_back(two: Second) -> None:
+    file = place_of(two.shop.settings).file
+    assert owner_of(file, "orders").name == "shop" and owner_of(file, "erp__orders").name == "erp"
+    assert owner_of(file, "hr.people").name == "erp" and owner_of(file, "anything").name == "shop"
+    with pytest.raises(
+        TerminalError, match=r"public\.orders may be a table of shop or erp; .*: orders \(shop\), erp__orders \(erp\)"
+    ):
+        owner_of(file, "public.orders")
+    two.pipeline("tables: all", "tables: [{name: public.orders}]")
+    code, _, err = two.shop.command("load", "public.orders")
+    assert code == 1 and "erp__orders (erp), shop" in err
+
+
+def test_dags_stay_as_planned_while_the_file_has_mistakes(two: Second) -> None:
+    settings = two.shop.settings
+    planned = write_plan(settings)
+    assert [source.name for source in planned] == ["shop", "erp"]
+    settings.elt_pipeline.write_text("sources: [{name: shop, kind: postgres, tables: 3}]")
+    assert read_plan(settings.elt_plan, settings.elt_pipeline) == planned
+    settings.elt_plan.unlink()
+    with pytest.raises(PipelineError, match="line 1"):
+        read_plan(settings.elt_plan, settings.elt_pipeline)

@@ -27,7 +27,9 @@ class Full:
             published = find_published(warehouse, target)
             if published is not None and published.load.origin:
                 self._note = reader.changes_since(published.load.origin)
-                if published.load.origin == self._version and not published.problem and not run.full_refresh:
+                is_same = published.load.origin == self._version and not published.problem and not run.full_refresh
+                # Somebody may have deleted rows in `raw`.
+                if is_same and warehouse.count(raw(target)) == published.rows:
                     self.base = Base(target, published.rows)
         self.reads = self.base is None
         self.name = "full" if self.reads else "unchanged"

@@ -133,7 +133,10 @@ def compare(before: str, now: Origin, copied: frozenset[str], *, any_host: bool)
     """
     if not before:
         return Difference()
-    was = Origin(**json.loads(before))
+    try:
+        was = Origin(**json.loads(before))
+    except (TypeError, ValueError):
+        return Difference("it was copied from a source of another kind")
     if reason := other_source(was, now, any_host=any_host):
         return Difference(reason)
     if was.table != now.table:

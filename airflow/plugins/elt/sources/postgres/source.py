@@ -83,7 +83,10 @@ class Postgres:
             return check.read_comments(session, _own(entry).name)
 
     def replaced(self, was: str, now: str) -> str:
-        one, other = (SourceIdentity(**json.loads(text)) for text in (was, now))
+        try:
+            one, other = (SourceIdentity(**json.loads(text)) for text in (was, now))
+        except (TypeError, ValueError):
+            return "it was copied from a source of another kind"
         return other_source(one, other, any_host=self.entry.any_host)
 
     def _session(self, application: str, *, salted: bool = False) -> Session:

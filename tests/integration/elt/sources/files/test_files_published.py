@@ -8,6 +8,7 @@ from unittest.mock import patch
 
 import pytest
 from elt.cli import add_table
+from elt.errors import VerificationError
 from elt.runs.run import begin, load_table, publish
 from warehouse.errors import PipelineError, TerminalError
 
@@ -74,6 +75,21 @@ def test_a_changed_value_in_raw_is_found(shop: Any, folder: Path) -> None:
     assert code == 1 and "other values in target" in out
 
 
+def test_rows_that_somebody_changed_in_raw_are_read_again(shop: Any, folder: Path) -> None:
+    pipeline(shop, folder, "name: targets, path: 'targets-*.csv'")
+    shop.load()
+    shop.admin_client.command(
+        "ALTER TABLE raw.plan__targets DELETE WHERE target = 1200", settings={"mutations_sync": 2}
+    )
+    assert modes(shop.load()) == {"plan__targets": ("full", 2)}
+    shop.admin_client.command(
+        "ALTER TABLE raw.plan__targets UPDATE target = 7 WHERE target = 1200", settings={"mutations_sync": 2}
+    )
+    with pytest.raises(VerificationError, match="elt load plan__targets --full-refresh"):
+        shop.load(verify=True)
+    assert modes(shop.load(full_refresh=True, verify=True)) == {"plan__targets": ("full", 2)}
+
+
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
@@ -132,4 +148,4 @@ def test_a_table_of_files_is_checked_planned_and_staged(shop: Any, folder: Path,
     with patch.dict(os.environ, shop.environment):
         assert add_table.main(["plan__targets", "--dbt", str(dbt)]) == 0
     (sql,) = (dbt / "models").rglob("stg_*.sql")
-    assert "plan__targets" in sql.read_text() and "target" in sql.read_text()
+    assert "source('plan', 'targets')" in sql.read_text()

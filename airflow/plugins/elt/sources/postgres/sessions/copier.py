@@ -35,11 +35,18 @@ class Copier:
     """
 
     def __init__(
-        self, parameters: Mapping[str, str], password: str | None, *, application: str, encrypted: bool, timeout: float
+        self,
+        parameters: Mapping[str, str],
+        password: str | None,
+        *,
+        application: str,
+        encrypted: bool,
+        timeout: float,
+        variable: str = "SOURCE_URL",
     ) -> None:
         """Connects. `parameters` are libpq's, defaults included; `encrypted`: libpq's session uses TLS.
 
-        Raises TerminalError for a parameter that asyncpg does not support.
+        Raises TerminalError, which names the `variable` of the address, for a parameter that asyncpg does not support.
         """
         self._loop = asyncio.new_event_loop()
         self._copy: asyncio.Task[str] | None = None
@@ -50,7 +57,7 @@ class Copier:
         try:
             self._connection = self._run(
                 asyncpg.connect(
-                    **_address(parameters, password, encrypted=encrypted),
+                    **_address(parameters, password, encrypted=encrypted, variable=variable),
                     server_settings=settings,
                     statement_cache_size=0,
                     timeout=timeout,
@@ -161,7 +168,9 @@ class _Chunk:
         self._room.set()
 
 
-def _address(parameters: Mapping[str, str], password: str | None, *, encrypted: bool) -> dict[str, Any]:
+def _address(
+    parameters: Mapping[str, str], password: str | None, *, encrypted: bool, variable: str = "SOURCE_URL"
+) -> dict[str, Any]:
     """Returns asyncpg's arguments for libpq's connection: same server, same encryption."""
     mode = parameters.get("sslmode", "prefer")
     given = [name for name in _UNKNOWN_TO_ASYNCPG if parameters.get(name) not in (None, "", "allow")]
@@ -169,7 +178,7 @@ def _address(parameters: Mapping[str, str], password: str | None, *, encrypted: 
         given.append("channel_binding=require")
     if given:
         raise TerminalError(
-            f"SOURCE_URL asks for {', '.join(given)}, which the session that copies cannot keep; leave it out, and say "
+            f"{variable} asks for {', '.join(given)}, which the session that copies cannot keep; leave it out, and say "
             "sslmode=verify-full&sslrootcert=system, or the file of the server's authority, to know that it is the right server"
         )
     address: dict[str, Any] = {

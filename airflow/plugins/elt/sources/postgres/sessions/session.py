@@ -230,6 +230,7 @@ class CopySession:
                 application=_short(application),
                 encrypted=beside.ssl_in_use,
                 timeout=_CONNECT_SECONDS,
+                variable=server.variable,
             )
         try:
             self.execute(_SESSION)
