@@ -16,12 +16,13 @@ from warehouse.errors import TerminalError, TransientError
 from elt.errors import SourceRefusedError
 from elt.mapping import PAD, ColumnMapping, TableMapping, YearRange, check_names
 from elt.sources.base import Number, Sums, Tick
+from elt.sources.checksums import Checksums
 from elt.sources.files import readers
 from elt.sources.files.batch import ROWS, Batch, Broken, printable, shown
 from elt.sources.files.folder import FoundFile, vanished, version_text
 from elt.sources.files.inference import Column
 from elt.sources.files.kinds import Kind, swapped
-from elt.sources.files.numbers import Checksums, number_of, to_number
+from elt.sources.files.numbers import number_of, to_number
 from elt.sources.files.options import FilesTable, Format, format_of
 from elt.sources.files.stream import BEAT_SECONDS, TextStream
 
