@@ -33,6 +33,7 @@ class Run:
     source: str = ""
     note: str = ""
     source_name: str = ""
+    day: str = ""
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from uuid import UUID
 
 import pytest
 from elt.errors import ValueRefusedError
+from elt.mapping import NARROW
 from elt.runs import load
 from elt.runs.run import begin, load_table
-from elt.mapping import NARROW
 from pydantic import SecretStr
 from warehouse.errors import TerminalError
 
