@@ -60,6 +60,7 @@ CREATE TABLE IF NOT EXISTS ops.loads
     verified_at Nullable(DateTime64(6, 'UTC')) COMMENT 'When every value was found equal to the source at the snapshot; NULL where nobody looked',
     verified_columns Array(String) COMMENT 'Columns that were compared and are equal',
     not_verified Array(String) COMMENT 'Columns that could not be compared, each with the reason',
+    base_uuid UUID COMMENT 'UUID of raw.<target> when a load by_day began, on which it stands; all zero where there was none, and for other modes',
     started_at DateTime64(6, 'UTC'),
     ended_at Nullable(DateTime64(6, 'UTC')),
     error String,
@@ -76,6 +77,7 @@ ALTER TABLE ops.loads
     ADD COLUMN IF NOT EXISTS verified_at Nullable(DateTime64(6, 'UTC')) AFTER note,
     ADD COLUMN IF NOT EXISTS verified_columns Array(String) AFTER verified_at,
     ADD COLUMN IF NOT EXISTS not_verified Array(String) AFTER verified_columns,
+    ADD COLUMN IF NOT EXISTS base_uuid UUID AFTER not_verified,
     COMMENT COLUMN mode 'full, incremental, by_day, or unchanged where nothing was read; an incremental table is copied whole at first, and whenever note says why',
     COMMENT COLUMN status 'running, loaded, published, failed, kept: failed, and what was published before stays, or verified: compared with the source and dropped',
     COMMENT COLUMN shape 'Fingerprint of columns, key and conditions; another one makes the next incremental load a full one',
@@ -83,7 +85,8 @@ ALTER TABLE ops.loads
     COMMENT COLUMN note 'A sentence that a person should read: why the table was copied whole, or what of it cannot be followed',
     COMMENT COLUMN verified_at 'When every value was found equal to the source at the snapshot; NULL where nobody looked',
     COMMENT COLUMN verified_columns 'Columns that were compared and are equal',
-    COMMENT COLUMN not_verified 'Columns that could not be compared, each with the reason';
+    COMMENT COLUMN not_verified 'Columns that could not be compared, each with the reason',
+    COMMENT COLUMN base_uuid 'UUID of raw.<target> when a load by_day began, on which it stands; all zero where there was none, and for other modes';
 
 CREATE TABLE IF NOT EXISTS ops.publishes
 (

@@ -8,8 +8,10 @@ from warehouse import ops
 from warehouse.client import Warehouse
 from warehouse.errors import TerminalError
 from warehouse.quoting import literal
+from warehouse.swap import NO_UUID
 
 from elt.pipeline.names import raw
+from elt.publishing.publish import uuids
 from elt.runs.modes.base import Base, find_published
 from elt.runs.modes.incremental import changes_table, merge
 from elt.sources.base import Divided, TableReader
@@ -26,6 +28,7 @@ class ByDay:
             raise TerminalError(f"{reader.mapping.name} is not read by the day; take mode full in pipeline.yml")
         self._warehouse, self._mapping, self._day = warehouse, reader.mapping, reader.partition
         self._rows = 0
+        self._present = uuids(warehouse).get(target, NO_UUID)
         self.base: Base | None = None
         published = find_published(warehouse, target) if self._day is not None else None
         if published is not None:
@@ -56,4 +59,4 @@ class ByDay:
         return self._warehouse.count(raw(loading), f"{self._mapping.entry.partition_by} = {literal(self._day or '')}")
 
     def complete(self, event: ops.Load) -> ops.Load:
-        return replace(event, rows_present=self._rows, shape=self._mapping.fingerprint)
+        return replace(event, rows_present=self._rows, shape=self._mapping.fingerprint, base_uuid=self._present)
