@@ -23,6 +23,7 @@ from stack.env.values import (
     HttpUrl,
     Identifier,
     IpAddress,
+    LakeUrl,
     Mode,
     Port,
     PostgresUrl,
@@ -132,6 +133,7 @@ class Env(BaseModel):
     WEBHOOK_TOKEN: Token
     WEBHOOK_SIGNING_SECRET: SomeSigningSecrets
     MASK_SALT: Secret
+    LAKE_URL: LakeUrl
     NOTIFY_URL: HttpUrl
     NOTIFY_SIGNING_SECRET: SigningSecrets
     NOTIFY_SUCCESS: Switch

@@ -19,7 +19,7 @@ from elt.lake.store import Lake, ObjectMissingError
 RAW = "raw"
 MANIFEST = "_manifest.json"
 INSTANTS = "_instants"
-_DAY = "dt="
+DAY = "dt="
 _RUN = "run="
 _DIGITS = 16
 
@@ -78,7 +78,7 @@ class Instant(msgspec.Struct, frozen=True):
 
 def day_folder(source: str, endpoint: str, day: date) -> str:
     """Returns the folder of a day, below the lake."""
-    return f"{RAW}/{source}/{endpoint}/{_DAY}{day.isoformat()}"
+    return f"{RAW}/{source}/{endpoint}/{DAY}{day.isoformat()}"
 
 
 def run_folder(source: str, endpoint: str, day: date, run: int) -> str:
@@ -89,7 +89,7 @@ def run_folder(source: str, endpoint: str, day: date, run: int) -> str:
 def days(lake: Lake, source: str, endpoint: str) -> list[date]:
     """Returns the days that have a folder, whether or not anything was fetched to its end."""
     names = lake.names(f"{RAW}/{source}/{endpoint}")
-    return [date.fromisoformat(name.removeprefix(_DAY)) for name in names if name.startswith(_DAY)]
+    return [date.fromisoformat(name.removeprefix(DAY)) for name in names if name.startswith(DAY)]
 
 
 def publish_manifest(lake: Lake, manifest: Manifest) -> None:

@@ -104,7 +104,7 @@ class Lake:
 
 
 def _write_file(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _make_folder(path.parent)
     descriptor, scratch = tempfile.mkstemp(prefix=_TEMPORARY, dir=path.parent)
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -122,6 +122,15 @@ def _write_file(path: Path, content: bytes) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def _make_folder(folder: Path) -> None:
+    """Makes the folder with the rights of the one that it is in, so that whoever may write there may write here."""
+    if folder.is_dir():
+        return
+    _make_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    folder.chmod(folder.parent.stat().st_mode & 0o7777)
 
 
 def _removed(folder: Path) -> bool:

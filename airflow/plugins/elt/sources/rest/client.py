@@ -96,9 +96,9 @@ class Client:
         # To wait for a limit costs no try, and is bounded as a whole.
         limits = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(TooManyRequestsError),
-            wait=self._pause,
+            wait=_asked_to_wait,
             stop=self._is_too_long,
-            sleep=self._sleep,
+            sleep=self._wait_for_limit,
             reraise=True,
         )
         found: tuple[Answer, Parsed] = limits(failures, self._try, url, params, parse)
@@ -178,10 +178,9 @@ class Client:
                 self._sleep(pause)
             self._last = time.monotonic()
 
-    def _pause(self, state: tenacity.RetryCallState) -> float:
-        seconds = _asked_to_wait(state)
+    def _wait_for_limit(self, seconds: float) -> None:
         self._waited += seconds
-        return seconds
+        self._sleep(seconds)
 
     def _is_too_long(self, state: tenacity.RetryCallState) -> bool:
         seconds = _asked_to_wait(state)

@@ -66,7 +66,7 @@ class Fetcher:
         self, lake: Lake, source: RestSource, secrets: Secrets, salt: str, redact: Callable[[str], str]
     ) -> None:
         self._lake, self._source, self._secrets, self._salt, self._redact = lake, source, secrets, salt, redact
-        self._sleep: Callable[[float], None] = time.sleep
+        self.sleep: Callable[[float], None] = time.sleep
 
     def fetch(self, endpoint: RestEndpoint, day: date, run: int, tell: Tell) -> Manifest:
         """Returns the manifest of what it has put into the lake; nothing counts before. Raises PipelineError."""
@@ -96,7 +96,7 @@ class Fetcher:
 
     def _client(self) -> Client:
         headers = {name: self._text(value) for name, value in self._source.headers.items()}
-        return Client(self._source.url, headers, self._source.limits, self._redact, self._sleep)
+        return Client(self._source.url, headers, self._source.limits, self._redact, self.sleep)
 
     def _parameters(self, endpoint: RestEndpoint) -> Mapping[str, str]:
         return {name: self._text(value) for name, value in endpoint.params.items()}
@@ -173,7 +173,7 @@ class _Walk:
         while request is not None:
             answer, items = self._client.get(request.url, request.params, self._parsed)
             digest = hashlib.sha256(answer.body).digest() if items else b""
-            if digest and digest == before:
+            if digest and digest == before and not pager.may_repeat:
                 raise SourceRefusedError(
                     f"{self._name} answers with the same page twice, so that the list would never end; does the API know the parameters of paging:?"
                 )

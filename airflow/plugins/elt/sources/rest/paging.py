@@ -33,6 +33,9 @@ class Request:
 class Pager(Protocol):
     """One walk through a list."""
 
+    may_repeat: bool
+    """Whether the next page may rightly be the same as the one before; else a list whose pages are the same would never end."""
+
     def first(self, request: Request) -> Request:
         """The first request, from the endpoint's own parameters."""
         ...
@@ -47,6 +50,8 @@ class Pager(Protocol):
 
 
 class _Base:
+    may_repeat = False
+
     def first(self, request: Request) -> Request:
         return request
 
@@ -185,7 +190,7 @@ class ByKeyset(_Sized):
                 f"{request.url} does not give its items in the order of {options.field}, from {options.param} on; ask for that order under params:"
             )
         if self._from is None or last > self._from:
-            self._from, self._number = last, 1
+            self._from, self._number, self.may_repeat = last, 1, True
             params = {name: value for name, value in request.params.items() if name != options.page}
             return Request(request.url, {**params, options.param: text})
         if options.page is None:
@@ -196,6 +201,7 @@ class ByKeyset(_Sized):
                 f"{request.url} has more items of {options.field} {text} than fit on a page; name the parameter of page numbers with page: under keyset:"
             )
         self._number += 1
+        self.may_repeat = False
         return request.with_param(options.page, str(self._number))
 
     def _is_past(self, mark: Decimal) -> bool:
