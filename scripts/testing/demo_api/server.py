@@ -16,7 +16,10 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from testing.demo_api import data
 
-Kind = Literal["status", "reset", "cut", "cut chunk", "text"]
+Kind = Literal["status", "reset", "cut", "cut chunk", "hang", "text"]
+
+
+_LONGEST_HANG = 60
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,8 @@ class DemoApi:
     """Called before each answer with the number of the request, from 1."""
     packs: bool = False
     """Whether answers are packed where the client allows it."""
+    released: threading.Event = field(default_factory=threading.Event)
+    """Until it is set, a request that hangs gets no answer."""
     seen: list[Seen] = field(default_factory=list)
 
     def items(self, path: str, query: Mapping[str, str], origin: str) -> tuple[str, Mapping[str, str]] | None:
@@ -151,6 +156,9 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body[: len(body) // 2])
+            self.close_connection = True
+        elif fault.kind == "hang":
+            self.api.released.wait(_LONGEST_HANG)
             self.close_connection = True
         elif fault.kind == "cut chunk":
             self.send_response(200)

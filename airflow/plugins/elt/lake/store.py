@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import fsspec
-from warehouse.errors import TerminalError, TransientError
+from warehouse.errors import PipelineError, TerminalError, TransientError
 
 _DRIVERS = {"s3": "s3fs", "gs": "gcsfs"}
 _TEMPORARY = ".tmp-"
@@ -61,7 +61,12 @@ class Lake:
         with _errors(path, "written"):
             if self._scheme == "file":
                 _write_file(Path(self._root) / path, content)
-            else:
+                return
+            try:
+                self._store.pipe_file(self._full(path), content)
+            except FileNotFoundError:
+                # There is no such bucket.
+                self._store.mkdir(self._root.partition("/")[0])
                 self._store.pipe_file(self._full(path), content)
 
     def read(self, path: str) -> bytes:
@@ -166,3 +171,10 @@ def _errors(path: str, what: str) -> Iterator[None]:
         raise TransientError(
             f"{path or 'the lake'} cannot be {what} in the lake ({error.strerror or error}); make room or look at the store, then run again"
         ) from None
+    except PipelineError:
+        raise
+    except Exception as error:
+        # Drivers of object stores let errors of their own libraries through.
+        raise TransientError(
+            f"{path or 'the lake'} cannot be {what} in the lake ({type(error).__name__}: {error}); look at the store, then run again"
+        ) from error

@@ -144,7 +144,7 @@ class Client:
 
     def _refusal(self, response: httpx.Response, body: bytes, shown: str) -> PipelineError:
         status, headers = response.status_code, response.headers
-        said = self._redact(" ".join(body[:_SHOWN].decode("utf-8", "replace").split()))
+        said = self._redact(" ".join(body[:_SHOWN].decode("utf-8", "replace").split())) or response.reason_phrase
         is_limit = status == 429 or (
             status == 403 and ("retry-after" in headers or headers.get("x-ratelimit-remaining") == "0")
         )

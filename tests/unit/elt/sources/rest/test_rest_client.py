@@ -38,9 +38,16 @@ def test_what_can_pass_is_tried_again_and_the_list_is_whole(api: Any, fault: Fau
     assert len(api.demo.seen) == 4 and len(api.waits) == 3
 
 
+def test_an_api_that_hangs_is_asked_again(api: Any) -> None:
+    api.demo.faults = [Fault("hang")]
+    assert api.fetch(PRODUCTS, limits={"timeout": 1}).items == 20
+    api.demo.released.set()
+    assert len(api.demo.seen) == 2
+
+
 def test_the_tries_of_a_request_end(api: Any) -> None:
     api.demo.faults = [Fault("status", 503)] * 20
-    with pytest.raises(TransientError, match="/products answers 503"):
+    with pytest.raises(TransientError, match="/products answers 503: Service Unavailable"):
         api.fetch(PRODUCTS, limits={"tries": 4})
     assert len(api.demo.seen) == 4 and not list(api.lake.objects())
 
