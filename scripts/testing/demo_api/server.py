@@ -138,8 +138,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _send(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
         if self.api.packs and "gzip" in self.headers.get("Accept-Encoding", ""):
             body, headers = gzip.compress(body), {**headers, "Content-Encoding": "gzip"}
-        self.send_response(status)
-        for name, value in {"Content-Type": "application/json; charset=utf-8", **headers}.items():
+        self.send_response_only(status)
+        own = {"Date": self.date_time_string(), "Content-Type": "application/json; charset=utf-8"}
+        for name, value in {**own, **headers}.items():
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
