@@ -25,6 +25,7 @@ _MOST_REDIRECTS = 5
 _LONGEST_PAUSE = 60.0
 _SHOWN = 200
 _SHORTEST_WAIT = 1.0
+_SILENT_SECONDS = 2.0
 _NO_LIMIT_KNOWN = 60.0
 """Seconds to wait where the API says that there were too many requests, and not for how long."""
 
@@ -66,10 +67,13 @@ class Client:
         limits: Limits,
         redact: Callable[[str], str],
         sleep: Callable[[float], None] = time.sleep,
+        tell: Callable[[str], None] = lambda _: None,
     ) -> None:
+        """`tell` gets a sentence before each wait of more than two seconds."""
         self._limits = limits
         self._redact = redact
         self._sleep = sleep
+        self._tell = tell
         self._origin = _origin(url)
         self._waited = 0.0
         self._last = 0.0
@@ -90,6 +94,7 @@ class Client:
             retry=tenacity.retry_if_exception(_may_pass),
             wait=tenacity.wait_exponential_jitter(initial=0.5, max=_LONGEST_PAUSE),
             stop=tenacity.stop_after_attempt(self._limits.tries),
+            before_sleep=self._say,
             sleep=self._sleep,
             reraise=True,
         )
@@ -98,6 +103,7 @@ class Client:
             retry=tenacity.retry_if_exception_type(TooManyRequestsError),
             wait=_asked_to_wait,
             stop=self._is_too_long,
+            before_sleep=self._say,
             sleep=self._wait_for_limit,
             reraise=True,
         )
@@ -177,6 +183,11 @@ class Client:
             if pause > 0:
                 self._sleep(pause)
             self._last = time.monotonic()
+
+    def _say(self, state: tenacity.RetryCallState) -> None:
+        seconds = state.upcoming_sleep
+        if seconds > _SILENT_SECONDS and state.outcome:
+            self._tell(f"{state.outcome.exception()}; asking again in {seconds:.0f} s")
 
     def _wait_for_limit(self, seconds: float) -> None:
         self._waited += seconds

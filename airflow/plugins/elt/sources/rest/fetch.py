@@ -74,7 +74,7 @@ class Fetcher:
             raise TerminalError(
                 "pipeline.yml masks keys and MASK_SALT is empty; set it, once and for all, and run again"
             )
-        client = self._client()
+        client = self._client(tell)
         try:
             walk = _Walk(
                 self._lake, self._source, endpoint, Day(day), run, client, self._parameters(endpoint), self._salt, tell
@@ -85,7 +85,7 @@ class Fetcher:
 
     def first_page(self, endpoint: RestEndpoint, day: date) -> tuple[bytes, ...]:
         """Returns the items of the first page, and puts nothing into the lake."""
-        client = self._client()
+        client = self._client(lambda _: None)
         try:
             values = {**next(endpoint.combinations()), **Day(day).values}
             request = _request(self._source, endpoint, self._parameters(endpoint), values)
@@ -94,9 +94,9 @@ class Fetcher:
         finally:
             client.close()
 
-    def _client(self) -> Client:
+    def _client(self, tell: Tell) -> Client:
         headers = {name: self._text(value) for name, value in self._source.headers.items()}
-        return Client(self._source.url, headers, self._source.limits, self._redact, self.sleep)
+        return Client(self._source.url, headers, self._source.limits, self._redact, self.sleep, tell)
 
     def _parameters(self, endpoint: RestEndpoint) -> Mapping[str, str]:
         return {name: self._text(value) for name, value in endpoint.params.items()}

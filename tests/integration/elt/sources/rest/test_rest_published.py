@@ -9,8 +9,9 @@ from datetime import date, timedelta
 from typing import Any
 
 import pytest
-from elt.runs.fetch import fetch
+from elt.runs.fetch import fetch, fetch_run
 from elt.runs.run import begin, load_tables, publish
+from testing.demo_api.server import Fault
 from warehouse.errors import TerminalError
 
 
@@ -145,14 +146,14 @@ def test_fetch_and_load_are_two_halves_and_verify_compares_every_day(store: Any)
 
 def test_a_run_repeats_no_fetch_that_it_has_done(store: Any) -> None:
     run = begin(store.settings, run_key="dag/1", tables=None, full_refresh=False, source="store", day=date(2026, 1, 1))
-    found = fetch(store.settings, source="store", run=run, day=date(2026, 1, 1))
+    found = fetch_run(store.settings, run=run)
     assert [(one.target, one.rows) for one in found] == [
         ("store__products", 20),
         ("store__users", 10),
         ("store__carts", 7),
     ]
     asked = len(store.api.seen)
-    fetch(store.settings, source="store", run=run, day=date(2026, 1, 1))
+    fetch_run(store.settings, run=run)
     with store.shop.held(run):
         load_tables(store.settings, run=run, targets=("store__products", "store__users", "store__carts"), attempt=1)
     publish(store.settings, run=run)
@@ -212,3 +213,12 @@ def test_on_error_keep_publishes_the_other_endpoints(store: Any) -> None:
         "store__carts": False,
     }
     assert store.days("store__products") == {"2026-01-01": 20} and store.days("store__carts") == {"2026-01-01": 3}
+
+
+def test_a_fetch_that_was_cut_goes_on_at_the_endpoint_that_is_missing(store: Any) -> None:
+    run = begin(store.settings, run_key="dag/1", tables=None, full_refresh=False, source="store", day=date(2026, 1, 1))
+    store.api.before = lambda number: store.api.faults.append(Fault("status", 404)) if number == 3 else None
+    with pytest.raises(TerminalError, match="/carts answers 404"):
+        fetch_run(store.settings, run=run)
+    fetch_run(store.settings, run=run)
+    assert [one.path for one in store.api.seen] == ["/products", "/users", "/carts", "/carts"]

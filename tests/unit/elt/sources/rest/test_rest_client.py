@@ -90,6 +90,7 @@ def test_a_wait_that_is_too_long_ends_the_fetch_and_says_when_to_go_on(api: Any)
     ):
         api.fetch(PRODUCTS, limits={"wait_at_most": "20min"})
     assert api.waits == [600, 600]
+    assert sum("too many requests" in text and text.endswith("asking again in 600 s") for text in api.told) == 2
 
 
 @pytest.mark.parametrize(
