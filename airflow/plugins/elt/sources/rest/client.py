@@ -24,6 +24,8 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MOST_REDIRECTS = 5
 _LONGEST_PAUSE = 60.0
 _SHOWN = 200
+"""Characters of what an API says beside an error."""
+_READ = 4096
 _SHORTEST_WAIT = 1.0
 _SILENT_SECONDS = 2.0
 _NO_LIMIT_KNOWN = 60.0
@@ -118,11 +120,12 @@ class Client:
             if isinstance(answer, Answer):
                 return answer, parse(answer)
             url, params = answer, {}
-        raise SourceRefusedError(self._redact(f"{url} redirects more than {_MOST_REDIRECTS} times; correct the path"))
+        raise SourceRefusedError(f"{_path(url)} redirects more than {_MOST_REDIRECTS} times; correct the path")
 
     def _once(self, url: str, params: Params) -> Answer | str:
         """Returns the answer, or the address to which it redirects."""
-        shown = self._redact(str(httpx.URL(url, params=dict(params)) if params else httpx.URL(url)))
+        # Parameters, and addresses of next pages, may hold a secret.
+        shown = _path(url)
         try:
             with self._http.stream("GET", url, params=dict(params) or None) as response:
                 if response.status_code in _REDIRECTS and "location" in response.headers:
@@ -150,7 +153,9 @@ class Client:
 
     def _refusal(self, response: httpx.Response, body: bytes, shown: str) -> PipelineError:
         status, headers = response.status_code, response.headers
-        said = self._redact(" ".join(body[:_SHOWN].decode("utf-8", "replace").split())) or response.reason_phrase
+        said = (
+            self._redact(" ".join(body[:_READ].decode("utf-8", "replace").split()))[:_SHOWN] or response.reason_phrase
+        )
         is_limit = status == 429 or (
             status == 403 and ("retry-after" in headers or headers.get("x-ratelimit-remaining") == "0")
         )
@@ -239,6 +244,10 @@ def limit_reset(headers: Mapping[str, str]) -> float | None:
             # Some give an instant, some a number of seconds.
             return max(0.0, int(text) - now) if int(text) > now / 2 else float(text)
     return None
+
+
+def _path(url: str) -> str:
+    return url.partition("?")[0]
 
 
 def _origin(url: str) -> str:

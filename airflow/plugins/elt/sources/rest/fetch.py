@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from urllib.parse import quote, quote_plus
 
 from pydantic import SecretStr
-from warehouse.errors import TerminalError
+from warehouse.errors import PipelineError, TerminalError
 
 from elt.errors import SourceRefusedError
 from elt.lake.manifest import LakeObject, Manifest, publish_manifest, run_folder
@@ -65,7 +67,8 @@ class Fetcher:
     def __init__(
         self, lake: Lake, source: RestSource, secrets: Secrets, salt: str, redact: Callable[[str], str]
     ) -> None:
-        self._lake, self._source, self._secrets, self._salt, self._redact = lake, source, secrets, salt, redact
+        self._lake, self._source, self._secrets, self._salt = lake, source, secrets, salt
+        self._redact_others = redact
         self.sleep: Callable[[float], None] = time.sleep
 
     def fetch(self, endpoint: RestEndpoint, day: date, run: int, tell: Tell) -> Manifest:
@@ -75,28 +78,45 @@ class Fetcher:
                 "pipeline.yml masks keys and MASK_SALT is empty; set it, once and for all, and run again"
             )
         client = self._client(tell)
-        try:
+        with self._redacting(client):
             walk = _Walk(
                 self._lake, self._source, endpoint, Day(day), run, client, self._parameters(endpoint), self._salt, tell
             )
             return walk.fetch()
-        finally:
-            client.close()
 
     def first_page(self, endpoint: RestEndpoint, day: date) -> tuple[bytes, ...]:
         """Returns the items of the first page, and puts nothing into the lake."""
         client = self._client(lambda _: None)
-        try:
+        with self._redacting(client):
             values = {**next(endpoint.combinations()), **Day(day).values}
             request = _request(self._source, endpoint, self._parameters(endpoint), values)
             request = pager_of(endpoint, values["start"], Day(day).end).first(request)
             return client.get(request.url, request.params, lambda answer: read_page(answer, endpoint.records))[1]
+
+    @contextmanager
+    def _redacting(self, client: Client) -> Iterator[None]:
+        """Closes the client at the end. Whatever the API has said, and a message repeats, has no secret."""
+        try:
+            yield
+        except PipelineError as error:
+            error.args = (self._redact(str(error)),)
+            raise
         finally:
             client.close()
 
     def _client(self, tell: Tell) -> Client:
         headers = {name: self._text(value) for name, value in self._source.headers.items()}
         return Client(self._source.url, headers, self._source.limits, self._redact, self.sleep, tell)
+
+    def _redact(self, text: str) -> str:
+        """Removes the secrets of the source, as they are sent and as an API may repeat them."""
+        for name in self._source.variables:
+            value = self._secrets(name).get_secret_value()
+            # "Bearer token" is a scheme and the secret.
+            for secret in {value, value.partition(" ")[2]} - {""}:
+                for written in (secret, quote(secret, safe=""), quote_plus(secret), quote(secret)):
+                    text = text.replace(written, "***")
+        return self._redact_others(text)
 
     def _parameters(self, endpoint: RestEndpoint) -> Mapping[str, str]:
         return {name: self._text(value) for name, value in endpoint.params.items()}

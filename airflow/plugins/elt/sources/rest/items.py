@@ -12,7 +12,8 @@ import msgspec
 from elt.errors import SourceRefusedError, SourceUnavailableError
 from elt.sources.rest.client import Answer
 
-_SHOWN = 80
+_SHOWN = 16
+"""Bytes of an answer in a message: its kind, and not what it says."""
 _NO_LINE_ENDS = bytes.maketrans(b"\r\n", b"  ")
 
 Raw = msgspec.Raw

@@ -76,7 +76,7 @@ class ByLink(_Base):
             return None
         if not isinstance(found, str):
             raise SourceRefusedError(
-                f"{self._options.at} of {request.url} is {found!r} and no address; correct link: in pipeline.yml"
+                f"{self._options.at} of the answer is {found!r} and no address; correct link: in pipeline.yml"
             )
         return Request(urljoin(page.answer.url, found), {})
 

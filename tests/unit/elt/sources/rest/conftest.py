@@ -18,7 +18,7 @@ from elt.sources.rest.options import RestSource
 from pydantic import SecretStr
 from testing.demo_api.server import DemoApi, serving
 
-TOKEN = "token-that-nobody-may-see"
+TOKEN = "token/that+nobody=may see"
 DAY = date(2026, 1, 2)
 
 
@@ -40,7 +40,7 @@ class Api:
     def fetch(self, endpoint: dict[str, Any], *, run: int = 1, salt: str = "salt", **more: Any) -> Manifest:
         source = self.source(endpoint, **more)
         secrets = {"API_TOKEN": f"Bearer {TOKEN}", "API_KEY": TOKEN}
-        fetcher = Fetcher(self.lake, source, lambda name: SecretStr(secrets.get(name, "")), salt, _redact)
+        fetcher = Fetcher(self.lake, source, lambda name: SecretStr(secrets.get(name, "")), salt, str)
         fetcher.sleep = self.waits.append
         return fetcher.fetch(source.endpoints[0], DAY, run, self.told.append)
 
@@ -54,10 +54,6 @@ class Api:
 
     def ids(self, manifest: Manifest) -> list[int]:
         return [int(json.loads(item)["id"]) for item in self.items(manifest)]
-
-
-def _redact(text: str) -> str:
-    return text.replace(TOKEN, "***")
 
 
 @pytest.fixture
