@@ -17,6 +17,7 @@ CREATE TABLE IF NOT EXISTS ops.runs
     source String COMMENT 'JSON: server and database that the run copied from; empty where pipeline.yml lists the tables',
     note String COMMENT 'Sentences that a person should read: which tables are gone at the source, or left out',
     source_name String COMMENT 'Name of the source in pipeline.yml; empty in rows from before there were several',
+    day String COMMENT 'Day that the run brings, as 2026-01-31, of a source that is read by the day; empty for any other source',
     version UInt64 COMMENT 'Microseconds since 1970-01-01 UTC at which this row was written'
 )
 ENGINE = ReplacingMergeTree(version)
@@ -28,12 +29,14 @@ ALTER TABLE ops.runs
     ADD COLUMN IF NOT EXISTS source String AFTER horizon,
     ADD COLUMN IF NOT EXISTS note String AFTER source,
     ADD COLUMN IF NOT EXISTS source_name String AFTER note,
+    ADD COLUMN IF NOT EXISTS day String AFTER source_name,
     COMMENT COLUMN status 'running, success, failed, or verified: loaded, compared with the source and dropped',
     COMMENT COLUMN error 'One sentence with cause and cure of a run that failed, or of the tables that kept what was published before',
     COMMENT COLUMN horizon 'No transaction that was open at the snapshot had begun before; NULL where that is not known',
     COMMENT COLUMN source 'JSON: server and database that the run copied from; empty where pipeline.yml lists the tables',
     COMMENT COLUMN note 'Sentences that a person should read: which tables are gone at the source, or left out',
-    COMMENT COLUMN source_name 'Name of the source in pipeline.yml; empty in rows from before there were several';
+    COMMENT COLUMN source_name 'Name of the source in pipeline.yml; empty in rows from before there were several',
+    COMMENT COLUMN day 'Day that the run brings, as 2026-01-31, of a source that is read by the day; empty for any other source';
 
 CREATE TABLE IF NOT EXISTS ops.loads
 (
@@ -42,7 +45,7 @@ CREATE TABLE IF NOT EXISTS ops.loads
     try UInt32 COMMENT 'Attempt, from 1',
     source String COMMENT 'Table in the source, as schema.table',
     loading_table String COMMENT 'Table in raw that this attempt filled',
-    mode LowCardinality(String) COMMENT 'full, incremental, or unchanged where nothing was read; an incremental table is copied whole at first, and whenever note says why',
+    mode LowCardinality(String) COMMENT 'full, incremental, by_day, or unchanged where nothing was read; an incremental table is copied whole at first, and whenever note says why',
     status LowCardinality(String) COMMENT 'running, loaded, published, failed, kept: failed, and what was published before stays, or verified: compared with the source and dropped',
     snapshot String COMMENT 'Postgres snapshot that the load read',
     rows_sent UInt64 COMMENT 'Rows that Postgres says it sent',
@@ -57,6 +60,7 @@ CREATE TABLE IF NOT EXISTS ops.loads
     verified_at Nullable(DateTime64(6, 'UTC')) COMMENT 'When every value was found equal to the source at the snapshot; NULL where nobody looked',
     verified_columns Array(String) COMMENT 'Columns that were compared and are equal',
     not_verified Array(String) COMMENT 'Columns that could not be compared, each with the reason',
+    base_uuid UUID COMMENT 'UUID of raw.<target> when a load by_day began, on which it stands; all zero where there was none, and for other modes',
     started_at DateTime64(6, 'UTC'),
     ended_at Nullable(DateTime64(6, 'UTC')),
     error String,
@@ -73,14 +77,16 @@ ALTER TABLE ops.loads
     ADD COLUMN IF NOT EXISTS verified_at Nullable(DateTime64(6, 'UTC')) AFTER note,
     ADD COLUMN IF NOT EXISTS verified_columns Array(String) AFTER verified_at,
     ADD COLUMN IF NOT EXISTS not_verified Array(String) AFTER verified_columns,
-    COMMENT COLUMN mode 'full, incremental, or unchanged where nothing was read; an incremental table is copied whole at first, and whenever note says why',
+    ADD COLUMN IF NOT EXISTS base_uuid UUID AFTER not_verified,
+    COMMENT COLUMN mode 'full, incremental, by_day, or unchanged where nothing was read; an incremental table is copied whole at first, and whenever note says why',
     COMMENT COLUMN status 'running, loaded, published, failed, kept: failed, and what was published before stays, or verified: compared with the source and dropped',
     COMMENT COLUMN shape 'Fingerprint of columns, key and conditions; another one makes the next incremental load a full one',
     COMMENT COLUMN origin 'JSON: server, database and table that the rows come from, as Postgres shows them; another one makes the next incremental load a full one',
     COMMENT COLUMN note 'A sentence that a person should read: why the table was copied whole, or what of it cannot be followed',
     COMMENT COLUMN verified_at 'When every value was found equal to the source at the snapshot; NULL where nobody looked',
     COMMENT COLUMN verified_columns 'Columns that were compared and are equal',
-    COMMENT COLUMN not_verified 'Columns that could not be compared, each with the reason';
+    COMMENT COLUMN not_verified 'Columns that could not be compared, each with the reason',
+    COMMENT COLUMN base_uuid 'UUID of raw.<target> when a load by_day began, on which it stands; all zero where there was none, and for other modes';
 
 CREATE TABLE IF NOT EXISTS ops.publishes
 (

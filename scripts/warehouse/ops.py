@@ -12,6 +12,7 @@ from warehouse.client import Warehouse
 from warehouse.errors import TerminalError
 from warehouse.records import microseconds, read
 
+_NO_UUID = UUID(int=0)
 _CLOCKS_APART = 3_600_000_000
 """Microseconds by which the clock of another host may be ahead."""
 
@@ -33,6 +34,7 @@ class Run:
     source: str = ""
     note: str = ""
     source_name: str = ""
+    day: str = ""
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,7 @@ class Load:
     verified_at: datetime | None = None
     verified_columns: tuple[str, ...] = ()
     not_verified: tuple[str, ...] = ()
+    base_uuid: UUID = _NO_UUID
     ended_at: datetime | None = None
     error: str = ""
 

@@ -29,13 +29,14 @@ class Settings(BaseSettings):
     mask_salt: SecretStr = SecretStr("")
     elt_pipeline: Path = Path("pipeline.yml")
     elt_plan: Path = Path(".stack/data/plan.json")
+    lake_url: str = Field(default_factory=lambda: Path(".stack/data/lake").absolute().as_uri())
     notify_url: str = ""
     sample_shop: bool = True
 
     _urls: dict[str, SecretStr] = PrivateAttr(default_factory=dict)
 
     def url(self, variable: str) -> SecretStr:
-        """The address of a source in the environment variable of that name; empty where it is not set."""
+        """The address or secret of a source in the environment variable of that name; empty where it is not set."""
         if variable == "SOURCE_URL":
             return self.source_url
         return self._urls.setdefault(variable, SecretStr(os.environ.get(variable, "")))

@@ -25,6 +25,7 @@ from stack.env.values import (
     HttpUrl,
     Identifier,
     IpAddress,
+    LakeUrl,
     Mode,
     Port,
     PostgresUrl,
@@ -138,6 +139,7 @@ class Env(BaseModel):
     WEBHOOK_TOKEN: Token
     WEBHOOK_SIGNING_SECRET: SomeSigningSecrets
     MASK_SALT: Secret
+    LAKE_URL: LakeUrl
     FILES_FOLDER: Folder
     NOTIFY_URL: HttpUrl
     NOTIFY_SIGNING_SECRET: SigningSecrets

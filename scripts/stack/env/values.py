@@ -112,6 +112,19 @@ def _http_url(value: str) -> str:
     return value
 
 
+def _lake_url(value: str) -> str:
+    try:
+        parts = urlsplit(value)
+        good = (parts.scheme == "file" and not parts.netloc and parts.path.startswith("/")) or (
+            parts.scheme in ("s3", "gs") and bool(parts.netloc)
+        )
+    except ValueError:
+        good = False
+    if value and (not good or re.search(r"\s", value)):
+        raise ValueError("write file:///folder, s3://bucket/prefix or gs://bucket/prefix, or nothing")
+    return value
+
+
 def _fernet(value: str) -> str:
     try:
         lengths = {len(base64.urlsafe_b64decode(key)) for key in value.split(",")}
@@ -164,6 +177,7 @@ Folder = Annotated[
 ]
 PostgresUrl = Annotated[str, CONFIDENTIAL, AfterValidator(source_url)]
 HttpUrl = Annotated[str, CONFIDENTIAL, AfterValidator(_http_url)]
+LakeUrl = Annotated[str, AfterValidator(_lake_url)]
 Secret = Annotated[
     str,
     CONFIDENTIAL,

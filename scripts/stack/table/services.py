@@ -197,6 +197,7 @@ def _loader_names(context: Context) -> dict[str, str]:
         "SOURCE_URL": context.env.source_url,
         "ELT_PIPELINE": str(repo / "pipeline.yml"),
         "ELT_PLAN": str(context.paths.data / "airflow" / "plan.json"),
+        "LAKE_URL": context.env.LAKE_URL or (context.paths.data / "lake").as_uri(),
         **_warehouse(context),
     }
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from datetime import date
 
 from rich.console import Console
 from rich.markup import escape
@@ -23,6 +24,7 @@ from elt.planning import plan
 from elt.planning.selection import sources_of
 from elt.publishing.misfits import describe
 from elt.runs import reconcile, run
+from elt.runs.fetch import Fetched, fetch
 from elt.runs.progress import LoadResult, PublishedTable
 from elt.runs.reconcile import Compared
 from elt.runs.whole_run import load_everything, run_key
@@ -67,6 +69,20 @@ def _parser() -> argparse.ArgumentParser:
     load.add_argument("--full-refresh", action="store_true", help="copy whole tables, whatever their mode")
     load.add_argument("--verify", action="store_true", help="compare every value with the source before publishing")
     load.add_argument("--parallel", type=_positive, default=2, metavar="N", help="tables at once (2)")
+    load.add_argument(
+        "--dt",
+        type=_day,
+        metavar="DAY",
+        help="of an API: the day to fetch and load, as 2026-01-31; today (UTC) without",
+    )
+    load.add_argument(
+        "--from-lake",
+        action="store_true",
+        help="of an API: load what the lake has of the day, and ask the API for nothing",
+    )
+    fetch = commands.add_parser("fetch", help="fetch a day of an API into the lake, and load nothing")
+    fetch.add_argument("names", nargs="+", metavar="SOURCE|TABLE", help=_NAMES)
+    fetch.add_argument("--dt", type=_day, metavar="DAY", help="as 2026-01-31; today (UTC) without")
     verify = commands.add_parser(
         "verify", help="load tables beside what is published, compare every value with the source, and drop them again"
     )
@@ -94,6 +110,13 @@ def _positive(text: str) -> int:
     if not text.isdigit() or not 1 <= int(text) <= 32:
         raise argparse.ArgumentTypeError(f"{text} is not a number from 1 to 32")
     return int(text)
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text} is no day; write it as 2026-01-31") from None
 
 
 def _check(options: argparse.Namespace, settings: Settings, out: Console) -> int:
@@ -171,6 +194,8 @@ def _load(options: argparse.Namespace, settings: Settings, out: Console) -> int:
                 full_refresh=options.full_refresh,
                 workers=options.parallel,
                 verify=options.verify,
+                day=options.dt,
+                from_lake=options.from_lake,
             )
         print_loads(done, out)
         published.extend(done.published.tables)
@@ -182,6 +207,22 @@ def _load(options: argparse.Namespace, settings: Settings, out: Console) -> int:
     at = "all read at one instant" if len(wanted) == 1 else "each source read at one instant"
     out.print(f"Published {len(published)} tables with {rows:,} rows, {at}.")
     out.print(f"Next: build the marts (POST /webhook/manual), or {_ME} status")
+    return 0 if well else 1
+
+
+def _fetch(options: argparse.Namespace, settings: Settings, out: Console) -> int:
+    fetched: list[Fetched] = []
+
+    def fetch_source(source: str, tables: tuple[str, ...]) -> bool:
+        fetched.extend(fetch(settings, source=source, day=options.dt, tables=tables, tell=_dim(out)))
+        return True
+
+    well = _each(_wanted(settings, options.names), out, fetch_source)
+    out.print(
+        f"{sum(one.rows for one in fetched):,} items of {len(fetched)} endpoints are in the lake, {escape(settings.lake_url)}."
+    )
+    day = f" --dt {options.dt}" if options.dt else ""
+    out.print(f"Next: {_ME} load --from-lake{day} {escape(' '.join(options.names))}")
     return 0 if well else 1
 
 
@@ -369,6 +410,7 @@ def _status(options: argparse.Namespace, settings: Settings, out: Console) -> in
 
 _COMMANDS = {
     "check": _check,
+    "fetch": _fetch,
     "plan": _plan,
     "load": _load,
     "verify": _verify,

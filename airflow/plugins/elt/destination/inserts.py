@@ -29,6 +29,8 @@ _SETTINGS = {
     # takes more of the processor that Postgres may need.
     "input_format_parallel_parsing": 0,
     # Small blocks (bytes) are written while the next are read, and little is left to do when the last row is there.
+    # A table by day may be loaded with all of its days at once.
+    "max_partitions_per_insert_block": 0,
     "input_format_max_block_size_bytes": 8_000_000,
     "min_insert_block_size_bytes": 25_000_000,
 }

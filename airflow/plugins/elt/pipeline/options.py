@@ -20,6 +20,13 @@ class Options(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class Variable(Options):
+    """A value that stands in the environment."""
+
+    env: Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]*$")]
+    """Name of the variable."""
+
+
 class TableEntry(Options):
     """One table of a source."""
 

@@ -20,7 +20,7 @@ from warehouse.swap import NO_UUID, Place, swap_all
 from warehouse.turns import WAIT_SECONDS, wait_for_dbt
 
 from elt.pipeline.names import publisher_table, raw, run_of_loading_table
-from elt.publishing import keeping
+from elt.publishing import days, keeping
 
 PLACE = Place("raw", lambda name: run_of_loading_table(name) is not None, publisher_table)
 _HEARTBEAT_SECONDS = 5.0
@@ -50,16 +50,20 @@ def open_journal(
     Raises TerminalError if no table is loaded or one is missing, if a table lost rows since it was counted or was not read from the run's snapshot,
     or if a newer run has published meanwhile.
     """
+    attempts = ops.loads(warehouse, run.run) if attempts is None else attempts
+    if run.day:
+        for call in before:
+            call()
+        before, attempts = (), days.onto_published(warehouse, run, attempts, uuids(warehouse))
     with ThreadPoolExecutor(2 + len(before)) as pool:
         ended = [pool.submit(call) for call in before]
-        there = pool.submit(_uuids_and_newest, warehouse, run.tables)
-        attempts = ops.loads(warehouse, run.run) if attempts is None else attempts
+        there = pool.submit(_uuids_and_newest, warehouse, run)
         kept = {load.target for load in keeping.kept(attempts)}
         targets = [target for target in run.tables if target not in kept]
         loaded = {load.target: load for load in attempts if load.status in ("loaded", "published")}
         counts = pool.submit(_count, warehouse, [loaded[target] for target in targets if target in loaded])
-    for call in ended:
-        call.result()
+    for done in ended:
+        done.result()
     tables, newest = there.result()
     if newest > run.run:
         raise TerminalError(
@@ -246,13 +250,18 @@ def uuids(warehouse: Warehouse) -> dict[str, UUID]:
     return PLACE.tables(warehouse)
 
 
-def _uuids_and_newest(warehouse: Warehouse, targets: Sequence[str]) -> tuple[dict[str, UUID], int]:
-    """Returns the UUIDs of the tables of `raw` by name, and the newest run that has published one of `targets`; 0 without one."""
+def _uuids_and_newest(warehouse: Warehouse, run: ops.Run) -> tuple[dict[str, UUID], int]:
+    """Returns the UUIDs of the tables of `raw` by name, and the newest run that has published one of the run's tables; 0 without one.
+
+    A run of one day is overtaken only by another one of that day, or of all days.
+    """
     # `done` is a swap's last status, so it does not matter which of its events are merged.
     found = warehouse.rows(
         "SELECT name, toString(uuid), (SELECT max(run) FROM ops.publishes"
-        " WHERE status = 'done' AND has({targets:Array(String)}, target)) FROM system.tables WHERE database = 'raw'",
-        {"targets": list(targets)},
+        " WHERE status = 'done' AND has({targets:Array(String)}, target) AND ({day:String} = ''"
+        " OR run IN (SELECT run FROM ops.runs FINAL WHERE day = {day:String} OR full_refresh)))"
+        " FROM system.tables WHERE database = 'raw'",
+        {"targets": list(run.tables), "day": "" if run.full_refresh else run.day},
     )
     return {str(name): UUID(uuid) for name, uuid, _ in found}, max((int(newest) for _, _, newest in found), default=0)
 

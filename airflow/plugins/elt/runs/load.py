@@ -83,7 +83,7 @@ def _load(
                 warehouse.command(statement)
         event = mode.complete(event)
         if verification.is_due(warehouse, verify, entry.target_name):
-            event = _verified(warehouse, reader, event)
+            event = _verified(warehouse, reader, event, mode.table_to_verify(event.loading_table))
     except BaseException as error:
         if isinstance(error, PipelineError):
             error.naming(str(entry.name))
@@ -135,8 +135,8 @@ def _explained(warehouse: Warehouse, reader: TableReader, condition: str | None,
     return reader.explain(condition, cause) or cause
 
 
-def _verified(warehouse: Warehouse, reader: TableReader, event: ops.Load) -> ops.Load:
-    """The load with what a comparison with the source has found. Raises VerificationError when they differ."""
+def _verified(warehouse: Warehouse, reader: TableReader, event: ops.Load, table: str) -> ops.Load:
+    """The load with what a comparison of `table` with the source has found. Raises VerificationError when they differ."""
     if not isinstance(reader, Summed):
         return replace(event, not_verified=("every column: the source computes no checksums",))
     last_beat = time.monotonic()
@@ -148,8 +148,8 @@ def _verified(warehouse: Warehouse, reader: TableReader, event: ops.Load) -> ops
             with suppress(WarehouseUnavailableError):
                 records.append(warehouse, [event])
 
-    loading = event.loading_table
-    found = verification.verify(warehouse, reader, loading, publisher_table(loading, "d"), beat)
+    scratch = publisher_table(event.loading_table, "d")
+    found = verification.verify(warehouse, reader, table, scratch, beat)
     if not found.is_right:
         cure = f"copy it whole: python -m elt load {event.target} --full-refresh"
         if event.mode == "full":

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from warehouse import ops
+from warehouse.errors import TerminalError
 
 from elt.pipeline.file import PipelineFile
 from elt.pipeline.options import SourceEntry, TableEntry
 from elt.planning.selection import select_tables
 from elt.settings import Settings
-from elt.sources.base import Source
+from elt.sources.base import Daily, Source
 from elt.sources.registry import open_source, read_pipeline
 
 
@@ -40,6 +41,16 @@ def place_of(settings: Settings, name: str | None = None) -> Place:
     file = read_pipeline(settings.elt_pipeline)
     entry = file.find(name) if name else file.main
     return Place(settings, file, open_source(settings, entry))
+
+
+def daily(place: Place) -> Daily:
+    """The source, which is read by the day. Raises TerminalError for any other source."""
+    if not isinstance(place.source, Daily):
+        kind = place.source.entry.kind
+        raise TerminalError(
+            f"{place.name} is of kind {kind}, which is not read by the day; leave out --dt and --from-lake"
+        )
+    return place.source
 
 
 def entry_of(settings: Settings, run: ops.Run) -> SourceEntry:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
+from datetime import date
 
 from warehouse import ops, records
 from warehouse.client import Warehouse
@@ -25,6 +26,7 @@ from elt.runs import gone, load, snapshot
 from elt.runs.place import Place, adopts, entry_of, place_of
 from elt.runs.progress import LoadResult, Progress, PublishedTable, PublishResult
 from elt.settings import Settings
+from elt.sources.base import Daily
 from elt.sources.registry import read_pipeline
 
 
@@ -35,6 +37,7 @@ def begin(
     tables: Sequence[str] | None,
     full_refresh: bool,
     source: str | None = None,
+    day: date | None = None,
     warn: Callable[[str], None] = lambda _: None,
     tell: Callable[[str], None] = lambda _: None,
 ) -> int:
@@ -42,7 +45,8 @@ def begin(
 
     First finishes what earlier runs left: rolls cut publishes forward, closes dead runs, drops their leftovers.
     `tables` are names in `raw` or in the source; None or empty means all of the plan file that pipeline.yml still has,
-    since those are the tables that the DAG has tasks for, and all of pipeline.yml where there is no plan. `warn` gets the note of the run, `tell` a sentence for whatever is waited for. Raises TerminalError when the warehouse
+    since those are the tables that the DAG has tasks for, and all of pipeline.yml where there is no plan. `day` is what a run of a source
+    that is read by the day brings, today (UTC) without. `warn` gets the note of the run, `tell` a sentence for whatever is waited for. Raises TerminalError when the warehouse
     has not been set up or a table is unknown, LeaseTakenError when another run is at work.
     """
     place = place_of(settings, source)
@@ -50,7 +54,9 @@ def begin(
         ops.check_tables(warehouse)
         with run_lease(warehouse, place.name, holder=f"{run_key}, beginning", tell=tell):
             wanted = tables or _still_planned(place)
-            run = begin_leased(place, warehouse, run_key=run_key, tables=wanted, full_refresh=full_refresh, tell=tell)
+            run = begin_leased(
+                place, warehouse, run_key=run_key, tables=wanted, full_refresh=full_refresh, day=day, tell=tell
+            )
             if run.note:
                 warn(run.note)
             return run.run
@@ -63,6 +69,7 @@ def begin_leased(
     run_key: str,
     tables: Sequence[str] | None,
     full_refresh: bool,
+    day: date | None = None,
     tell: Callable[[str], None] = lambda _: None,
     drop_gone: bool = True,
 ) -> ops.Run:
@@ -92,6 +99,7 @@ def begin_leased(
         source=selection.identity,
         note=note,
         source_name=place.name,
+        day=(day or records.now().date()).isoformat() if isinstance(place.source, Daily) else "",
     )
     records.append(warehouse, [run])
     return run
@@ -125,6 +133,7 @@ def hold_snapshot(
                 finished=finished,
                 lease=lease,
                 max_age_seconds=max_age_seconds,
+                tell=tell,
             )
 
 
@@ -153,7 +162,7 @@ def load_table(
         _check_locked(warehouse, found, target)
         with ExitStack() as stack:
             if not found.snapshot:
-                held = stack.enter_context(place.source.hold([entry], found.run_key))
+                held = stack.enter_context(snapshot.hold_source(place.source, found, [entry]))
                 found = replace(found, snapshot=held.instant, horizon=held.horizon)
             session = stack.enter_context(place.source.join([entry], f"{target} {found.run_key}", found.snapshot))
             event, end = load.load(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 from warehouse import ops, records
 from warehouse.client import Warehouse
@@ -16,7 +16,7 @@ from warehouse.leases import HEARTBEAT_SECONDS, Lease, LeaseLostError
 from elt.pipeline.options import TableEntry
 from elt.publishing.keeping import keep_published
 from elt.settings import Settings
-from elt.sources.base import Held, Source
+from elt.sources.base import Daily, Held, Source
 
 MAX_AGE_SECONDS = 6 * 3600.0
 """How long a snapshot is held at most: it keeps the source from cleaning up dead rows and from altering the tables."""
@@ -32,6 +32,15 @@ class HeldSnapshot:
     horizon: datetime | None = None
 
 
+def hold_source(
+    source: Source, run: ops.Run, entries: Sequence[TableEntry], tell: Callable[[str], None] = lambda _: None
+) -> AbstractContextManager[Held]:
+    """Holds an instant of the source for this run: what it has now, or the run's day."""
+    if isinstance(source, Daily):
+        return source.hold_day(entries, run.run, date.fromisoformat(run.day), whole=run.full_refresh, tell=tell)
+    return source.hold(entries, run.run_key)
+
+
 @contextmanager
 def held_snapshot(
     settings: Settings,
@@ -40,12 +49,13 @@ def held_snapshot(
     run: ops.Run,
     entries: Sequence[TableEntry],
     max_age_seconds: float = MAX_AGE_SECONDS,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> Iterator[tuple[HeldSnapshot, Held, list[ops.Load]]]:
     """Holds an instant of the tables in the body, and says so in ops.runs, where each load of the run finds it.
 
     Yields it with its holder, and with the tables that could not be held and keep what is published.
     """
-    with source.hold(entries, run.run_key) as holder:
+    with hold_source(source, run, entries, tell) as holder:
         expires = records.now() + timedelta(seconds=max_age_seconds)
         held = HeldSnapshot(holder.instant, run.run, expires, holder.horizon)
         locked = replace(run, snapshot=holder.instant, horizon=holder.horizon)
@@ -65,13 +75,14 @@ def hold(
     finished: Callable[[], bool],
     lease: Lease | None = None,
     max_age_seconds: float = MAX_AGE_SECONDS,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Holds an instant for the loads of other processes until `finished`, asked every second, says so.
 
     `ready` is called once when it can be read. Raises TerminalError when it is held too long, when the source lets it go, and
     when another process has taken over the `lease`: the loads that have not begun then fail, and the whole run must start over.
     """
-    with held_snapshot(settings, warehouse, source, run, entries, max_age_seconds) as (held, holder, _):
+    with held_snapshot(settings, warehouse, source, run, entries, max_age_seconds, tell) as (held, holder, _):
         ready(held)
         checked = time.monotonic()
         while not finished():

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
+from datetime import date
 
 from warehouse import ops, records
 from warehouse.client import Warehouse
@@ -23,7 +24,7 @@ from elt.publishing.keeping import keep_published
 from elt.publishing.leases import run_lease
 from elt.publishing.recovery import CLI_PREFIX
 from elt.runs import load
-from elt.runs.place import Place, place_of
+from elt.runs.place import Place, daily, place_of
 from elt.runs.progress import LoadResult, Progress, PublishResult
 from elt.runs.run import begin_leased, publish_own
 from elt.runs.snapshot import held_snapshot
@@ -77,15 +78,21 @@ def load_everything(
     wait_seconds: float = WAIT_SECONDS,
     verify: bool = False,
     publish: bool = True,
+    day: date | None = None,
+    from_lake: bool = False,
 ) -> WholeRun:
     """Copies the tables of `source`, of the main one without, as they are at one instant and publishes them, all or none.
 
     With `verify` each is compared with the source, whatever pipeline.yml says of that. Without `publish` what was loaded is dropped.
+    `day` and `from_lake` are for a source that is read by the day: which one, today (UTC) without, and that nothing is fetched.
     Raises PipelineError; nothing that readers see has then changed, or recovery will finish it. LeaseTakenError when
     another run is at work.
     """
     key = run_key()
     place = place_of(settings, source)
+    if from_lake or day is not None:
+        source_of_day = daily(place)
+        place = replace(place, source=source_of_day.from_lake() if from_lake else source_of_day)
     with Warehouse(settings.warehouse) as warehouse:
         ops.check_tables(warehouse)
         with run_lease(warehouse, place.name, holder=key, wait_seconds=_RUN_WAIT_SECONDS, tell=listener.step) as lease:
@@ -96,6 +103,7 @@ def load_everything(
                 run_key=key,
                 tables=tables,
                 full_refresh=full_refresh,
+                day=day,
                 tell=listener.step,
                 drop_gone=publish,
             )
@@ -141,7 +149,7 @@ def _load_all(
 ) -> _Loaded:
     """Loads the tables; `stack` closes what that takes, if the ends of what is returned are not taken."""
     sources = stack.enter_context(ExitStack())
-    with held_snapshot(place.settings, warehouse, place.source, run, chosen) as (held, _, kept):
+    with held_snapshot(place.settings, warehouse, place.source, run, chosen, tell=listener.step) as (held, _, kept):
         here = replace(run, snapshot=held.snapshot, horizon=held.horizon)
         chosen = [entry for entry in chosen if entry.target_name not in {load.target for load in kept}]
         if not chosen:

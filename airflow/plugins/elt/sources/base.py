@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Literal, Protocol, runtime_checkable
 
 from warehouse.errors import PipelineError
@@ -177,7 +177,34 @@ class Source(Protocol):
         ...
 
 
+@runtime_checkable
+class Daily(Source, Protocol):
+    """A source of which a run brings one day, UTC, by way of the lake."""
+
+    def from_lake(self) -> Daily:
+        """The source as the lake has it: nothing is fetched."""
+        ...
+
+    def fetch(self, entry: TableEntry, run: int, day: date, tell: Callable[[str], None]) -> int:
+        """Fetches a table's day into the lake, unless this run has done so; returns the number of its rows. Safe to repeat at any point."""
+        ...
+
+    def hold_day(
+        self, entries: Sequence[TableEntry], run: int, day: date, *, whole: bool, tell: Callable[[str], None]
+    ) -> AbstractContextManager[Held]:
+        """As `hold`, of the day, which is fetched where the run has not done so; `whole`: of every other day of the lake, too."""
+        ...
+
+
 # What only some tables can do.
+
+
+@runtime_checkable
+class Divided(TableReader, Protocol):
+    """A table of which a load brings one partition."""
+
+    partition: str | None
+    """Its value as text; None where the load brings every partition."""
 
 
 @runtime_checkable

@@ -14,8 +14,9 @@ from elt.settings import Settings
 from elt.sources.base import Source
 from elt.sources.files.options import FilesSource
 from elt.sources.postgres.options import PostgresSource
+from elt.sources.rest.options import RestSource
 
-MODELS: dict[str, type[SourceEntry]] = {"postgres": PostgresSource, "files": FilesSource}
+MODELS: dict[str, type[SourceEntry]] = {"postgres": PostgresSource, "files": FilesSource, "rest": RestSource}
 """Options by kind. The folder of that name has a module `source` with `open_source(settings, entry)`."""
 
 

@@ -20,6 +20,7 @@ WEAK = "a secret has at least 8 characters, and no space, quote, \\, $, # or `."
 HOST = (
     "write the name of a host alone, without https:// and port, which CLICKHOUSE_SECURE and CLICKHOUSE_HTTP_PORT say."
 )
+LAKE = "write file:///folder, s3://bucket/prefix or gs://bucket/prefix, or nothing."
 URL = "write an address such as https://host/path, or nothing."
 SOURCE = "write an address such as postgresql://user:password@host:5432/database, or nothing."
 UNSEEN = "is a value that is not shown ({} characters)"
@@ -69,6 +70,8 @@ VALUES = [
     ("SOURCE_URL", f"postgresql://me:{SECRET}@db:port/shop", f"{UNSEEN.format(57)}: {SOURCE}"),
     ("NOTIFY_URL", f"hooks.example.com/{SECRET}", f"{UNSEEN.format(46)}: {URL}"),
     ("NOTIFY_URL", f"https:///{SECRET}", f"{UNSEEN.format(37)}: {URL}"),
+    ("LAKE_URL", "/srv/lake", f"{UNSEEN.format(9)}: {LAKE}"),
+    ("LAKE_URL", "s3:///raw", f"{UNSEEN.format(9)}: {LAKE}"),
     ("CLICKHOUSE_HOST", "https://warehouse.example.com", f"is 'https://warehouse.example.com': {HOST}"),
     ("CLICKHOUSE_HOST", "warehouse.example.com:8443", f"is 'warehouse.example.com:8443': {HOST}"),
     ("POSTGRES_DB", "Robert; DROP", "is 'Robert; DROP': write small letters, digits and _, such as ecommerce, up to 63."),

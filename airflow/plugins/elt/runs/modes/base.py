@@ -43,6 +43,10 @@ class Mode(Protocol):
         """How many rows have arrived. Brings them into the loading table, if they are beside it."""
         ...
 
+    def table_to_verify(self, loading: str) -> str:
+        """The table that is compared with what was read; asked for when the rows have arrived."""
+        ...
+
     def complete(self, event: ops.Load) -> ops.Load:
         """The load with what the next one needs to know. Raises TerminalError where its rows cannot be published."""
         ...

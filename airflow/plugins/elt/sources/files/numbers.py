@@ -1,20 +1,17 @@
-"""Numbers of the values of files, and their checksums, as the warehouse computes them from the copy."""
+"""Numbers of the values of files, as the warehouse computes them from the copy."""
 
 from __future__ import annotations
 
-import hashlib
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, date, datetime
-from operator import xor
 
 from warehouse.quoting import quote
 
 from elt.sources.base import Number
+from elt.sources.checksums import NUMBER_OF_TEXT, number_of_text
 from elt.sources.files.type_names import INSTANT, precision_and_scale
-from elt.sources.sums import NULL, NULL_IN_ROW, PRIME, WORD, factor
 
-_FIRST, _FIRST_OFFSET, _SECOND, _SECOND_OFFSET = 2147483647, 715827883, 2147483629, 536870909
 _TRUE = frozenset({"true", "t", "yes", "1"})
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -48,7 +45,7 @@ def _in_clickhouse(name: str, kind: str) -> str:
         if precision <= _DIGITS_OF_INT64:
             return f"toInt64(reinterpret({name}, '{'Int32' if precision <= _DIGITS_OF_INT32 else 'Int64'}'))"
         name = f"toString({name})"
-    return f"reinterpretAsInt64(reverse(substring(MD5({name}), 1, 8)))"
+    return NUMBER_OF_TEXT.format(name)
 
 
 def to_number(kind: str) -> ToNumber:
@@ -59,40 +56,8 @@ def to_number(kind: str) -> ToNumber:
     return _BY_KIND[kind]
 
 
-def mix(number: int) -> int:
-    """Returns what a column's checksum adds up, modulo 2^64."""
-    return (_remainder(number, _FIRST) + _FIRST_OFFSET) * (_remainder(number, _SECOND) + _SECOND_OFFSET)
-
-
-class Checksums:
-    """Checksums of rows of numbers."""
-
-    def __init__(self, width: int) -> None:
-        self._sums = [0] * (2 + width)
-
-    def add(self, columns: Sequence[Sequence[int | None]]) -> None:
-        """Adds rows, given as columns."""
-        rows: list[int] = [0] * len(columns[0])
-        for place, numbers in enumerate(columns):
-            by, null = factor(place), NULL_IN_ROW * (place + 1)
-            parts = [null if number is None else _remainder(number, PRIME) * by for number in numbers]
-            rows = list(map(xor, rows, parts))
-            self._sums[2 + place] += sum(NULL if number is None else mix(number) for number in numbers)
-        self._sums[0] += len(rows)
-        self._sums[1] += sum(rows)
-
-    def result(self) -> tuple[int, ...]:
-        """Returns the number of rows, their checksum, and the checksum of each column."""
-        return tuple(value % WORD for value in self._sums)
-
-
-def _remainder(number: int, divisor: int) -> int:
-    """Returns the remainder with the sign of the number, as in SQL."""
-    return number % divisor if number >= 0 else -(-number % divisor)
-
-
 def _of_text(text: str) -> int:
-    return int.from_bytes(hashlib.md5(text.encode(), usedforsecurity=False).digest()[:8], "big", signed=True)
+    return number_of_text(text.encode())
 
 
 def _of_bool(text: str) -> int:

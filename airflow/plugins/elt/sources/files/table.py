@@ -15,11 +15,12 @@ from warehouse.errors import TerminalError
 from elt.errors import SourceRefusedError
 from elt.mapping import PAD, ColumnMapping, TableMapping, YearRange, check_names
 from elt.sources.base import Number, Sums, Tick
+from elt.sources.checksums import Checksums
 from elt.sources.files.batch import ROWS, Batch, Broken, printable
 from elt.sources.files.folder import FoundFile, vanished, version_text
 from elt.sources.files.inference import Column
 from elt.sources.files.kinds import Kind
-from elt.sources.files.numbers import Checksums, number_of, to_number
+from elt.sources.files.numbers import number_of, to_number
 from elt.sources.files.options import FilesTable
 from elt.sources.files.rows import Rows, numeric
 from elt.sources.files.stream import BEAT_SECONDS, TextStream

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from elt.mapping import WIDEST_DECIMAL
-from elt.pipeline.options import Options, SourceEntry, TableEntry
+from elt.pipeline.options import SourceEntry, TableEntry, Variable
 from elt.sources.postgres.names import TableName
 
 DECIMAL = re.compile(r"Decimal\((\d{1,2}), ?(\d{1,2})\)")
@@ -117,13 +117,6 @@ Tables = Annotated[
     Annotated[Literal["all"], Tag(_ALL)] | Annotated[tuple[PostgresTable, ...], Tag(_LIST)],
     Discriminator(_kind_of_tables),
 ]
-
-
-class Variable(Options):
-    """A value that stands in the environment."""
-
-    env: Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]*$")]
-    """Name of the variable."""
 
 
 class PostgresSource(SourceEntry):

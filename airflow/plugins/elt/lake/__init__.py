@@ -1,0 +1,1 @@
+"""The lake: objects and manifests in an object store."""
