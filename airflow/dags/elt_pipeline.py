@@ -10,7 +10,7 @@ from airflow.sdk import Param, chain, dag, task_group
 from elt_airflow.assets import MARTS, RAW, outlet
 from elt_airflow.dbt import DbtBuildOperator
 from elt_airflow.failure import close_failed_run, notify_failure
-from elt_airflow.loading import create_clickhouse_databases, load_tables, publish_raw
+from elt_airflow.loading import create_clickhouse_databases, fetch_day, load_tables, publish_raw
 from elt_airflow.plan import PlannedDag, planned_dags, table_param
 from elt_airflow.snapshot import hold_snapshot
 
@@ -56,7 +56,8 @@ def pipeline(plan: PlannedDag) -> None:
             full_refresh="{{ params.full_refresh }}",
             outlets=[outlet(plan.dag_id, MARTS)],
         )
-        chain(create_clickhouse_databases(plan.source), load_data(), published, dbt)
+        fetched = [fetch_day()] if plan.by_day else []
+        chain(create_clickhouse_databases(plan.source), *fetched, load_data(), published, dbt)
 
     wiring()
 

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from datetime import date
 from typing import Any
 
 from airflow.sdk import task
@@ -33,9 +34,26 @@ def create_clickhouse_databases(source: str, dag_run: Any = None, params: Mappin
             tables=list(choices.get("tables") or ()) or None,
             full_refresh=bool(choices.get("full_refresh")),
             source=source,
+            day=_day(dag_run),
             warn=log.warning,
             tell=log.info,
         )
+
+
+def _day(dag_run: Any) -> date | None:
+    """The day with which the run's data interval begins; None for a run without an interval, which brings today."""
+    start, end = dag_run.data_interval_start, dag_run.data_interval_end
+    return start.date() if start and end and start < end else None
+
+
+@task  # type: ignore[untyped-decorator]
+def fetch_day(ti: Any = None) -> dict[str, int]:
+    """Fetches the run's day into the lake. A repetition goes on at the table that is missing."""
+    with no_retry_on_terminal_errors():
+        from elt.runs.fetch import fetch_run
+        from elt.settings import read_settings
+
+        return {one.target: one.rows for one in fetch_run(read_settings(), run=run_number(ti), tell=log.info)}
 
 
 @task  # type: ignore[untyped-decorator]

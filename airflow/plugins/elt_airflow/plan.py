@@ -12,6 +12,7 @@ from elt.pipeline.options import BY_HAND
 from elt.planning.plan import PlannedSource, PlannedTable, read_plan
 
 MAIN_DAG = "elt_pipeline"
+BY_DAY = "by_day"  # the mode of tables of which a run brings one day
 LONGEST_TASK_NAME = 200  # Airflow allows 250, the group's name included
 
 
@@ -26,6 +27,8 @@ class PlannedDag:
     """A cron expression or a preset; None where nobody but a person starts it."""
     tasks: Mapping[str, tuple[str, ...]]
     """Tables of each load task, as names in `raw`, in the plan's order: one table, or several small ones."""
+    by_day: bool
+    """Whether a run brings one day, which is fetched at first."""
     select: tuple[str, ...]
     """Selectors of dbt; empty for everything."""
 
@@ -49,6 +52,7 @@ def _planned_dag(source: PlannedSource) -> PlannedDag:
         source=source.name,
         schedule=None if schedule in ("", BY_HAND) else schedule,
         tasks=_tasks(source.tables),
+        by_day=any(table.mode == BY_DAY for table in source.tables),
         select=() if source.main else (what_hangs_on(source.name),),
     )
 

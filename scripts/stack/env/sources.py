@@ -29,6 +29,8 @@ class Named:
     variable: str
     """Name of the variable of its address; empty if it has none of its own."""
     schedule: str
+    variables: tuple[str, ...]
+    """Names of all variables that it names: of its address, and of secrets in headers and parameters."""
 
 
 def file_of(paths: Paths) -> Path:
@@ -42,7 +44,7 @@ def read(paths: Paths, env: Env) -> dict[str, str]:
     """
     file = file_of(paths)
     given: Mapping[str, str] = os.environ if env.in_compose else _values(file)
-    wanted = dict.fromkeys(one.variable for one in _named(paths.repo / "pipeline.yml") if one.variable)
+    wanted = dict.fromkeys(name for one in _named(paths.repo / "pipeline.yml") for name in one.variables)
     return {name: given[name] for name in wanted if given.get(name)}
 
 
@@ -119,4 +121,14 @@ def _each(content: Any) -> Iterator[Named]:
             str(source.get("kind", "")),
             "" if variable == MAIN else variable,
             str(source.get("schedule") or ""),
+            tuple(name for name in dict.fromkeys(_variables(source)) if name != MAIN),
         )
+
+
+def _variables(value: Any) -> Iterator[str]:
+    """Yields the names that stand as {env: NAME} anywhere."""
+    if isinstance(value, dict) and set(value) == {"env"} and isinstance(value["env"], str):
+        yield str(value["env"])
+        return
+    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from _variables(inner)

@@ -124,6 +124,19 @@ def test_each_source_has_a_dag_of_the_same_shape(of_several: dict[str, Any]) -> 
     assert "load_data.load_orders" in of_several["elt_pipeline"]["tasks"]
 
 
+def test_a_source_that_is_read_by_the_day_fetches_first(airflow_python: Start, repo: Path, tmp_path: Path) -> None:
+    pipeline = tmp_path / "pipeline.yml"
+    pipeline.write_text(
+        "sources:\n- {name: shop, kind: postgres, tables: [{name: public.orders}]}\n- {name: api, kind: rest, url: 'https://x', endpoints: [{name: items, path: /items}]}\n"
+    )
+    found = describe(airflow_python, repo, ELT_PIPELINE=str(pipeline), ELT_PLAN=str(tmp_path / "plan.json"))
+    tasks = found["dags"]["elt_api"]["tasks"]
+    assert tasks["fetch_day"]["upstream"] == ["create_clickhouse_databases"]
+    assert tasks["load_data.hold_snapshot"]["upstream"] == ["fetch_day"]
+    assert tasks["load_data.load_api__items"]["upstream"] == ["fetch_day"]
+    assert "fetch_day" not in found["dags"]["elt_pipeline"]["tasks"]
+
+
 def test_each_dag_begins_a_run_of_its_own_source(of_several: dict[str, Any]) -> None:
     begins = {
         name: of_several[name]["tasks"]["create_clickhouse_databases"]["arguments"]

@@ -49,6 +49,14 @@ def test_only_what_the_pipeline_names_is_read(paths: Paths, env: Env) -> None:
     assert sources.read(paths, env) == {"ERP_URL": ADDRESS, "CRM_URL": "postgresql://c$x@d/e"}
 
 
+def test_secrets_of_headers_and_parameters_are_read_too(paths: Paths, env: Env) -> None:
+    endpoint = "{name: items, path: /items, params: {key: {env: API_KEY}}}"
+    text = f"sources:\n- {{name: api, kind: rest, url: 'https://x', headers: {{Authorization: {{env: API_TOKEN}}}}, endpoints: [{endpoint}]}}\n"
+    (paths.repo / "pipeline.yml").write_text(text)
+    write(paths, "API_TOKEN='Bearer x'", "API_KEY=k", "OTHER=1")
+    assert sources.read(paths, env) == {"API_TOKEN": "Bearer x", "API_KEY": "k"}
+
+
 def test_in_a_container_the_environment_has_them(paths: Paths, env: Env, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ERP_URL", ADDRESS)
     assert sources.read(paths, env) == {}
