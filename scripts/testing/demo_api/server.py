@@ -24,7 +24,7 @@ _LONGEST_HANG = 60
 
 @dataclass(frozen=True)
 class Fault:
-    """What one request gets in place of its answer."""
+    """A reply that one request gets in place of its answer."""
 
     kind: Kind
     status: int = 200
@@ -50,7 +50,7 @@ class DemoApi:
     carts: list[str] = field(default_factory=data.carts)
     issues: list[str] = field(default_factory=data.issues)
     token: str = ""
-    """What GitHub's requests must have as bearer; anything is right without."""
+    """The bearer token that GitHub's requests must have; anything is right without."""
     faults: list[Fault] = field(default_factory=list)
     """Each is for one request, in order."""
     before: Callable[[int], None] = lambda number: None

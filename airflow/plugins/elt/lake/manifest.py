@@ -1,4 +1,4 @@
-"""What a day of an endpoint consists of: `_manifest.json`, written after its objects. Whoever follows manifests never sees half of anything.
+"""Manifests, which say of which objects a day of an endpoint consists: `_manifest.json`, written after its objects. Whoever follows manifests never sees half of anything.
 
 Below `raw/<source>/<endpoint>/dt=<day>/` each fetch has a folder of its own, `run=<run>/`, with its objects and its manifest, which stay as they are.
 `_manifest.json` of the day is a copy of the newest one. `raw/<source>/_instants/<digest>.json` lists the manifests that one load reads.

@@ -179,7 +179,7 @@ Pages = Annotated[
 
 
 class Expect(Options):
-    """What must hold for a fetch to count."""
+    """Conditions that must hold for a fetch to count."""
 
     required: tuple[str, ...] = ()
     """Keys that each item has."""

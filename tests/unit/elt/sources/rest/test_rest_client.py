@@ -1,4 +1,4 @@
-"""What can pass is tried again, what cannot ends at once; no secret leaves for another host, a log or an object."""
+"""An error that can pass is tried again, any other ends at once; no secret leaves for another host, a log or an object."""
 
 from __future__ import annotations
 
