@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from elt.cli import add_table
 from elt.runs.run import begin, load_table, publish
@@ -26,6 +28,10 @@ def pipeline(shop: Any, folder: Path, *tables: str) -> None:
     lines = "".join(f"  - {{{table}}}\n" for table in tables)
     text = f"sources:\n- name: plan\n  kind: files\n  url: file://{folder}\n  tables:\n{lines}"
     shop.settings.elt_pipeline.write_text(text)
+
+
+def _deep(file: Path) -> None:
+    file.write_text('{"month": ' + "[" * 600 + "]" * 600 + "}\n")
 
 
 def modes(done: Any) -> dict[str, tuple[str, int]]:
@@ -79,13 +85,20 @@ def test_a_changed_value_in_raw_is_found(shop: Any, folder: Path) -> None:
     [
         (lambda file: file.write_text(TARGETS + "2026-03-01\n"), "targets-1.csv, line 4"),
         (lambda file: file.unlink(), "no file in .* matches"),
+        (lambda file: _deep(file.with_name("targets-2.jsonl")), "targets-2.jsonl, line 1: month is nested too deeply"),
+        (
+            lambda file: pq.write_table(
+                pa.table({"month": pa.array([10**14], pa.timestamp("s"))}), file.with_name("targets-2.parquet")
+            ),
+            "targets-2.parquet, line 1: month is .*, which is too far away",
+        ),
     ],
-    ids=["broken", "vanished"],
+    ids=["broken", "vanished", "deep", "far"],
 )
 def test_what_cannot_be_read_leaves_what_is_published(
     shop: Any, folder: Path, spoil: Callable[[Path], None], words: str
 ) -> None:
-    pipeline(shop, folder, "name: targets, path: 'targets-*.csv'")
+    pipeline(shop, folder, "name: targets, path: 'targets-*'")
     shop.load()
     spoil(folder / "targets-1.csv")
     with pytest.raises(TerminalError, match=words):
@@ -94,7 +107,7 @@ def test_what_cannot_be_read_leaves_what_is_published(
     left = "SELECT count() FROM system.tables WHERE database = 'raw' AND name LIKE '%\\_\\_loading\\_%'"
     assert shop.warehouse(left) == [(0,)]
     (folder / "b.csv").write_text("a\n1\n")
-    pipeline(shop, folder, "name: targets, path: 'targets-*.csv', on_error: keep", "name: b, path: b.csv")
+    pipeline(shop, folder, "name: targets, path: 'targets-*', on_error: keep", "name: b, path: b.csv")
     done = shop.load()
     assert [table.target for table in done.published.tables] == ["plan__b"]
     assert next(load.kept for load in done.loads if load.target == "plan__targets")
@@ -132,4 +145,4 @@ def test_a_table_of_files_is_checked_planned_and_staged(shop: Any, folder: Path,
     with patch.dict(os.environ, shop.environment):
         assert add_table.main(["plan__targets", "--dbt", str(dbt)]) == 0
     (sql,) = (dbt / "models").rglob("stg_*.sql")
-    assert "plan__targets" in sql.read_text() and "target" in sql.read_text()
+    assert "source('plan', 'targets')" in sql.read_text() and "        target," in sql.read_text()
