@@ -31,7 +31,7 @@ class Batch:
     """Some rows of a file."""
 
     columns: Mapping[str, pa.Array]
-    """Texts by column; NULL where a value is missing."""
+    """Texts by column; NULL where a value is missing. An excluded column is all NULL, as nothing of it is looked at."""
     lines: Sequence[int]
     """Line of each row."""
     text: Callable[[int], str]

@@ -5,20 +5,20 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from warehouse.errors import TerminalError
 
 from elt.errors import SnapshotGoneError, SourceRefusedError
-from elt.sources.files.options import FilesTable
+from elt.sources.files.options import HIDDEN, FilesTable
 
 _BLOCK = 1 << 20
-_HIDDEN = (".", "~$")
-"""Begins the names of files that programs make beside those that people work on."""
 _SHORT = 16
 
 
@@ -46,7 +46,7 @@ class FoundFile:
     @contextmanager
     def opened(self) -> Iterator[HashedFile]:
         """Opens the file. Raises FilesChangedError at the end unless the bytes are those of the hash."""
-        with _errors(self.name), self.path.open("rb", buffering=0) as raw:
+        with _errors(f"The file {self.name}"), self.path.open("rb", buffering=0) as raw:
             stream = HashedFile(raw)
             yield stream
             if stream.digest() != self.sha256:
@@ -85,37 +85,97 @@ class HashedFile(io.RawIOBase):
 
 
 def find(folder: Path, entry: FilesTable) -> tuple[FoundFile, ...]:
-    """Returns the files of a table without their hashes, by name. Raises SourceRefusedError where there is none."""
+    """Returns the files of a table without their hashes, by name; one that has links beside it once.
+
+    Raises SourceRefusedError where there is none, and for a folder that cannot be read where the pattern looks into it.
+    """
     root = folder.resolve()
     if not root.is_dir():
         raise SourceRefusedError(
             f"{entry.name}: there is no folder {folder}; create it, or correct url: in pipeline.yml"
         )
-    with _errors(str(folder)):
-        found = [path for path in root.glob(entry.path) if path.is_file() and not path.name.startswith(_HIDDEN)]
-    if outside := [path for path in found if not path.resolve().is_relative_to(root)]:
-        raise SourceRefusedError(
-            f"{entry.name}: {outside[0].relative_to(root)} is a link that leaves the folder {folder}; put the file itself there"
-        )
+    # By the file itself, whose own name comes before those of its links.
+    found: dict[Path, Path] = {}
+    for path in sorted(_matching(root, PurePosixPath(entry.path).parts, folder)):
+        file = path.resolve()
+        if not file.is_relative_to(root):
+            raise SourceRefusedError(
+                f"{entry.name}: {path.relative_to(root)} is a link that leaves the folder {folder}; put the file itself there"
+            )
+        if path == file or file not in found:
+            found[file] = path
     if not found:
         raise SourceRefusedError(
             f"{entry.name}: no file in {folder} matches {entry.path}; put one there, or correct path: in pipeline.yml"
         )
-    names = sorted({path.relative_to(root).as_posix(): path for path in found}.items())
-    with _errors(str(folder)):
-        return tuple(FoundFile(path, name, path.stat().st_size, "") for name, path in names)
+    names = sorted((path.relative_to(root).as_posix(), path) for path in found.values())
+    return tuple(FoundFile(path, name, _size(path, name), "") for name, path in names)
 
 
-def read_hashes(files: Sequence[FoundFile], beat: Callable[[], None] = lambda: None) -> tuple[FoundFile, ...]:
-    """Returns the files with the hashes of their bytes, all of which are read."""
-    hashed = []
-    for file in files:
-        with _errors(file.name), file.path.open("rb", buffering=0) as raw:
-            stream = HashedFile(raw)
-            digest = stream.digest()
-        hashed.append(FoundFile(file.path, file.name, stream.bytes, digest))
-        beat()
-    return tuple(hashed)
+def _size(path: Path, name: str) -> int:
+    with _errors(f"The file {name}"):
+        return path.stat().st_size
+
+
+def _matching(folder: Path, pattern: Sequence[str], shown: Path) -> Iterator[Path]:
+    """Yields the files below a folder that the parts of a pattern match, one of them perhaps twice. `shown` is the folder for people.
+
+    Other than Path.glob it raises for a folder that cannot be read.
+    """
+    first, rest = pattern[0], pattern[1:]
+    if first == "**":
+        if rest:
+            yield from _matching(folder, rest, shown)
+        # Not into links, which may lead round in a circle.
+        for name in _names(folder, shown, "*", is_folder=True, follow=False):
+            yield from _matching(folder / name, pattern, shown / name)
+        return
+    for name in _names(folder, shown, first, is_folder=bool(rest)):
+        if rest:
+            yield from _matching(folder / name, rest, shown / name)
+        else:
+            yield folder / name
+
+
+def _names(folder: Path, shown: Path, pattern: str, *, is_folder: bool, follow: bool = True) -> list[str]:
+    """Returns the names of the files, or of the folders, in a folder that one part of a pattern matches."""
+    with _errors(f"The folder {shown}"):
+        if not set("*?[").intersection(pattern):
+            # A folder that may be entered and not listed is enough.
+            path = folder / pattern
+            return [pattern] if (path.is_dir() if is_folder else path.is_file()) else []
+        with os.scandir(folder) as entries:
+            return [
+                entry.name
+                for entry in entries
+                if fnmatchcase(entry.name, pattern)
+                and not entry.name.startswith(HIDDEN)
+                and (entry.is_dir(follow_symlinks=follow) if is_folder else entry.is_file())
+            ]
+
+
+class Hashes:
+    """Hashes of files, each of which is read once while its folder says that it is as it was.
+
+    A change that the folder does not show is found when the file is read (FoundFile.opened).
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[int, ...], str] = {}
+
+    def read(self, files: Sequence[FoundFile]) -> tuple[FoundFile, ...]:
+        """Returns the files with the hashes of their bytes."""
+        return tuple(map(self._hashed, files))
+
+    def _hashed(self, file: FoundFile) -> FoundFile:
+        with _errors(f"The file {file.name}"), file.path.open("rb", buffering=0) as raw:
+            before = os.fstat(raw.fileno())
+            # The time of the last change of its entry, as the one of its bytes can be set to any.
+            state = (before.st_dev, before.st_ino, before.st_size, before.st_mtime_ns, before.st_ctime_ns)
+            if state not in self._known:
+                stream = HashedFile(raw)
+                self._known[state] = stream.digest()
+        return replace(file, size=before.st_size, sha256=self._known[state])
 
 
 def digest(files: Sequence[FoundFile]) -> str:
@@ -132,10 +192,10 @@ def version_text(files: Sequence[FoundFile], facts: str) -> str:
 
 def vanished(before: str, now: str) -> list[str]:
     """Returns the names of files that version `before` had and version `now` has not."""
-    return [name for name in _names(before) if name not in _names(now)]
+    return [name for name in _listed(before) if name not in _listed(now)]
 
 
-def _names(version: str) -> Mapping[str, str]:
+def _listed(version: str) -> Mapping[str, str]:
     try:
         found = json.loads(version)["files"]
     except (ValueError, KeyError, TypeError):
@@ -145,16 +205,17 @@ def _names(version: str) -> Mapping[str, str]:
 
 
 @contextmanager
-def _errors(name: str) -> Iterator[None]:
+def _errors(what: str) -> Iterator[None]:
+    """Raises the error of a file or folder; `what` names it."""
     try:
         yield
-    except FileNotFoundError:
-        raise FilesChangedError(f"The file {name}") from None
+    except (FileNotFoundError, NotADirectoryError):
+        raise FilesChangedError(what) from None
     except (PermissionError, IsADirectoryError) as error:
         raise SourceRefusedError(
-            f"{name} cannot be read ({error.strerror}); give the loader's user the right to read it"
+            f"{what} cannot be read ({error.strerror}); give the loader's user the right to read it"
         ) from None
     except OSError as error:
         raise SourceRefusedError(
-            f"{name} cannot be read ({error.strerror or error}); correct that and run again"
+            f"{what} cannot be read ({error.strerror or error}); correct that and run again"
         ) from None

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 
 from warehouse.errors import TerminalError
 
+from elt.sources.files.batch import printable
+
 _VALUE = re.compile(r"[+-]?[0-9.,]+(?:[eE%][+-]?[0-9]*)?|\d{4}-\d{2}-\d{2}.*|true|false", re.IGNORECASE)
 
 
@@ -26,6 +28,6 @@ def column_names(file: str, line: int, row: Sequence[str | None], header: bool |
         )
     if twice := [name for name, count in Counter(names).items() if count > 1]:
         raise TerminalError(
-            f"{file}, line {line}: {', '.join(twice)} stands twice in the header; rename one, or say header: false in pipeline.yml"
+            f"{file}, line {line}: {', '.join(map(printable, twice))} stands twice in the header; rename one, or say header: false in pipeline.yml"
         )
     return names, True

@@ -31,6 +31,8 @@ _FORMATS: dict[str, Format] = {
     ".ods": "excel",
 }
 PACKED = ".gz"
+HIDDEN = (".", "~$")
+"""Begins the names of files and folders that programs make beside those that people work on."""
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -50,6 +52,8 @@ def _pattern(path: str) -> str:
     parts = PurePosixPath(path)
     if not path or parts.is_absolute() or ".." in parts.parts:
         raise ValueError(f"{path!r} leaves the folder; write a path below it, such as targets-*.csv or **/*.csv")
+    if hidden := [part for part in parts.parts if part.startswith(HIDDEN)]:
+        raise ValueError(f"{path!r} matches nothing, as files and folders such as {hidden[0]} are left out; rename it")
     return path
 
 

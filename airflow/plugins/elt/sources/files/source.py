@@ -17,7 +17,7 @@ from elt.mapping import WIDE, YearRange
 from elt.pipeline.options import SourceEntry, TableEntry
 from elt.settings import Settings
 from elt.sources.base import Checked, CheckedTable, Selection
-from elt.sources.files.folder import FilesChangedError, FoundFile, digest, find, read_hashes
+from elt.sources.files.folder import FilesChangedError, FoundFile, Hashes, digest, find
 from elt.sources.files.options import FilesSource, FilesTable
 from elt.sources.files.table import FilesReader, RejectsReader
 
@@ -75,6 +75,7 @@ class Files:
         self.entry: SourceEntry = entry
         self._tables = entry.entries
         self._folder = entry.folder
+        self._hashes = Hashes()
 
     def discover(self) -> Selection:
         entries: list[TableEntry] = []
@@ -97,7 +98,7 @@ class Files:
             if table.holds_rejects:
                 continue
             try:
-                files = read_hashes(find(self._folder, table))
+                files = self._hashes.read(find(self._folder, table))
                 reader = FilesReader(self.entry.name, table, files, WIDE, lambda: False)
                 mapping = reader.mapping
             except PipelineError as error:
@@ -151,7 +152,7 @@ class Files:
         tables = [_table(entry) for entry in entries]
         for table in tables:
             if table.path not in hashed:
-                hashed[table.path] = read_hashes(find(self._folder, table))
+                hashed[table.path] = self._hashes.read(find(self._folder, table))
         return {table.target_name: hashed[table.path] for table in tables}
 
     def _filled(self, table: FilesTable) -> FilesTable:

@@ -25,7 +25,7 @@ from elt.sources.files.options import FilesTable
 from elt.sources.files.rows import Rows, numeric
 from elt.sources.files.stream import BEAT_SECONDS, TextStream
 
-_READER = 1
+_READER = 2
 """Raised when the same file would give other rows than before, so that unchanged files are read again."""
 _LONGEST_REJECT = 10_000
 """Characters of a broken line that are kept."""

@@ -1,8 +1,11 @@
 """One instant of a folder: files that change or vanish after it publish nothing, and unchanged ones are known as such."""
 
 import gzip
+import io
 import json
 import os
+import zipfile
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -196,3 +199,16 @@ def test_a_file_that_cannot_be_read_is_named(plan: Any) -> None:
     with pytest.raises(TerminalError, match=r"t\.txt: the ending tells no format"):
         plan.load()
     assert plan.load(format="csv").rows == [(1,)]
+
+
+def test_an_error_that_no_reader_foresees_names_the_file_and_the_cause(plan: Any) -> None:
+    """The library panics at a day that no calendar has."""
+    plan.workbook("t.xlsx", {"s": [["day"], [date(2026, 1, 1)]]})
+    content = io.BytesIO((plan.folder / "t.xlsx").read_bytes())
+    with zipfile.ZipFile(content) as before, zipfile.ZipFile(plan.folder / "t.xlsx", "w") as after:
+        for part in before.namelist():
+            after.writestr(part, before.read(part).replace(b"<v>46023</v>", b"<v>-1e300</v>"))
+    with pytest.raises(TerminalError, match=r"t\.xlsx cannot be read as excel \(PanicException: .*\); write it again"):
+        plan.load()
+    (mistake,) = plan.source().check().mistakes
+    assert "t.xlsx cannot be read as excel" in mistake

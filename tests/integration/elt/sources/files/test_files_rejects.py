@@ -90,6 +90,66 @@ def test_values_that_a_type_does_not_hold_are_broken_in_every_format(plan: Any) 
     assert sorted(rejects.rows)[-1][2:] == ("v is '2.5', which is no Int64", "2.5")
 
 
+FAR = 10**14
+"""Seconds, about three million years."""
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        (pa.array([1, FAR], pa.timestamp("s")), "is '<value out of range: 100000000000000000>', which is too far away"),
+        (pa.array([1, FAR * 1000], pa.timestamp("ms", "UTC")), "which is too far away for microseconds"),
+        (
+            pa.array([1, FAR * 10_000], pa.timestamp("us")),
+            "is '<value out of range: 1000000000000000000>', which is in a",
+        ),
+        (pa.array([1, 10**8], pa.date32()), "is '<value out of range: 100000000>', which is in a year"),
+        (pa.array([1_000, 1_001], pa.timestamp("ns")), "is '1970-01-01 00:00:00.000001001', which has more digits"),
+        (pa.array([1_000, 1_001], pa.timestamp("ns")).dictionary_encode(), "which has more digits than microseconds"),
+        (pa.array([b"x", b"\xff"], pa.binary()).dictionary_encode(), r"is '\\xff', which is not UTF-8"),
+        (pa.array([b"x", b"\xff"], pa.binary_view()), r"is '\\xff', which is not UTF-8"),
+    ],
+)
+def test_values_of_parquet_that_cannot_be_copied_are_named(plan: Any, values: pa.Array, says: str) -> None:
+    pq.write_table(pa.table({"v": values}), plan.folder / "t.parquet")
+    with pytest.raises(BrokenLineError) as caught:
+        plan.load()
+    assert str(caught.value).startswith("t.parquet, line 2: v is ") and says in str(caught.value)
+    table, rejects = plan.load_all(rejects="table")
+    assert len(table.rows) == 1 and table.sums == plan.sums(table)
+    ((file, line, reason, text),) = rejects.rows
+    assert (file, line) == ("t.parquet", 2) and says in reason and text.startswith('{"v": ')
+
+
+@pytest.mark.parametrize("depth", [600, 100_000])
+def test_json_that_is_nested_too_deeply_is_a_broken_line(plan: Any, depth: int) -> None:
+    deep = "[" * depth + "]" * depth
+    plan.write("t.jsonl", f'{{"v": 1}}\n{{"v": {deep}}}\n{{"v": {{"x": [2]}}}}\n')
+    with pytest.raises(BrokenLineError, match=r"t\.jsonl, line 2: .*nested too deeply; correct the file"):
+        plan.load()
+    table, rejects = plan.load_all(rejects="table")
+    assert table.rows == [("1",), ('{"x":[2]}',)]
+    assert [row[:2] for row in rejects.rows] == [("t.jsonl", 2)]
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ('{"v": 1, "w": NaN}', "w is NaN, which is no number in JSON"),
+        ('{"v": 1, "w": [-Infinity]}', "w has -Infinity, which is no number in JSON"),
+        ('{"v": 1, "v": 1}', "v stands twice in the object"),
+        ('{"v": 1, "w": [{"a": 1, "a": 1}]}', "w has an object in which a key stands twice"),
+        ('{"\\ud800": 1}', "\\ud800 has half of a surrogate pair, which is no text"),
+        ('{"\\ud800": 1, "\\ud800": 1}', "\\ud800 stands twice in the object"),
+        ('{"v": 1, "w": ["\\ud800"]}', "w has half of a surrogate pair, which is no text"),
+    ],
+)
+def test_a_line_of_json_that_is_no_row_names_its_key(plan: Any, line: str, reason: str) -> None:
+    plan.write("t.jsonl", f'{{"v": 1, "w": 1}}\n{line}\n')
+    table, rejects = plan.load_all(rejects="table")
+    assert table.rows == [(1, 1)] and rejects.rows == [("t.jsonl", 2, reason, line)]
+
+
 @pytest.mark.parametrize(
     ("table", "says"),
     [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import uuid
 import zipfile
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
@@ -245,6 +246,53 @@ def test_parquet(plan: Any) -> None:
         ("2026-01-02 03:04:05.000006", "2026-01-02 01:00:00.000000"),
         ("1900-01-01 00:00:00.000000", None),
     ]
+
+
+def test_parquet_of_other_types(plan: Any) -> None:
+    one = uuid.UUID("00000000-0000-0000-0000-0000000000ff")
+    ids = pa.ExtensionArray.from_storage(pa.uuid(), pa.array([one.bytes, None], pa.binary(16)))
+    nested = pa.struct([("at", pa.timestamp("ns", "Europe/Berlin")), ("day", pa.date32())])
+    columns: dict[str, pa.Array] = {
+        "uuid": ids,
+        "json": pa.ExtensionArray.from_storage(pa.json_(), pa.array(['{"a":1}', None])),
+        "bool8": pa.ExtensionArray.from_storage(pa.bool8(), pa.array([1, None], pa.int8())),
+        "tensor": pa.ExtensionArray.from_storage(
+            pa.fixed_shape_tensor(pa.int32(), [2]), pa.array([[1, 2], None], pa.list_(pa.int32(), 2))
+        ),
+        "uuids": pa.StructArray.from_arrays([ids], ["id"]),
+        "ns": pa.array([[1, 1_000, None], None], pa.list_(pa.timestamp("ns"))),
+        "us": pa.array([[1_000], None], pa.list_(pa.timestamp("us"))),
+        "far": pa.array([[316_000_000_000_000_000], None], pa.list_(pa.timestamp("us"))),
+        "zoned": pa.array([{"at": 1, "day": date(2026, 1, 2)}, None], nested),
+        "map": pa.array([[("a", 1)], None], pa.map_(pa.string(), pa.timestamp("ns"))),
+        "time": pa.array([1, None], pa.time64("ns")),
+        "times": pa.array([[1], None], pa.list_(pa.time64("ns"))),
+        "wait": pa.array([5, None], pa.duration("ns")),
+        "view": pa.array([b"a", None], pa.binary_view()),
+        "list": pa.array([[1], None], pa.list_view(pa.int32())),
+    }
+    pq.write_table(pa.table(columns), plan.folder / "t.parquet")
+    table = plan.load()
+    assert {name for name, kind in table.types.items() if kind != "Nullable(String)"} == {"uuids", "bool8"}
+    assert dict(zip(table.types, table.rows[0], strict=True)) == {
+        "uuid": str(one),
+        "json": '{"a":1}',
+        "bool8": 1,
+        "tensor": "[1, 2]",
+        "uuids": f'{{"id": "{one}"}}',
+        "ns": '["1970-01-01 00:00:00.000000001", "1970-01-01 00:00:00.000001000", null]',
+        "us": '["1970-01-01T00:00:00.001000"]',
+        "far": '["11983-08-23 09:46:40.000000"]',
+        "zoned": '{"at": "1970-01-01 00:00:00.000000001Z", "day": "2026-01-02"}',
+        "map": '[["a", "1970-01-01 00:00:00.000000001"]]',
+        "time": "00:00:00.000000001",
+        "times": '["00:00:00.000000001"]',
+        "wait": "5",
+        "view": "a",
+        "list": "[1]",
+    }
+    assert table.rows[1] == (None, None, None, None, '{"id": null}', *[None] * 10)
+    assert table.sums == plan.sums(table)
 
 
 def test_digits_beyond_microseconds_of_parquet_are_an_error_with_their_row(plan: Any) -> None:

@@ -50,6 +50,7 @@ def test_the_table_of_broken_lines_reads_the_same_files_and_has_columns_of_its_o
         ({"path": "/etc/*.csv"}, "leaves the folder"),
         ({"path": "a/../../*.csv"}, "leaves the folder"),
         ({"path": ""}, "leaves the folder"),
+        ({"path": "**/.exports/*.csv"}, "files and folders such as .exports are left out"),
         ({"encoding": "latin-99"}, "'latin-99' is no encoding"),
         ({"encoding": "hex"}, "'hex' is no encoding"),
         ({"quote": ";", "delimiter": ";"}, "choose two characters"),

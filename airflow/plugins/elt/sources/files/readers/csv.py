@@ -45,9 +45,9 @@ def _batches(name: str, found: Iterable[_Record], delimiter: str, entry: FilesTa
     if first is None:
         return
     line, text, row, problem = first
-    if problem := problem or ("" if is_text(text) else misread(entry)):
+    names, is_header = ((), True) if problem else column_names(name, line, row, entry.header)
+    if problem := problem or (misread(entry) if is_header and not is_text(text) else ""):
         raise TerminalError(f"{name}, line {line}, the first one: {problem}")
-    names, is_header = column_names(name, line, row, entry.header)
     # Names are told where no row follows, too.
     yield _batch(names, is_header, [], entry)
     for some in _pieces(records if is_header else chain([first], records)):
@@ -61,8 +61,10 @@ def _batches(name: str, found: Iterable[_Record], delimiter: str, entry: FilesTa
         try:
             batch = _batch(names, is_header, good, entry)
         except UnicodeEncodeError:
-            broken += [(*record[:3], misread(entry)) for record in good if not is_text(record[1])]
-            batch = _batch(names, is_header, [record for record in good if is_text(record[1])], entry)
+            kept = [place for place, column in enumerate(names) if column not in entry.exclude]
+            texts = [all(is_text(record[2][place] or "") for place in kept) for record in good]
+            broken += [(*record[:3], misread(entry)) for record, ok in zip(good, texts, strict=True) if not ok]
+            batch = _batch(names, is_header, [record for record, ok in zip(good, texts, strict=True) if ok], entry)
         for line, text, _, problem in sorted(broken, key=lambda record: record[0]):
             yield Broken(line, problem, text)
         yield batch
@@ -85,7 +87,10 @@ def _pieces(records: Iterator[_Record]) -> Iterator[list[_Record]]:
 def _batch(names: Sequence[str], is_header: bool, records: Sequence[_Record], entry: FilesTable) -> Batch:
     columns = zip(*(record[2] for record in records), strict=True) if records else [()] * len(names)
     return Batch(
-        {name: pa.array(values, pa.string()) for name, values in zip(names, columns, strict=True)},
+        {
+            name: pa.nulls(len(records), pa.string()) if name in entry.exclude else pa.array(values, pa.string())
+            for name, values in zip(names, columns, strict=True)
+        },
         [record[0] for record in records],
         lambda row: records[row][1],
         has_header=is_header,

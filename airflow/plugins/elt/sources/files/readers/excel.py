@@ -42,7 +42,7 @@ def read_excel(name: str, stream: HashedFile, entry: FilesTable) -> Iterator[Bat
     names, is_header = column_names(name, numbered[0][0], first, entry.header)
     numbered = numbered[1:] if is_header else numbered
     for start in range(0, max(len(numbered), 1), ROWS):
-        yield _batch(names, is_header, numbered[start : start + ROWS])
+        yield _batch(names, is_header, numbered[start : start + ROWS], entry)
 
 
 def _sheet(name: str, stream: HashedFile, entry: FilesTable) -> list[list[Cell]]:
@@ -60,10 +60,10 @@ def _sheet(name: str, stream: HashedFile, entry: FilesTable) -> list[list[Cell]]
         raise TerminalError(f"{name} is no workbook that can be read ({error}); save it again as .xlsx") from None
 
 
-def _batch(names: Sequence[str], is_header: bool, rows: Sequence[tuple[int, list[Cell]]]) -> Batch:
+def _batch(names: Sequence[str], is_header: bool, rows: Sequence[tuple[int, list[Cell]]], entry: FilesTable) -> Batch:
     arrays, hints = {}, {}
     for place, name in enumerate(names):
-        cells = [row[place] if place < len(row) else "" for _, row in rows]
+        cells = [row[place] if place < len(row) and name not in entry.exclude else "" for _, row in rows]
         arrays[name] = pa.array([_text(cell) for cell in cells], pa.string())
         kinds = {type(cell) for cell in cells if cell != ""}
         hints[name] = frozenset.intersection(*(_HINTS[kind] for kind in kinds)) if kinds else frozenset()
