@@ -10,7 +10,8 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 CONFIG = HERE / "config"
-sys.path[:0] = [folder for folder in (str(HERE), str(CONFIG)) if folder not in sys.path]
+SCRIPTS = HERE.parent / "scripts"
+sys.path[:0] = [folder for folder in map(str, (HERE, CONFIG, SCRIPTS)) if folder not in sys.path]
 
 from provisioning import files, stamp  # noqa: E402
 from provisioning.bundles import bundle_folders  # noqa: E402

@@ -10,13 +10,15 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 CONFIG = HERE / "config"
-sys.path[:0] = [folder for folder in (str(HERE), str(CONFIG)) if folder not in sys.path]
+SCRIPTS = HERE.parent / "scripts"
+sys.path[:0] = [folder for folder in map(str, (HERE, CONFIG, SCRIPTS)) if folder not in sys.path]
 
+from environment import reading  # noqa: E402
 from provisioning import access, references, stamp  # noqa: E402
 from provisioning.bundles import bundle_folders, read_access, read_contents  # noqa: E402
 from provisioning.complete import complete  # noqa: E402
 from provisioning.errors import ProvisionError  # noqa: E402
-from stack_superset.settings import Settings, SettingsError, required  # noqa: E402
+from stack_superset.settings import Admin, Settings, SettingsError  # noqa: E402
 
 
 def say(line: str) -> None:
@@ -24,7 +26,7 @@ def say(line: str) -> None:
 
 
 def _admin_password() -> str:
-    return required(os.environ, "SUPERSET_ADMIN_PASSWORD")
+    return reading.read(Admin, os.environ).password
 
 
 def run(*, force: bool) -> None:

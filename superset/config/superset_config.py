@@ -12,7 +12,8 @@ from flask import Flask
 from sqlalchemy.engine.url import URL
 
 # Superset runs this file without making its folder importable when it finds it by SUPERSET_CONFIG_PATH.
-sys.path[:0] = [folder for folder in [str(Path(__file__).resolve().parent)] if folder not in sys.path]
+_HERE = Path(__file__).resolve().parent
+sys.path[:0] = [folder for folder in map(str, (_HERE, _HERE.parents[1] / "scripts")) if folder not in sys.path]
 
 from stack_superset.fixes.time_grain import keep_aliases_apart  # noqa: E402
 from stack_superset.fixes.unsigned import read_unsigned  # noqa: E402

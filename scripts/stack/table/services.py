@@ -298,7 +298,7 @@ SUPERSET = (
     "CLICKHOUSE_SUPERSET_CALIFORNIA_PASSWORD",
     *SHOP,
 )
-SUPERSET_FILES = ("superset/config", "superset/requirements.lock")
+SUPERSET_FILES = ("superset/config", "superset/requirements.lock", "scripts/environment")
 
 
 def _superset_names(context: Context) -> dict[str, str]:

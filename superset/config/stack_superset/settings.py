@@ -1,79 +1,55 @@
-"""The environment of Superset, read once. Standard library only: provisioning decides with it before Superset is imported."""
+"""The environment of Superset, read once. Imports nothing of Superset: provisioning decides with it before that is imported."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
+
+from environment import reading
+from pydantic import Field
 
 # Superset asks for holders of the role as that user of the warehouse, whose rows are filtered there, and not as `superset`.
 RESTRICTED_USERS = {"Only California": "superset_california"}
 # All users of the warehouse, each with CLICKHOUSE_<USER>_PASSWORD.
 WAREHOUSE_USERS = ("superset", "superset_operations", *RESTRICTED_USERS.values())
 
-
-class SettingsError(ValueError):
-    """One sentence: the variable, what was found, and the cure."""
-
-
-def required(environ: Mapping[str, str], name: str) -> str:
-    """The value of an environment variable. Raises SettingsError if it is missing or empty."""
-    value = environ.get(name, "")
-    if not value:
-        raise SettingsError(f"{name} is not set; start Superset by ./run.sh, which takes it from .env.")
-    return value
+SettingsError = reading.SettingsError
+Port = Annotated[int, Field(ge=1, le=65535)]
 
 
-def port(environ: Mapping[str, str], name: str) -> int:
-    """The value of an environment variable as a port. Raises SettingsError."""
-    value = required(environ, name)
-    if not value.isdecimal() or not 0 < int(value) < 65536:
-        raise SettingsError(f"{name} is {value!r}, not a port; correct it in .env.")
-    return int(value)
-
-
-def switch(environ: Mapping[str, str], name: str, default: bool) -> bool:
-    """The value of an environment variable as true or false. Raises SettingsError."""
-    value = environ.get(name, "").lower()
-    if value in ("", "true", "false"):
-        return value == "true" if value else default
-    raise SettingsError(f"{name} is {value!r}, neither true nor false; correct it in .env.")
-
-
-@dataclass(frozen=True)
-class Settings:
+class Settings(reading.Settings):
     """Where Superset keeps its own data, where the warehouse is, and how the shop shows money."""
 
-    home: Path
-    secret_key: str = field(repr=False)
-    database_host: str
-    database_port: int
-    database_password: str = field(repr=False)
-    warehouse_host: str
-    warehouse_port: int
-    warehouse_secure: bool
-    warehouse_passwords: Mapping[str, str] = field(repr=False)
-    currency: str
-    timezone: str
-    sample_shop: bool
+    home: Annotated[Path, Field(alias="SUPERSET_HOME")]
+    secret_key: Annotated[str, Field(alias="SUPERSET_SECRET_KEY", repr=False)]
+    database_host: Annotated[str, Field(alias="SUPERSET_DB_HOST")]
+    database_port: Annotated[Port, Field(alias="SUPERSET_DB_PORT")]
+    database_password: Annotated[str, Field(alias="SUPERSET_DB_PASSWORD", repr=False)]
+    warehouse_host: Annotated[str, Field(alias="CLICKHOUSE_HOST")]
+    warehouse_port: Annotated[Port, Field(alias="CLICKHOUSE_HTTP_PORT")]
+    warehouse_secure: Annotated[bool, Field(alias="CLICKHOUSE_SECURE")] = False
+    superset_password: Annotated[str, Field(alias="CLICKHOUSE_SUPERSET_PASSWORD", repr=False)]
+    operations_password: Annotated[str, Field(alias="CLICKHOUSE_SUPERSET_OPERATIONS_PASSWORD", repr=False)]
+    california_password: Annotated[str, Field(alias="CLICKHOUSE_SUPERSET_CALIFORNIA_PASSWORD", repr=False)]
+    currency: Annotated[str, Field(alias="SHOP_CURRENCY")] = "USD"
+    timezone: Annotated[str, Field(alias="SHOP_TIMEZONE")] = "UTC"
+    sample_shop: Annotated[bool, Field(alias="SAMPLE_SHOP")] = True
 
     database_name: str = "superset"
     database_user: str = "superset"
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> "Settings":
-        """Raises SettingsError for the first variable that is missing or not understood."""
-        return cls(
-            home=Path(required(environ, "SUPERSET_HOME")),
-            secret_key=required(environ, "SUPERSET_SECRET_KEY"),
-            database_host=required(environ, "SUPERSET_DB_HOST"),
-            database_port=port(environ, "SUPERSET_DB_PORT"),
-            database_password=required(environ, "SUPERSET_DB_PASSWORD"),
-            warehouse_host=required(environ, "CLICKHOUSE_HOST"),
-            warehouse_port=port(environ, "CLICKHOUSE_HTTP_PORT"),
-            warehouse_secure=switch(environ, "CLICKHOUSE_SECURE", default=False),
-            warehouse_passwords={
-                user: required(environ, f"CLICKHOUSE_{user.upper()}_PASSWORD") for user in WAREHOUSE_USERS
-            },
-            currency=environ.get("SHOP_CURRENCY") or "USD",
-            timezone=environ.get("SHOP_TIMEZONE") or "UTC",
-            sample_shop=switch(environ, "SAMPLE_SHOP", default=True),
-        )
+        """Raises SettingsError that names every variable that is missing or not understood."""
+        return reading.read(cls, environ)
+
+    @property
+    def warehouse_passwords(self) -> Mapping[str, str]:
+        """Passwords of the warehouse's users, by user."""
+        passwords = (self.superset_password, self.operations_password, self.california_password)
+        return dict(zip(WAREHOUSE_USERS, passwords, strict=True))
+
+
+class Admin(reading.Settings):
+    """The password of Superset's admin."""
+
+    password: Annotated[str, Field(alias="SUPERSET_ADMIN_PASSWORD", repr=False)]

@@ -146,7 +146,7 @@ def test_datasets_on_ops_of_a_stack_with_one_connection_move_to_operations(
     ("name", "value", "said"),
     [
         ("SUPERSET_ADMIN_PASSWORD", "", "SUPERSET_ADMIN_PASSWORD is not set"),
-        ("CLICKHOUSE_HTTP_PORT", "eighty", "CLICKHOUSE_HTTP_PORT is 'eighty', not a port"),
+        ("CLICKHOUSE_HTTP_PORT", "eighty", "CLICKHOUSE_HTTP_PORT: input should be a valid integer"),
         ("SUPERSET_DB_PORT", "1", "metadata database 127.0.0.1:1/superset cannot be reached"),
         ("SUPERSET_DB_PASSWORD", "wrong", "cannot be reached"),
     ],

@@ -40,8 +40,8 @@ def test_a_missing_variable_is_named(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("SUPERSET_DB_PORT", "0"), ("CLICKHOUSE_HTTP_PORT", "x"), ("CLICKHOUSE_SECURE", "yes")]
+    ("name", "value"), [("SUPERSET_DB_PORT", "0"), ("CLICKHOUSE_HTTP_PORT", "x"), ("CLICKHOUSE_SECURE", "perhaps")]
 )
-def test_a_value_that_makes_no_sense_is_shown(name: str, value: str) -> None:
-    with pytest.raises(SettingsError, match=f"{name} is '{value}'"):
+def test_a_value_that_makes_no_sense_is_named(name: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=f"{name}: input should be"):
         Settings.from_environ({**ENVIRON, name: value})
