@@ -304,7 +304,7 @@ SUPERSET_FILES = ("superset/config", "superset/requirements.lock", "scripts/envi
 def _superset_names(context: Context) -> dict[str, str]:
     return {
         **_warehouse(context),
-        "PYTHONPATH": str(context.paths.repo / "superset" / "config"),
+        "PYTHONPATH": f"{context.paths.repo / 'superset' / 'config'}:{context.paths.repo / 'scripts'}",
         "SUPERSET_HOME": str(context.paths.data / "superset"),
         "SUPERSET_CONFIG_PATH": str(context.paths.repo / "superset" / "config" / "superset_config.py"),
         "SUPERSET_DB_HOST": context.env.address,

@@ -122,6 +122,7 @@ def superset(
     env = {
         "PATH": os.environ["PATH"],
         "HOME": str(server_folder),
+        "PYTHONPATH": f"{repo}/superset/config:{repo}/scripts",
         "SUPERSET_HOME": str(home),
         "SUPERSET_SECRET_KEY": secrets.token_hex(32),
         "SUPERSET_ADMIN_PASSWORD": secrets.token_hex(16),
@@ -156,7 +157,10 @@ def superset(
     metadata.close()
     config = repo / "superset" / "config"
     serving = {name: value for name, value in env.items() if name != "SUPERSET_ADMIN_PASSWORD"}
-    serving |= {"PYTHONPATH": str(config), "SUPERSET_CONFIG_PATH": str(config / "superset_config.py")}
+    serving |= {
+        "PYTHONPATH": f"{config}:{repo / 'scripts'}",
+        "SUPERSET_CONFIG_PATH": str(config / "superset_config.py"),
+    }
     command = [
         str(server.python),
         "-m",
@@ -257,7 +261,7 @@ def without_fixes(superset: SupersetServer, server_folder: Path) -> Callable[[As
     """Asks a Superset whose functions are as they were shipped, on the same data."""
 
     def ask(request: Asked) -> Any:
-        env = superset.env | {"PYTHONPATH": str(superset.repo / "superset" / "config")}
+        env = superset.env | {"PYTHONPATH": f"{superset.repo}/superset/config:{superset.repo}/scripts"}
         command = [str(superset.python), "-c", WITHOUT_FIXES, str(server_folder), json.dumps(request)]
         done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120, check=False)
         assert done.returncode == 0, done.stderr

@@ -43,7 +43,7 @@ def answers(clickhouse: Any, venvs: Path, repo: Path, mended: str) -> list[str]:
             "default",
             clickhouse.password("default"),
         ],
-        env={"PYTHONPATH": str(repo / "superset/config"), "PATH": "/usr/bin:/bin"},
+        env={"PYTHONPATH": f"{repo}/superset/config:{repo}/scripts", "PATH": "/usr/bin:/bin"},
         input=QUESTIONS,
         capture_output=True,
         text=True,

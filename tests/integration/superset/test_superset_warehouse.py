@@ -43,7 +43,7 @@ SETTING = "SELECT value FROM system.settings WHERE name = 'max_block_size'"
 
 
 def run(superset: Any, script: str) -> Any:
-    env = superset.env | {"PYTHONPATH": str(superset.repo / "superset" / "config")}
+    env = superset.env | {"PYTHONPATH": f"{superset.repo}/superset/config:{superset.repo}/scripts"}
     command = [str(superset.python), "-c", ASKED + script]
     ran = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
     assert ran.returncode == 0, ran.stderr
