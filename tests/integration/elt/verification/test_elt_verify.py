@@ -38,11 +38,11 @@ def altered(shop: Any, monkeypatch: pytest.MonkeyPatch, statement: str) -> None:
     """Has `statement` done to each loaded table before it is verified, as a fault of the warehouse would."""
     verified = load._verified
 
-    def spoiled(warehouse: Any, reader: Any, event: Any) -> Any:
+    def spoiled(warehouse: Any, reader: Any, event: Any, table: str) -> Any:
         shop.admin_client.command(
             statement.format(table=f"raw.`{event.loading_table}`"), settings={"mutations_sync": 2}
         )
-        return verified(warehouse, reader, event)
+        return verified(warehouse, reader, event, table)
 
     monkeypatch.setattr(load, "_verified", spoiled)
 
