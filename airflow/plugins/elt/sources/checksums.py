@@ -6,9 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from operator import xor
 
-from elt.sources.sums import NULL, NULL_IN_ROW, PRIME, WORD, factor
-
-_FIRST, _FIRST_OFFSET, _SECOND, _SECOND_OFFSET = 2147483647, 715827883, 2147483629, 536870909
+from elt.sources.sums import FIRST, FIRST_OFFSET, NULL, NULL_IN_ROW, PRIME, SECOND, SECOND_OFFSET, WORD, factor
 
 NUMBER_OF_TEXT = "reinterpretAsInt64(reverse(substring(MD5({0}), 1, 8)))"
 """ClickHouse's expression for `number_of_text`."""
@@ -21,7 +19,7 @@ def number_of_text(text: bytes) -> int:
 
 def mix(number: int) -> int:
     """Returns what a column's checksum adds up, modulo 2^64."""
-    return (_remainder(number, _FIRST) + _FIRST_OFFSET) * (_remainder(number, _SECOND) + _SECOND_OFFSET)
+    return (_remainder(number, FIRST) + FIRST_OFFSET) * (_remainder(number, SECOND) + SECOND_OFFSET)
 
 
 class Checksums:

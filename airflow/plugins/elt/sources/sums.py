@@ -14,7 +14,8 @@ BUCKETS = 256
 
 # The primes and offsets are so small that no product overflows 64 signed bits, an error in Postgres. The two moduli distinguish any two numbers
 # less than 2^61 apart.
-MIX = "({0} % {c}2147483647{d} + 715827883) * ({0} % {c}2147483629{d} + 536870909)"
+FIRST, FIRST_OFFSET, SECOND, SECOND_OFFSET = 2147483647, 715827883, 2147483629, 536870909
+MIX = f"({{0}} % {{c}}{FIRST}{{d}} + {FIRST_OFFSET}) * ({{0}} % {{c}}{SECOND}{{d}} + {SECOND_OFFSET})"
 """The mix of a number; {c} and {d} stand around constants."""
 PRIME = 2147483587
 NULL = 1152921504606846883

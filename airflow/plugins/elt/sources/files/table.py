@@ -36,12 +36,22 @@ Texts = Sequence[pa.Array]
 class TextTable:
     """A table whose rows come as columns of texts."""
 
-    def __init__(self, name: str, files: Sequence[FoundFile], entry: FilesTable, years: YearRange) -> None:
-        self._name = name
+    def __init__(
+        self,
+        source: str,
+        entry: FilesTable,
+        files: Sequence[FoundFile],
+        years: YearRange,
+        is_cancelled: Callable[[], bool],
+    ) -> None:
+        self._name = f"{source}.{entry.name}"
         """For people."""
         self._files = files
         self._entry = entry
         self._years = years
+        self._rows = Rows(entry, files, years, is_cancelled)
+        self.notes: tuple[str, ...] = ()
+        """What a person should know of how the files were read, once `mapping` is known."""
 
     @property
     def mapping(self) -> TableMapping:
@@ -110,19 +120,6 @@ def _inner(column: ColumnMapping) -> str:
 
 class FilesReader(TextTable):
     """The rows of a table of files."""
-
-    def __init__(
-        self,
-        source: str,
-        entry: FilesTable,
-        files: Sequence[FoundFile],
-        years: YearRange,
-        is_cancelled: Callable[[], bool],
-    ) -> None:
-        super().__init__(f"{source}.{entry.name}", files, entry, years)
-        self._rows = Rows(entry, files, years, is_cancelled)
-        self.notes: tuple[str, ...] = ()
-        """What a person should know of how the files were read, once `mapping` is known."""
 
     @cached_property
     def mapping(self) -> TableMapping:
@@ -239,18 +236,6 @@ _REJECT_COLUMNS = (
 
 class RejectsReader(TextTable):
     """The broken lines of a table of files."""
-
-    def __init__(
-        self,
-        source: str,
-        entry: FilesTable,
-        files: Sequence[FoundFile],
-        years: YearRange,
-        is_cancelled: Callable[[], bool],
-    ) -> None:
-        super().__init__(f"{source}.{entry.name}", files, entry, years)
-        self._rows = Rows(entry, files, years, is_cancelled)
-        self.notes: tuple[str, ...] = ()
 
     @cached_property
     def mapping(self) -> TableMapping:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from warehouse.quoting import quote
 
 from elt.sources.base import Number
+from elt.sources.checksums import NUMBER_OF_TEXT
 from elt.sources.postgres.catalogue import SourceColumn
 from elt.sources.postgres.columns import PostgresColumn
 from elt.sources.postgres.names import quote_postgres
@@ -20,7 +21,7 @@ _DECIMAL = re.compile(r"Decimal\((\d+), (\d+)\)")
 _DIGITS_OF_INT64 = 18
 _NAN = -1
 """Number of every NaN, of which there are many bit patterns. It is itself a NaN's pattern, so no other float has it."""
-_MD5_HALF = "('x' || substr(md5({}), 1, 16))::bit(64)::bigint", "reinterpretAsInt64(reverse(substring(MD5({}), 1, 8)))"
+_MD5_HALF = "('x' || substr(md5({}), 1, 16))::bit(64)::bigint", NUMBER_OF_TEXT
 
 
 @dataclass(frozen=True, kw_only=True)

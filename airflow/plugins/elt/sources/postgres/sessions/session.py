@@ -185,10 +185,6 @@ class Session:
         locked = {TableName(schema, table) for schema, table in found}
         return [name for name in tables if name in locked]
 
-    def snapshot_text(self) -> str:
-        """Returns the transaction's snapshot as xmin:xmax:xip_list, for ops."""
-        return f"own:{self.rows('SELECT pg_current_snapshot()::text')[0][0]}"[:200]
-
     def export_snapshot(self) -> str:
         """Exports the snapshot; returns its name, which other sessions can import while this transaction is open."""
         return str(self.rows("SELECT pg_export_snapshot()")[0][0])
